@@ -1,0 +1,28 @@
+"""What a token may be allowed to do. A view names the scope it needs; a token lists the scopes it has."""
+
+from collections.abc import Iterable
+
+STOCK_READ = "stock:read"
+RESERVATIONS_READ = "reservations:read"
+RESERVATIONS_WRITE = "reservations:write"
+STOCK_WRITE = "stock:write"
+SALES_BLOCK = "sales:block"
+OPERATIONS = "operations"
+
+SENTENCES = {
+    STOCK_READ: "Read availability, stock levels, movements, products and warehouses.",
+    RESERVATIONS_READ: "Read reservations and why their warehouses were chosen.",
+    RESERVATIONS_WRITE: "Reserve, confirm, cancel, extend and return.",
+    STOCK_WRITE: "Post receipts and adjustments, make and change products.",
+    SALES_BLOCK: "Block and unblock the sales of a product.",
+    OPERATIONS: "Expire a reservation, synchronise, inspect and reset counters.",
+}
+ALL = frozenset(SENTENCES)
+
+
+def in_order(scopes: Iterable[str]) -> list[str]:
+    """The scopes without repetition, in the order of this page. Raises ValueError that names the unknown ones."""
+    wanted = set(scopes)
+    if unknown := sorted(wanted - ALL):
+        raise ValueError(f"There is no scope {', '.join(unknown)}; there are {', '.join(SENTENCES)}.")
+    return [scope for scope in SENTENCES if scope in wanted]

@@ -1,0 +1,111 @@
+"""Runs a batch of requests in one transaction, and keeps one request's bad luck from failing its neighbours.
+
+The work decides all requests and writes all results; a refusal is a result like any other. Only what fails the whole
+transaction is handled here: twins that raced, a deadlock, a lost connection, a time-out.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from django.db import Error, transaction
+from prometheus_client import Counter, Gauge
+
+from inventory_project import database
+from inventory_project.errors import Conflict, Refusal, Unavailable
+
+logger = logging.getLogger(__name__)
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+Work = Callable[[Sequence[Request]], list[Result | Refusal]]
+
+oversell_events = Gauge(
+    "inventory_oversell_events",
+    "Broken books seen: CHECK violations in the ledger and rows that an audit found wrong. Only ever rises.",
+    multiprocess_mode="sum",
+)
+batch_failures = Counter(
+    "inventory_batch_failures", "Transactions that failed as a whole, by what was done next.", ["handled_by"]
+)
+
+
+def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
+    """Do `work(requests)` in one transaction; results come in the order of the requests.
+
+    A constraint violation or a deadlock: each request is run again alone, once. A lost connection: the same batch
+    once more, which is safe because every verb can be repeated. Raises Unavailable when the database is away, too
+    slow, or was lost while committing (code `outcome_unknown`).
+    """
+    if not requests:
+        return []
+    try:
+        return _in_one_transaction(work, requests)
+    except Error as error:
+        if not (database.is_constraint_violation(error) or database.is_deadlock(error)):
+            raise
+        _note(error)
+        batch_failures.labels("one_by_one").inc()
+    return [_alone(work, request) for request in requests]
+
+
+def run_one(work: Work[Request, Result], request: Request) -> Result:
+    """`run` for a single request; raises its refusal."""
+    return result_of(run(work, [request])[0])
+
+
+def result_of(outcome: Result | Refusal) -> Result:
+    """The result, or the refusal raised."""
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
+
+
+def _alone(work: Work[Request, Result], request: Request) -> Result | Refusal:
+    try:
+        return _in_one_transaction(work, [request])[0]
+    except Unavailable as refusal:
+        return refusal
+    except Error as error:
+        if database.is_check_violation(error):
+            _note(error)
+            return Conflict("The books do not allow this; it was refused and reported.", code="insufficient_stock")
+        if database.is_constraint_violation(error) or database.is_deadlock(error):
+            return Unavailable("Another request for the same thing is being decided; repeat this one.")
+        raise
+
+
+def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
+    outcome_unknown = False
+    for is_last_try in (False, True):
+        is_committing = False
+        try:
+            with transaction.atomic():
+                results = work(requests)
+                is_committing = True
+            return results
+        except Error as error:
+            if database.is_timeout(error):
+                raise Unavailable("The database is too busy; nothing was changed.") from error
+            if not database.is_connection_lost(error):
+                raise
+            outcome_unknown = outcome_unknown or is_committing
+            if is_last_try:
+                raise _lost(outcome_unknown=outcome_unknown) from error
+            batch_failures.labels("repeated").inc()
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _lost(*, outcome_unknown: bool) -> Unavailable:
+    if outcome_unknown:
+        return Unavailable(
+            "The connection to the database was lost while committing; repeat the request to learn the outcome.",
+            code="outcome_unknown",
+        )
+    return Unavailable("The database cannot be reached; nothing was changed.", code="database_unavailable")
+
+
+def _note(error: Error) -> None:
+    if database.is_check_violation(error):
+        oversell_events.inc()
+        logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)

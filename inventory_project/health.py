@@ -1,0 +1,76 @@
+"""Is the service well? Live: the process answers. Ready: it can decide, for which it needs the database alone."""
+
+import time
+from threading import Lock
+
+from django.conf import settings
+from django.db import Error, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+
+from inventory_project.celery import is_broker_reachable
+from stock import counters
+
+CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become load on the servers behind it
+
+
+class Report:
+    """The state of each part, looked at afresh at most once in CACHE_SECONDS."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._parts: dict[str, str] = {}
+        self._good_until = 0.0
+
+    def parts(self) -> dict[str, str]:
+        """`ok` or `down` for each server that this installation is configured to use."""
+        with self._lock:
+            if time.monotonic() >= self._good_until:
+                self._parts = _look()
+                self._good_until = time.monotonic() + CACHE_SECONDS
+            return self._parts
+
+
+def _look() -> dict[str, str]:
+    parts = {"database": _database_answers()}
+    if settings.REDIS_URL:
+        parts["redis"] = counters.is_reachable()
+    if settings.RABBITMQ_URL:
+        parts["rabbitmq"] = is_broker_reachable()
+    return {name: "ok" if is_well else "down" for name, is_well in parts.items()}
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        connection.close()
+        return False
+    return True
+
+
+report = Report()
+
+
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """All parts. `degraded`: the service decides, but without Redis or RabbitMQ. 503 only without the database."""
+    parts = report.parts()
+    if parts["database"] == "down":
+        return JsonResponse({"status": "down", "parts": parts}, status=503)
+    is_whole = all(state == "ok" for state in parts.values())
+    return JsonResponse({"status": "ok" if is_whole else "degraded", "parts": parts})
+
+
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    """The process answers; restart it when this fails."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """The database answers; send no requests here while this fails."""
+    is_ready = report.parts()["database"] == "ok"
+    return JsonResponse({"status": "ok" if is_ready else "down"}, status=200 if is_ready else 503)

@@ -1,0 +1,86 @@
+"""Cursor pages: a list is walked along one ordering, so that rows which come or go meanwhile shift nothing.
+
+The cursor is the caller's to keep and not to make; one that was made up is 400, whatever is in it.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import Field, QuerySet
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from inventory_project.errors import Invalid
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which imports this module, by the settings
+
+NO_CURSOR = "This is no cursor of this list."
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
+
+
+class Pages(CursorPagination):
+    """Pages of 50, or of `?page_size=` held between 1 and 200, along the view's `ordering`, such as `("-id",)`.
+
+    The ordering begins with a unique field. Over equal values DRF counts offsets, and loses rows on the way back.
+    """
+
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+    page_size_query_description = f"Results on a page, 1 to {max_page_size}; {page_size} unless given."
+    cursor_query_description = "Where the page begins: from `next` or `previous` of another page."
+
+    def get_page_size(self, request: Request) -> int:
+        """The size asked for, brought between 1 and `max_page_size`. Raises `Invalid` for what is no whole number."""
+        asked = request.query_params.get(self.page_size_query_param)
+        if asked is None:
+            return self.page_size
+        if not _WHOLE_NUMBER.fullmatch(asked):
+            raise _invalid("page_size", "A whole number is required.")
+        return max(1, min(int(asked), self.max_page_size))
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: "APIView") -> tuple[str, ...]:
+        """The ordering that the view declares."""
+        ordering: tuple[str, ...] | None = getattr(view, "ordering", None)
+        if not ordering:
+            raise ImproperlyConfigured(f"{type(view).__name__} declares no `ordering` to page along.")
+        field = queryset.model._meta.get_field(ordering[0].lstrip("-"))
+        if not isinstance(field, Field) or not field.unique:
+            raise ImproperlyConfigured(f"{type(view).__name__}.ordering must begin with a unique field.")
+        self.position_field = field
+        return tuple(ordering)
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """The cursor of the request, None for the first page. Raises `Invalid` for one that this list never gave."""
+        try:
+            cursor: Cursor | None = super().decode_cursor(request)
+        except NotFound:
+            raise _invalid("cursor", NO_CURSOR) from None
+        if cursor is not None and not self._is_ours(cursor):
+            raise _invalid("cursor", NO_CURSOR)
+        return cursor
+
+    def _is_ours(self, cursor: Cursor) -> bool:
+        """Whether the cursor has the form of those given out: a position that the database can compare, no offset."""
+        position = str(cursor.position)
+        try:
+            self.position_field.to_python(position)
+        except DjangoValidationError:
+            return False
+        return cursor.position is not None and cursor.offset == 0 and position.isprintable()
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The page in the OpenAPI document."""
+        described: dict[str, Any] = super().get_paginated_response_schema(schema)
+        described["required"] = ["next", "previous", "results"]
+        return described
+
+
+def _invalid(field: str, detail: str) -> Invalid:
+    return Invalid(
+        f"The parameter {field} is not valid.", errors=[{"field": field, "code": "invalid", "detail": detail}]
+    )

@@ -1,0 +1,223 @@
+"""Every refusal leaves as application/problem+json (RFC 9457): never HTML, never a stack trace.
+
+One table translates the domain's families of refusal, one the framework's statuses; both hold in views of Django REST
+framework (`exception_handler`) and outside of them (`bad_request` and its neighbours, the project's handler400, 403,
+404 and 500). What a caller cannot have caused is 500 `internal`, logged by Django and not explained.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.views import defaults
+from rest_framework import renderers
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from structlog.contextvars import get_contextvars
+
+from inventory_project.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+MAX_ERRORS = 100  # entries in one answer; a body may hold thousands of mistakes
+
+STATUS_OF_FAMILY: dict[type[Refusal], int] = {Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503}
+STATUS_OF_CODE = {"unknown_ids": 422}  # more exact than its family
+CODE_OF_STATUS = {
+    400: "invalid",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "unknown_ids",
+    429: "rate_limited",
+    500: "internal",
+    503: "overloaded",
+}
+TITLE_OF_STATUS = {413: "Content Too Large", 422: "Unprocessable Content"}  # as RFC 9110 calls them; others: http
+
+# The Django admin lives below /admin/ and speaks HTML; so do these paths of the API, which speak JSON.
+_ADMIN_PAGES = re.compile(r"/admin(/|$)(?!(inventory|products)/|reservations/[^/]+/expire/?$)")
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    """JSON in one form: DRF would indent it for `Accept: application/json; indent=8`, at many times the size."""
+
+    def get_indent(self, accepted_media_type: str, renderer_context: Mapping[str, Any]) -> None:
+        """None, whatever is asked."""
+
+
+class AnyAccept(DefaultContentNegotiation):
+    """Answers JSON to an Accept header that cannot be met: RFC 9110 allows it, and a refusal would help nobody."""
+
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+        """The parser of the body's content type; None, and so 415, also for a type that cannot be read."""
+        try:
+            return super().select_parser(request, parsers)
+        except ValueError:
+            return None
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        """The renderer that Accept asks for, otherwise the first."""
+        choice = list(renderers)
+        try:
+            chosen: tuple[Any, str] = super().select_renderer(request, choice, format_suffix)
+        except (APIException, ValueError):  # ValueError: parameters that cannot be read
+            chosen = choice[0], choice[0].media_type
+        return chosen
+
+
+# --- the body ------------------------------------------------------------------------------------------------------
+
+
+def problem(
+    status: int, detail: str, *, code: str | None = None, members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The body of a problem; further `members`, such as `shortages`, never overwrite the standard ones."""
+    code = code or CODE_OF_STATUS.get(status, "internal" if status >= 500 else "invalid")
+    body: dict[str, Any] = {
+        "type": f"urn:inventory-service:problem:{code}",
+        "title": TITLE_OF_STATUS.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if request_id := get_contextvars().get("request_id"):
+        body["request_id"] = str(request_id)
+    return {**body, **(members or {}), **body}  # standard members first in order and last in force
+
+
+def response(status: int, detail: str, *, code: str | None = None) -> HttpResponse:
+    """A problem as Django's own response, for middleware and for what fails outside of a view."""
+    answer = JsonResponse(problem(status, detail, code=code), status=status, content_type=CONTENT_TYPE)
+    if status == 503:
+        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested error details as `{field, code, detail}`, with paths such as `items[3].quantity`."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            if isinstance(name, int):
+                yield from flatten(inner, f"{path}[{name}]")
+            elif name == api_settings.NON_FIELD_ERRORS_KEY:
+                yield from flatten(inner, path)
+            else:
+                yield from flatten(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list):
+        for i, inner in enumerate(detail):
+            # A list of texts is one field's complaints; a list of anything else has an entry for each list item.
+            yield from flatten(inner, path if isinstance(inner, str) else f"{path}[{i}]")
+    else:
+        code = detail.code if isinstance(detail, ErrorDetail) and detail.code else "invalid"
+        yield {"field": path, "code": code, "detail": str(detail)}
+
+
+# --- in views of Django REST framework -----------------------------------------------------------------------------
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """The answer for what a view raised; None for a defect of ours, which Django logs and `server_error` answers."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Refusal):
+        body = _of_refusal(error)
+    elif isinstance(error, APIException):
+        body = _of_api_exception(error)
+        headers = _headers(error)
+    elif isinstance(error, (OperationalError, InterfaceError)):
+        body = _of_database_away()
+    elif isinstance(error, Http404):
+        body = problem(404, "There is nothing at this path.")
+    elif isinstance(error, PermissionDenied):
+        body = problem(403, "This is not allowed.")
+    elif isinstance(error, RequestDataTooBig):
+        body = problem(413, "The body is too large.")
+    elif isinstance(error, SuspiciousOperation):
+        body = problem(400, "The request's headers or parameters cannot be accepted.")
+    else:
+        return None
+    if body["status"] == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def _of_refusal(refusal: Refusal) -> dict[str, Any]:
+    family = next(kind for kind in type(refusal).__mro__ if kind in STATUS_OF_FAMILY)
+    status = STATUS_OF_CODE.get(refusal.code, STATUS_OF_FAMILY[family])
+    return problem(status, refusal.detail, code=refusal.code, members=refusal.extra)
+
+
+def _of_api_exception(error: APIException) -> dict[str, Any]:
+    if isinstance(error, ValidationError):
+        errors = list(islice(flatten(error.detail), MAX_ERRORS))
+        named = ", ".join(dict.fromkeys(entry["field"] for entry in errors[:5] if entry["field"]))
+        return problem(400, f"The request is not valid: {named or errors[0]['detail']}", members={"errors": errors})
+    return problem(error.status_code, str(error.detail))
+
+
+def _of_database_away() -> dict[str, Any]:
+    return problem(503, "The database cannot be reached just now; repeat the request.", code="database_unavailable")
+
+
+def _headers(error: APIException) -> dict[str, str]:
+    headers = {}
+    if auth_header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = auth_header
+    if wait := getattr(error, "wait", None):  # seconds, of Throttled
+        headers["Retry-After"] = str(math.ceil(wait))
+    return headers
+
+
+# --- outside of them -----------------------------------------------------------------------------------------------
+
+
+def speaks_html(request: HttpRequest) -> bool:
+    """Whether the path is one of the Django admin's own pages."""
+    return _ADMIN_PAGES.match(request.path) is not None
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler400: what Django found wrong before a view was reached, a hostile Host header for instance."""
+    if speaks_html(request):
+        return defaults.bad_request(request, exception)
+    return response(400, "The request's headers or parameters cannot be accepted.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler403."""
+    if speaks_html(request):
+        return defaults.permission_denied(request, exception)
+    return response(403, "This is not allowed.")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None, **_path: object) -> HttpResponseBase:
+    """handler404; also the view for paths of the API that would otherwise fall through to the Django admin."""
+    if speaks_html(request):
+        return defaults.page_not_found(request, exception or Http404())
+    return response(404, "There is nothing at this path.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """handler500: Django has logged the error; the caller learns no more than that it was ours."""
+    if speaks_html(request):
+        return defaults.server_error(request)
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        away = _of_database_away()
+        return response(503, away["detail"], code=away["code"])
+    return response(500, "The service made a mistake. It has been logged.")

@@ -1,0 +1,94 @@
+"""The API's refusals and rights in the OpenAPI document, so that no view has to repeat them.
+
+`refusals(409, 422)` is for what is particular to an operation; `add_problems` gives every operation the rest.
+"""
+
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
+
+from inventory_project.http import problems
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "A refusal in the form of RFC 9457. Some codes carry more members, `shortages` for instance.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "example": "urn:inventory-service:problem:invalid"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "A sentence for a person."},
+        "code": {"type": "string", "description": "Stable; what a program should look at.", "example": "invalid"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "code", "detail"],
+                "properties": {
+                    "field": {"type": "string", "example": "items[3].quantity"},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+DESCRIPTIONS = {
+    400: "The request makes no sense: `errors` lists the fields.",
+    401: "The bearer token is missing, unknown or expired.",
+    403: "The token lacks the scope.",
+    404: "There is nothing at this path.",
+    405: "The path does not know this method.",
+    409: "The present state forbids it: see `code`.",
+    413: "The body is too large.",
+    415: "The body is not JSON in UTF-8.",
+    422: "Ids in the body are unknown: `unknown` lists all of them.",
+    503: "The service cannot decide just now. Repeat after `Retry-After` seconds.",
+}
+METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def refusals(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
+    """Entries for `extend_schema(responses=...)`: that the operation may refuse with these statuses."""
+    return {
+        (status, problems.CONTENT_TYPE): OpenApiResponse(_REFERENCE, description=DESCRIPTIONS[status])
+        for status in statuses
+    }
+
+
+class ScopedSchema(AutoSchema):
+    """Says in each operation's description which scope it needs."""
+
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it
+        """The view's own words and the scope."""
+        required = getattr(self.view, "required_scopes", None)
+        scope = required.get(getattr(self.view, "action", None)) if isinstance(required, dict) else required
+        needs = f"Needs the scope `{scope}`." if scope else ""
+        return "\n\n".join(filter(None, [super().get_description(), needs]))
+
+
+def add_problems(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
+    """Postprocessing hook: the Problem component, and the refusals that follow from an operation's shape."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+    for path in result["paths"].values():
+        for method in METHODS:
+            if method in path:
+                _add_to_operation(path[method])
+    return result
+
+
+def _add_to_operation(operation: dict[str, Any]) -> None:
+    statuses = [400, 405, 503]
+    if {} not in operation.get("security", [{}]):
+        statuses += [401, 403]
+    if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
+        statuses.append(404)
+    if "requestBody" in operation:
+        statuses += [413, 415]
+    for status in statuses:
+        described = {"description": DESCRIPTIONS[status], "content": {problems.CONTENT_TYPE: {"schema": _REFERENCE}}}
+        operation["responses"].setdefault(str(status), described)
+    operation["responses"] = dict(sorted(operation["responses"].items()))

@@ -1,0 +1,120 @@
+"""manage.py serve: the API and the admin, and the periodic jobs where no Celery runs them; one process tree."""
+
+import ctypes
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from inventory_project import webserver
+from inventory_project.commands import ServiceCommand
+from stock import catalogue
+
+logger = logging.getLogger(__name__)
+
+WEB = [sys.executable, "-m", "gunicorn", "--config", "python:inventory_project.webserver"]
+JOBS = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_jobs"]
+STOP_SECONDS = webserver.graceful_timeout + 5
+RESTART_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1
+
+
+class Command(ServiceCommand):
+    help = "Serve the API and the admin on INVENTORY_HOST:INVENTORY_PORT until SIGTERM or Ctrl-C."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _require_migrations()
+        catalogue.refresh_low_marks()
+        self._greet()
+        connection.close()
+        with tempfile.TemporaryDirectory(prefix="inventory-metrics-") as folder:
+            # All processes of this tree write their counts here, and /metrics adds them up.
+            exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder})
+        if exit_code:
+            raise CommandError(f"The web server ended with exit code {exit_code}; its log says why.")
+
+    def _greet(self) -> None:
+        address = f"http://{settings.INVENTORY_HOST}:{settings.INVENTORY_PORT}"
+        self.stdout.write(f"Inventory Service on {address}")
+        self.stdout.write(f"  API, to try it   {address}/api/docs")
+        self.stdout.write(f"  Admin            {address}/admin/  {_admin_login()}")
+        self.stdout.write(f"  Health, metrics  {address}/health  {address}/metrics")
+        self.stdout.write(f"  Tokens           {'asked for' if settings.API_AUTH_ENABLED else 'not asked for'}")
+        self.stdout.flush()
+
+
+def _require_migrations() -> None:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CommandError("The database is not up to date: run `manage.py migrate` first.")
+
+
+def _admin_login() -> str:
+    """On the embedded default the first start makes an administrator; its password is shown this once."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return "log in as before; `manage.py changepassword NAME` sets a new password"
+    if not settings.EMBEDDED:
+        return "run `manage.py createsuperuser` to make an administrator"
+    password = secrets.token_urlsafe(12)
+    users.create_superuser("admin", password=password)
+    return f"log in as admin with password {password}"
+
+
+def _supervise(environment: dict[str, str]) -> int:
+    """Run the web server, and beside it the jobs where there is no broker; returns the web server's exit code."""
+    stopping = False
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, stop)
+    web = _start(WEB, environment)
+    jobs = None if settings.RABBITMQ_URL else _start(JOBS, environment)
+    while not stopping and web.poll() is None:
+        if jobs is not None and jobs.poll() is not None:
+            logger.error("the periodic jobs ended with exit code %s; starting them again", jobs.returncode)
+            time.sleep(RESTART_SECONDS)
+            jobs = _start(JOBS, environment)
+        time.sleep(0.2)
+    _end(web)
+    if jobs is not None:
+        _end(jobs)
+    return 0 if stopping else web.returncode
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A child in a session of its own, so that Ctrl-C reaches this process alone, which then ends them in order."""
+    return subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with_parent)  # noqa: S603
+
+
+def _end_with_parent() -> None:
+    """Should this process be killed outright, the kernel (Linux) ends its children, and the port is free again."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM lets requests in hand finish; what does not end in time is killed."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

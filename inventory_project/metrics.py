@@ -1,0 +1,84 @@
+"""/metrics: what the processes counted, added up, and what the database knows at this moment."""
+
+import os
+from collections.abc import Iterator
+
+from django.db import Error, connection
+from django.db.models import Count, Min
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from inventory_project import database
+from inventory_project.messaging.models import OutboxEvent
+from reservations.models import Reservation
+from stock.models import StockLevel
+
+STOCK_LEVELS_SHOWN = 1_000  # series; Prometheus suffers from more, and the scarcest are the ones to watch
+
+
+class BooksCollector(Collector):
+    """Read from the database at each scrape; without it, only that it is away."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The families; few and cheap statements, each over an index."""
+        up = GaugeMetricFamily("inventory_database_up", "1 when the database answered this scrape.")
+        try:
+            families = [_stock_levels(), *_outbox(), _overdue()]
+        except Error:
+            connection.close()
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from families
+
+
+def _stock_levels() -> Metric:
+    family = GaugeMetricFamily(
+        "inventory_stock_level",
+        f"Units available; at most {STOCK_LEVELS_SHOWN} levels, those below their threshold first, the scarcest first.",
+        labels=["product_id", "warehouse_id"],
+    )
+    columns = ("product_id", "warehouse_id", "available")
+    low = StockLevel.objects.filter(is_low=True).order_by("available", "id").values_list(*columns)
+    levels = list(low[:STOCK_LEVELS_SHOWN])
+    others = StockLevel.objects.filter(is_low=False).order_by("id").values_list(*columns)
+    levels += others[: STOCK_LEVELS_SHOWN - len(levels)]
+    for product_id, warehouse_id, available in levels:
+        family.add_metric([str(product_id), warehouse_id], available)
+    return family
+
+
+def _outbox() -> Iterator[Metric]:
+    waiting = OutboxEvent.objects.filter(published_at=None).aggregate(number=Count("id"), oldest=Min("occurred_at"))
+    age = (database.database_now() - waiting["oldest"]).total_seconds() if waiting["oldest"] else 0.0
+    yield GaugeMetricFamily("inventory_outbox_unpublished", "Events that wait to be published.", waiting["number"])
+    yield GaugeMetricFamily("inventory_outbox_oldest_age_seconds", "Age of the oldest of them, in seconds.", age)
+
+
+def _overdue() -> Metric:
+    overdue = Reservation.objects.filter(
+        status=Reservation.Status.ACTIVE, expires_at__lte=database.database_now()
+    ).aggregate(oldest=Min("expires_at"))
+    lag = (database.database_now() - overdue["oldest"]).total_seconds() if overdue["oldest"] else 0.0
+    return GaugeMetricFamily(
+        "inventory_expiry_lag_seconds", "For how long the longest overdue hold has waited to be released.", lag
+    )
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text. Several processes of one `serve` share PROMETHEUS_MULTIPROC_DIR and are added up here."""
+    registry = CollectorRegistry()
+    registry.register(BooksCollector())
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        counted = b""
+    else:
+        counted = generate_latest(REGISTRY)
+    return HttpResponse(counted + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,393 @@
+"""All settings, and the only place that reads the environment.
+
+Two ways to run. Embedded: no DATABASE_URL, everything in one SQLite file, nothing else needed. Real: PostgreSQL by
+DATABASE_URL, with Redis, RabbitMQ or both. A value that makes no sense, or that contradicts another one, stops the
+start with a sentence that names it. The README has the table of variables; `.env.example` has them as a file.
+"""
+
+import os
+import secrets
+from collections.abc import MutableMapping
+from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+django_stubs_ext.monkeypatch()  # ModelAdmin[Product] and its like mean something to the type checker alone
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, default: str = "") -> str:
+    """A string; an empty one counts as unset, as in the compose file's `${NAME:-}`."""
+    value: str = env.str(name, default="").strip()
+    return value or default
+
+
+def whole(name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number between `low` and `high`."""
+    value = text(name, str(default))
+    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return int(value)
+
+
+def positive_decimal(name: str, default: str, *, high: int) -> Decimal:
+    """A decimal number above 0, at most `high`."""
+    value = text(name, default)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not (number.is_finite() and 0 < number <= high):
+        raise ImproperlyConfigured(f"{name} must be a number above 0 and at most {high}, not {value!r}.")
+    return number
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """`on` or `off`."""
+    value = text(name, "on" if default else "off").lower()
+    if value not in ("on", "off"):
+        raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
+    return value == "on"
+
+
+def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+    """One of `options`."""
+    value = text(name, default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(options)}, not {value!r}.")
+    return value
+
+
+def server_url(name: str, schemes: tuple[str, ...]) -> str:
+    """The URL of a server, or an empty string."""
+    value = text(name)
+    if value and value.partition("://")[0] not in schemes:
+        raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# --- which servers -------------------------------------------------------------------------------------------------
+
+DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"))
+REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"))
+RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"))
+EMBEDDED = not DATABASE_URL
+OUTBOX_TO_LOG = not RABBITMQ_URL  # where no broker is, events end in the log
+for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
+    if EMBEDDED and _url:
+        raise ImproperlyConfigured(
+            f"{_name} is set but DATABASE_URL is not: the embedded SQLite file works alone. Set DATABASE_URL as well."
+        )
+
+INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
+INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
+IS_LOOPBACK = is_loopback(INVENTORY_HOST)
+WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else max(2, os.cpu_count() or 1), low=1, high=64)
+WEB_THREADS = whole("WEB_THREADS", 16, low=1, high=256)
+if EMBEDDED and WEB_WORKERS != 1:
+    raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")
+
+# --- who may call --------------------------------------------------------------------------------------------------
+
+API_AUTH_ENABLED = switch("INVENTORY_API_AUTH", default=not (EMBEDDED and IS_LOOPBACK))
+if not API_AUTH_ENABLED and not IS_LOOPBACK:
+    raise ImproperlyConfigured(
+        f"INVENTORY_API_AUTH is off and INVENTORY_HOST is {INVENTORY_HOST}: without tokens only a loopback address "
+        "such as 127.0.0.1 is allowed."
+    )
+
+DATA_DIR = Path(text("INVENTORY_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+
+
+def embedded_secret_key() -> str:
+    """A key of this installation's own, made at the first start and kept beside the SQLite file."""
+    path = DATA_DIR / "secret_key"
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(64))
+        return path.read_text()
+    except OSError as error:
+        raise ImproperlyConfigured(f"INVENTORY_DATA_DIR {DATA_DIR} cannot be written: {error}.") from error
+
+
+SECRET_KEY = text("SECRET_KEY")
+if EMBEDDED:
+    SECRET_KEY = SECRET_KEY or embedded_secret_key()
+elif len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
+    raise ImproperlyConfigured("SECRET_KEY must be set with DATABASE_URL: at least 50 random characters.")
+
+ALLOWED_HOSTS = [host.strip() for host in text("ALLOWED_HOSTS").split(",") if host.strip()]
+if "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts; * would let any name in.")
+if not ALLOWED_HOSTS:
+    if not IS_LOOPBACK:
+        raise ImproperlyConfigured(f"ALLOWED_HOSTS must be set when INVENTORY_HOST is {INVENTORY_HOST}.")
+    ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+HTTPS = switch("INVENTORY_HTTPS", default=not IS_LOOPBACK)
+CSRF_TRUSTED_ORIGINS = [origin for origin in text("CSRF_TRUSTED_ORIGINS").split(",") if origin]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics$"]  # probes and scrapers come past the proxy that ends TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+DEBUG = False  # no variable turns it on: an error page that shows the settings has no place in this service
+
+# --- what the business decides -------------------------------------------------------------------------------------
+
+RESERVATION_TTL_MAX_MINUTES = whole("RESERVATION_TTL_MAX_MINUTES", 60, low=1, high=10_080)
+RESERVATION_TTL_MINUTES = positive_decimal("RESERVATION_TTL_MINUTES", "15", high=RESERVATION_TTL_MAX_MINUTES)
+RESERVATION_EXTEND_MAX_MINUTES = whole("RESERVATION_EXTEND_MAX_MINUTES", 120, low=1, high=43_200)
+RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
+RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
+LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
+EXPIRY_INTERVAL_SECONDS = whole("EXPIRY_INTERVAL_SECONDS", 2, low=1, high=3_600)
+AUDIT_GRACE_SECONDS = whole("AUDIT_GRACE_SECONDS", 120, low=1, high=86_400)
+DOCUMENT_MAX_QUANTITY = 10_000_000  # units in one line of a receipt or an adjustment; a level stays far below 2^63
+DOCUMENT_MAX_LINES = 500
+AVAILABILITY_MAX_PRODUCTS = 500
+MAX_BODY_BYTES = 262_144
+
+# --- Django --------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "knox",
+    "django_celery_beat",
+    "django_prometheus",
+    "django_structlog",
+    "inventory_project",
+    "inventory_project.access",
+    "inventory_project.messaging",
+    "warehouses",
+    "stock",
+    "reservations",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "inventory_project.http.body_limit.BodyLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "inventory_project.urls"
+WSGI_APPLICATION = "inventory_project.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # the admin's files are served from the packages: no collectstatic step to forget
+FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
+
+# --- the database --------------------------------------------------------------------------------------------------
+
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+DATABASE_POOL_SIZE = whole("DATABASE_POOL_SIZE", WEB_THREADS + 4, low=2, high=500)
+
+
+def postgresql(url: str) -> dict[str, Any]:
+    """Django's settings for the PostgreSQL at `url`: pooled, and no statement or lock wait without an end."""
+    try:
+        config: dict[str, Any] = environ.Env.db_url_config(url)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}.") from error
+    if not config.get("NAME"):
+        raise ImproperlyConfigured("DATABASE_URL names no database.")
+    limits = {
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    }
+    config["OPTIONS"] = {
+        **config.get("OPTIONS", {}),
+        "connect_timeout": 5,
+        "application_name": "inventory-service",
+        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+        "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5},
+    }
+    return config
+
+
+def sqlite() -> dict[str, Any]:
+    """Django's settings for the embedded SQLite file; IMMEDIATE, so that writers wait for each other and never fail."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA_DIR / "inventory.sqlite3",
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+DATABASES = {"default": sqlite() if EMBEDDED else postgresql(DATABASE_URL)}
+
+# --- cache, sessions, background jobs ------------------------------------------------------------------------------
+
+if REDIS_URL:
+    CACHES: dict[str, Any] = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "inventory",
+            "OPTIONS": {
+                # JSON: whoever can write to Redis must not be able to run code here by a pickle.
+                "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+                "SOCKET_CONNECT_TIMEOUT": 1,
+                "SOCKET_TIMEOUT": 1,
+                "IGNORE_EXCEPTIONS": True,
+            },
+        }
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+CELERY_BROKER_URL = RABBITMQ_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# --- HTTP API ------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["inventory_project.access.authentication.BearerTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["inventory_project.access.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["inventory_project.http.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["inventory_project.http.problems.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "inventory_project.http.problems.AnyAccept",
+    "DEFAULT_PAGINATION_CLASS": "inventory_project.http.pages.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["inventory_project.http.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "inventory_project.http.schema.ScopedSchema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is 405
+    "EXCEPTION_HANDLER": "inventory_project.http.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # ?format= is a parameter like any other unknown one
+}
+KNOX_TOKEN_MODEL = "access.ApiToken"  # noqa: S105  # a model's name
+MIGRATION_MODULES = {"knox": None}  # knox's own migrations would make a token table that nobody uses
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Inventory Service",
+    "DESCRIPTION": "Stock over several warehouses: reserve it for a limited time, confirm, release, return.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "inventory_project.http.schema.add_problems",
+    ],
+}
+
+# --- logs ----------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOG_FORMAT = choice("LOG_FORMAT", "console" if EMBEDDED else "json", ("json", "console"))
+
+
+def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop the line at a request's beginning; the one at its end has the status, and both have the id."""
+    if event.get("event") == "request_started":
+        raise structlog.DropEvent
+    return event
+
+
+_shared_processors: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+structlog.configure(
+    processors=[
+        one_line_a_request,
+        structlog.stdlib.filter_by_level,
+        *_shared_processors,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": structlog.processors.JSONRenderer()
+            if LOG_FORMAT == "json"
+            else structlog.dev.ConsoleRenderer(colors=False),
+            "foreign_pre_chain": _shared_processors,
+        }
+    },
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
+    "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
+    "loggers": {"django.request": {"level": "ERROR"}},  # what was refused stands in the request's own line
+}

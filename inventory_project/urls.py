@@ -1,0 +1,58 @@
+"""Every path of the service."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from inventory_project import health, metrics
+from inventory_project.http import paths as _paths  # noqa: F401  # registers <id:...>
+from inventory_project.http import problems
+from reservations.api import ReservationViewSet
+from stock.api import AvailabilityViewSet, DocumentViewSet, MovementViewSet, ProductViewSet, StockLevelViewSet
+from warehouses.api import WarehouseViewSet
+
+inventory = [
+    path("products", ProductViewSet.as_view({"get": "list"})),
+    path("products/<id:product_id>", ProductViewSet.as_view({"get": "retrieve", "put": "put"})),
+    path("products/<id:product_id>/availability", AvailabilityViewSet.as_view({"get": "retrieve"})),
+    path("availability", AvailabilityViewSet.as_view({"post": "bulk"})),
+    path("reservations", ReservationViewSet.as_view({"get": "list", "post": "create"})),
+    path("reservations/<id:reservation_id>", ReservationViewSet.as_view({"get": "retrieve"}), name="reservation"),
+    path("reservations/<id:reservation_id>/confirm", ReservationViewSet.as_view({"post": "confirm"})),
+    path("reservations/<id:reservation_id>/cancel", ReservationViewSet.as_view({"post": "cancel"})),
+    path("reservations/<id:reservation_id>/extend", ReservationViewSet.as_view({"post": "extend"})),
+    path("reservations/<id:reservation_id>/return", ReservationViewSet.as_view({"post": "take_back"})),
+    path("reservations/<id:reservation_id>/allocation", ReservationViewSet.as_view({"get": "allocation"})),
+    path("warehouses", WarehouseViewSet.as_view({"get": "list"})),
+    path("warehouses/<str:warehouse_id>", WarehouseViewSet.as_view({"get": "retrieve"})),
+    path("stock-levels", StockLevelViewSet.as_view({"get": "list"})),
+    path("movements", MovementViewSet.as_view({"get": "list"})),
+    path("receipts", DocumentViewSet.as_view({"post": "receive"})),
+    path("adjustments", DocumentViewSet.as_view({"post": "adjust"})),
+]
+
+# For tokens, never for the admin's session; they stand before the Django admin's own pages.
+operations = [
+    path("reservations/<id:reservation_id>/expire", ReservationViewSet.as_view({"post": "expire"})),
+    path("products/<id:product_id>/block-sales", ProductViewSet.as_view({"post": "block_sales"})),
+    path("products/<id:product_id>/unblock-sales", ProductViewSet.as_view({"post": "unblock_sales"})),
+]
+
+urlpatterns = [
+    path("health", health.health),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("metrics", metrics.metrics),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/inventory/", include(inventory)),
+    path("admin/", include(operations)),
+    # What is malformed there is 404 to a program, and no redirect to the admin's log-in.
+    re_path(r"^admin/((inventory|products)/.*|reservations/[^/]+/expire/?)$", problems.not_found),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "inventory_project.http.problems.bad_request"
+handler403 = "inventory_project.http.problems.permission_denied"
+handler404 = "inventory_project.http.problems.not_found"
+handler500 = "inventory_project.http.problems.server_error"

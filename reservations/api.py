@@ -1,0 +1,242 @@
+"""The HTTP door of reservations: translate in, one call of the lifecycle, translate out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+from django.urls import reverse
+from django_filters import rest_framework as django_filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, viewsets
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory_project.access import actor_of, scopes
+from inventory_project.errors import NotFound
+from inventory_project.http import schema
+from inventory_project.http.fields import (
+    BoundedListField,
+    ReferenceField,
+    StrictBooleanField,
+    StrictDateTimeField,
+    StrictIntegerField,
+    StrictSerializer,
+    StrictUUIDField,
+)
+from inventory_project.http.filters import UUIDFilter
+from reservations import lifecycle
+from reservations.models import Reservation, ReservationItem
+from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Reserve, Return
+from warehouses.api import PostalCodeField, WarehouseIdField
+
+# --- in ------------------------------------------------------------------------------------------------------------
+
+
+class ItemIn(StrictSerializer):
+    product_id = StrictUUIDField()
+    quantity = StrictIntegerField(min_value=1, max_value=settings.RESERVATION_MAX_QUANTITY)
+    warehouse_id = WarehouseIdField(required=False)
+
+
+def items_field(**options: Any) -> BoundedListField:
+    return BoundedListField(child=ItemIn(), max_length=settings.RESERVATION_MAX_LINES, **options)
+
+
+class ReserveIn(StrictSerializer):
+    order_id = StrictUUIDField()
+    items = items_field(help_text="Equal lines are added up. Without warehouse_id the service chooses.")
+    delivery_postal_code = PostalCodeField(required=False)
+    ttl_minutes = StrictIntegerField(
+        required=False,
+        min_value=1,
+        max_value=settings.RESERVATION_TTL_MAX_MINUTES,
+        help_text="How long the stock is held; RESERVATION_TTL_MINUTES unless given.",
+    )
+    allow_split = StrictBooleanField(
+        required=False, default=True, help_text="May the order come from several warehouses?"
+    )
+
+
+class ConfirmIn(StrictSerializer):
+    items = items_field(required=False, help_text="Only this part; the rest is released.")
+
+
+class NothingIn(StrictSerializer):
+    pass
+
+
+class ExtendIn(StrictSerializer):
+    expires_at = StrictDateTimeField(required=False, help_text="Until then; an earlier moment changes nothing.")
+    minutes = StrictIntegerField(required=False, min_value=1, max_value=settings.RESERVATION_EXTEND_MAX_MINUTES)
+    reference = ReferenceField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Either a moment, or minutes with the reference that makes a repeat harmless."""
+        if attrs.keys() not in ({"expires_at"}, {"minutes", "reference"}):
+            message = "Give either expires_at, or minutes together with reference."
+            raise ValidationError([ErrorDetail(message, code="invalid")])
+        return attrs
+
+
+class ReturnIn(StrictSerializer):
+    reference = ReferenceField()
+    items = items_field(required=False, help_text="Only these; without it, all that is not back yet.")
+
+
+# --- out -----------------------------------------------------------------------------------------------------------
+
+
+class ItemOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    warehouse_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+    confirmed = serializers.IntegerField()
+    returned = serializers.IntegerField()
+
+
+class ReservationOut(serializers.Serializer[Any]):
+    """A Hold or a Reservation read with its items; both have the same names."""
+
+    id = serializers.UUIDField()
+    order_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=Reservation.Status.choices)
+    expires_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    settled_at = serializers.DateTimeField(allow_null=True)
+    replaces_id = serializers.UUIDField(
+        allow_null=True, help_text="The expired reservation that a late payment brought back as this one."
+    )
+    items = ItemOut(many=True, source="lines")
+
+
+class AllocationOut(serializers.Serializer[Any]):
+    reservation_id = serializers.UUIDField(source="id")
+    order_id = serializers.UUIDField()
+    delivery_postal_code = serializers.CharField(allow_blank=True)
+    allocation = serializers.DictField(help_text="Strategy, candidates, what was rejected and why, and the tie-break.")
+
+
+class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
+    order_id = UUIDFilter()
+    status = django_filters.ChoiceFilter(choices=Reservation.Status.choices)
+    product_id = UUIDFilter(method="with_product")
+
+    def with_product(self, queryset: QuerySet[Reservation], _name: str, product_id: UUID) -> QuerySet[Reservation]:
+        """Reservations with a line of the product; each once."""
+        return queryset.filter(
+            Exists(ReservationItem.objects.filter(reservation=OuterRef("pk"), product_id=product_id))
+        )
+
+
+# --- the door ------------------------------------------------------------------------------------------------------
+
+
+def _items(entries: Sequence[dict[str, Any]]) -> tuple[Item, ...]:
+    return tuple(Item(entry["product_id"], entry["quantity"], entry.get("warehouse_id")) for entry in entries)
+
+
+def _part(body: dict[str, Any]) -> tuple[Item, ...] | None:
+    return _items(body["items"]) if "items" in body else None
+
+
+def _answer(verb: Callable[..., Any], wanted: Any) -> Response:
+    return Response(ReservationOut(lifecycle.one(verb, wanted).hold).data)
+
+
+class ReservationViewSet(viewsets.GenericViewSet[Reservation]):
+    queryset = Reservation.objects.prefetch_related("items")
+    serializer_class = ReservationOut
+    filterset_class = ReservationFilter
+    ordering = ("-id",)
+    required_scopes = {
+        "list": scopes.RESERVATIONS_READ,
+        "retrieve": scopes.RESERVATIONS_READ,
+        "allocation": scopes.RESERVATIONS_READ,
+        "create": scopes.RESERVATIONS_WRITE,
+        "confirm": scopes.RESERVATIONS_WRITE,
+        "cancel": scopes.RESERVATIONS_WRITE,
+        "extend": scopes.RESERVATIONS_WRITE,
+        "take_back": scopes.RESERVATIONS_WRITE,
+        "expire": scopes.OPERATIONS,
+    }
+
+    def list(self, request: Request) -> Response:
+        """Reservations, the newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, reservation_id: UUID) -> Response:
+        """One reservation. A hold past its time still shows ACTIVE until it is released."""
+        return Response(ReservationOut(self._get(reservation_id)).data)
+
+    @extend_schema(responses=AllocationOut)
+    def allocation(self, request: Request, reservation_id: UUID) -> Response:
+        """Why these warehouses."""
+        return Response(AllocationOut(self._get(reservation_id)).data)
+
+    @extend_schema(request=ReserveIn, responses={200: ReservationOut, 201: ReservationOut, **schema.refusals(409, 422)})
+    def create(self, request: Request) -> Response:
+        """Hold stock for an order, all of it or nothing.
+
+        The same order with the same content gets its live reservation again (200). 409: `insufficient_stock` with
+        `shortages`, `sales_blocked` with `product_ids`, `order_conflict`.
+        """
+        body = ReserveIn.read(request.data)
+        wanted = Reserve(
+            order_id=body["order_id"],
+            items=_items(body["items"]),
+            delivery_postal_code=body.get("delivery_postal_code", ""),
+            ttl_minutes=body.get("ttl_minutes"),
+            allow_split=body["allow_split"],
+            actor=actor_of(request),
+        )
+        outcome: Outcome = lifecycle.one(lifecycle.reserve_many, wanted)
+        made = ReservationOut(outcome.hold).data
+        if outcome.is_replay:
+            return Response(made)
+        location = reverse("reservation", kwargs={"reservation_id": outcome.hold.id})
+        return Response(made, status=201, headers={"Location": location})
+
+    @extend_schema(request=ConfirmIn, responses={200: ReservationOut, **schema.refusals(409)})
+    def confirm(self, request: Request, reservation_id: UUID) -> Response:
+        """The hold becomes a deduction, whole or in part; the rest is released."""
+        part = _part(ConfirmIn.read(request.data))
+        wanted = Confirm(reservation_id=reservation_id, items=part, actor=actor_of(request))
+        return _answer(lifecycle.confirm_many, wanted)
+
+    @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
+    def cancel(self, request: Request, reservation_id: UUID) -> Response:
+        """The hold is released."""
+        NothingIn.read(request.data)
+        return _answer(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
+
+    @extend_schema(request=ExtendIn, responses={200: ReservationOut, **schema.refusals(409)})
+    def extend(self, request: Request, reservation_id: UUID) -> Response:
+        """More time, while the hold is ACTIVE and not past its time: until `expires_at`, or `minutes` more."""
+        body = ExtendIn.read(request.data)
+        return _answer(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
+
+    @extend_schema(request=ReturnIn, responses={200: ReservationOut, **schema.refusals(409)})
+    def take_back(self, request: Request, reservation_id: UUID) -> Response:
+        """Confirmed goods come back to the stock they left, all or `items`."""
+        body = ReturnIn.read(request.data)
+        wanted = Return(
+            reservation_id=reservation_id, reference=body["reference"], items=_part(body), actor=actor_of(request)
+        )
+        return _answer(lifecycle.return_many, wanted)
+
+    @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
+    def expire(self, request: Request, reservation_id: UUID) -> Response:
+        """Expire the hold now, due or not."""
+        NothingIn.read(request.data)
+        wanted = Expire(reservation_id=reservation_id, only_if_due=False, actor=actor_of(request))
+        return _answer(lifecycle.expire_many, wanted)
+
+    def _get(self, reservation_id: UUID) -> Reservation:
+        reservation = self.get_queryset().filter(pk=reservation_id).first()
+        if reservation is None:
+            raise NotFound(f"There is no reservation {reservation_id}.")
+        return reservation

@@ -1,0 +1,176 @@
+"""The invariants of the books, one query each; every row that a query returns is damage.
+
+They read one snapshot, without the time-outs of the service. I8 (no acknowledged reservation is lost) can only be
+checked against a client's own log, in tests; I10 (counters) comes with the counters. docs/invariants.md explains each.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from inventory_project import batches, database
+
+logger = logging.getLogger(__name__)
+
+ROWS_SHOWN = 20  # of each broken invariant; the count is always of all
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """`sql` selects the rows that break it; `%(long_ago)s` is AUDIT_GRACE_SECONDS before now."""
+
+    name: str
+    promise: str
+    sql: str
+    is_oversell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An invariant, how many rows break it, and the first of them."""
+
+    invariant: Invariant
+    count: int
+    rows: list[dict[str, Any]]
+
+
+INVARIANTS = (
+    Invariant(
+        "I1",
+        "available, reserved and incoming are never below 0",
+        """SELECT product_id, warehouse_id, available, reserved, incoming FROM stock_level
+           WHERE available < 0 OR reserved < 0 OR incoming < 0""",
+        is_oversell=True,
+    ),
+    Invariant(
+        "I2",
+        "a level's reserved is the sum of the ACTIVE reservations' lines there",
+        """SELECT product_id, warehouse_id, SUM(reserved) AS reserved, SUM(held) AS held FROM (
+             SELECT product_id, warehouse_id, reserved, 0 AS held FROM stock_level
+             UNION ALL
+             SELECT i.product_id, i.warehouse_id, 0, i.quantity FROM reservation_item i
+             JOIN reservation r ON r.id = i.reservation_id WHERE r.status = 'ACTIVE') AS both_sides
+           GROUP BY product_id, warehouse_id HAVING SUM(reserved) <> SUM(held)""",
+        is_oversell=True,
+    ),
+    Invariant(
+        "I3",
+        "a level's numbers are the sums of its movements' deltas",
+        """SELECT product_id, warehouse_id, SUM(available) AS available, SUM(reserved) AS reserved,
+                  SUM(incoming) AS incoming, SUM(available_moved) AS available_moved,
+                  SUM(reserved_moved) AS reserved_moved, SUM(incoming_moved) AS incoming_moved FROM (
+             SELECT product_id, warehouse_id, available, reserved, incoming,
+                    0 AS available_moved, 0 AS reserved_moved, 0 AS incoming_moved FROM stock_level
+             UNION ALL
+             SELECT product_id, warehouse_id, 0, 0, 0, available_delta, reserved_delta, incoming_delta
+             FROM stock_movement) AS both_sides
+           GROUP BY product_id, warehouse_id
+           HAVING SUM(available) <> SUM(available_moved) OR SUM(reserved) <> SUM(reserved_moved)
+               OR SUM(incoming) <> SUM(incoming_moved)""",
+        is_oversell=True,
+    ),
+    Invariant(
+        "I4",
+        "a line has one RESERVE movement; once settled, CONFIRM and RELEASE add up to its quantity",
+        """SELECT i.id AS line_id, r.status, i.quantity, i.confirmed, i.returned, m.reserves, m.held, m.confirmed_moved,
+                  m.released_moved, m.returned_moved
+           FROM reservation_item i JOIN reservation r ON r.id = i.reservation_id
+           LEFT JOIN (
+             SELECT line_id,
+                    COUNT(CASE WHEN kind = 'RESERVE' THEN 1 END) AS reserves,
+                    SUM(CASE WHEN kind = 'RESERVE' THEN reserved_delta ELSE 0 END) AS held,
+                    SUM(CASE WHEN kind = 'CONFIRM' THEN -reserved_delta ELSE 0 END) AS confirmed_moved,
+                    SUM(CASE WHEN kind = 'RELEASE' THEN available_delta ELSE 0 END) AS released_moved,
+                    SUM(CASE WHEN kind = 'RETURN' THEN available_delta ELSE 0 END) AS returned_moved
+             FROM stock_movement WHERE line_id IS NOT NULL GROUP BY line_id) m ON m.line_id = i.id
+           WHERE m.line_id IS NULL OR m.reserves <> 1 OR m.held <> i.quantity OR m.confirmed_moved <> i.confirmed
+              OR m.returned_moved <> i.returned
+              OR m.released_moved <> CASE WHEN r.status = 'ACTIVE' THEN 0 ELSE i.quantity - i.confirmed END
+              OR (r.status <> 'CONFIRMED' AND i.confirmed <> 0)""",
+    ),
+    Invariant(
+        "I5",
+        "for each product: received + adjusted + returned = available + reserved + sold",
+        """SELECT product_id, SUM(came) AS came, SUM(is_there) AS is_there FROM (
+             SELECT l.product_id, l.quantity AS came, 0 AS is_there FROM stock_document_line l
+             UNION ALL
+             SELECT product_id, returned, confirmed FROM reservation_item
+             UNION ALL
+             SELECT product_id, 0, available + reserved FROM stock_level) AS both_sides
+           GROUP BY product_id HAVING SUM(came) <> SUM(is_there)""",
+    ),
+    Invariant(
+        "I6",
+        "each transition of a reservation has its one event",
+        """SELECT r.id AS reservation_id, r.status, e.type AS missing_event FROM reservation r
+           CROSS JOIN (SELECT 'inventory.reserved' AS type UNION ALL SELECT 'inventory.confirmed'
+                       UNION ALL SELECT 'inventory.released') e
+           WHERE (e.type = 'inventory.reserved'
+                  OR (e.type = 'inventory.confirmed' AND r.status = 'CONFIRMED')
+                  OR (e.type = 'inventory.released' AND (r.status IN ('EXPIRED', 'CANCELLED') OR (
+                        r.status = 'CONFIRMED' AND EXISTS (SELECT 1 FROM reservation_item i
+                            WHERE i.reservation_id = r.id AND i.confirmed < i.quantity)))))
+             AND NOT EXISTS (SELECT 1 FROM outbox_event o
+                             WHERE o.subject = {reservation_id} AND o.type = e.type AND o.occasion = '')""",
+    ),
+    Invariant(
+        "I7",
+        "an order has at most one live reservation",
+        """SELECT order_id, COUNT(*) AS live FROM reservation
+           WHERE status = 'ACTIVE' OR (status = 'CONFIRMED' AND is_live)
+           GROUP BY order_id HAVING COUNT(*) > 1""",
+    ),
+    Invariant(
+        "I9",
+        "no reservation is ACTIVE long past its time",
+        """SELECT id AS reservation_id, expires_at FROM reservation
+           WHERE status = 'ACTIVE' AND expires_at < %(long_ago)s""",
+    ),
+)
+OUTBOX_IS_DRAINED = Invariant(
+    "I9",
+    "no event has waited long to be published",
+    "SELECT id, type, subject, occurred_at FROM outbox_event WHERE published_at IS NULL AND occurred_at < %(long_ago)s",
+)
+# SQLite keeps a UUID as 32 characters; an event's subject has the canonical 36.
+RESERVATION_ID_AS_TEXT = {
+    "postgresql": "r.id::text",
+    "sqlite": "substr(r.id, 1, 8) || '-' || substr(r.id, 9, 4) || '-' || substr(r.id, 13, 4) || '-' || "
+    "substr(r.id, 17, 4) || '-' || substr(r.id, 21)",
+}
+
+
+def invariants() -> tuple[Invariant, ...]:
+    """What is audited here; events are waited for only where this installation has somebody who takes them away."""
+    return (*INVARIANTS, OUTBOX_IS_DRAINED) if settings.OUTBOX_TO_LOG else INVARIANTS
+
+
+def run() -> Iterator[Finding]:
+    """Check one invariant after the other over one snapshot; a Finding for each, with count 0 where it holds.
+
+    Damage to I1, I2 and I3 raises `inventory_oversell_events` by a row each and is logged with the product.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
+        long_ago = database.database_now() - timedelta(seconds=settings.AUDIT_GRACE_SECONDS)
+        for invariant in invariants():
+            sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
+            cursor.execute(sql, {"long_ago": long_ago} if "%(long_ago)s" in sql else None)
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            if invariant.is_oversell:
+                _report(invariant, rows)
+            yield Finding(invariant=invariant, count=len(rows), rows=rows[:ROWS_SHOWN])
+
+
+def _report(invariant: Invariant, rows: list[dict[str, Any]]) -> None:
+    batches.oversell_events.inc(len(rows))
+    for row in rows[:ROWS_SHOWN]:
+        logger.error("%s is broken: %s product_id=%s row=%s", invariant.name, invariant.promise, row["product_id"], row)

@@ -1,0 +1,149 @@
+"""The life of a reservation: reserve, confirm, cancel, expire, extend, return, pay.
+
+Each verb takes many requests and answers each in its place with an Outcome or a Refusal; it owns the transaction,
+decides all of them in a constant number of statements, and counts after the commit. `one` is for a door with a single
+request. Every verb may be repeated: the second time answers as the first.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Q
+
+from inventory_project import batches, database
+from inventory_project.errors import Refusal
+from reservations import metrics, paying, reserving, settling
+from reservations.holds import Hold, Status
+from reservations.models import Reservation
+from reservations.requests import Cancel, Confirm, Expire, Extend, HeldByOverdue, Outcome, Pay, Reserve, Return
+from stock import ledger
+
+Answer = Outcome | Refusal
+Request = TypeVar("Request")
+
+SWEEP_LIMIT = 500  # overdue holds released in one transaction
+SWEEPER = "system:expiry"
+
+
+def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
+    """Hold stock for each order, all of the order or nothing.
+
+    The same order with the same content gets its live reservation again. Refusals: Invalid (also `unknown_ids`),
+    OrderConflict, InsufficientStock with all shortages, SalesBlocked. Before stock is refused, holds on these
+    products whose time is up are released and the request is decided once more.
+    """
+    answers: list[Answer | None] = [reserving.check(request) for request in requests]
+    sound = [i for i, answer in enumerate(answers) if answer is None]
+    for i, answer in zip(sound, _reserve([requests[i] for i in sound]), strict=True):
+        answers[i] = answer
+    return _counted("reserve", [answer for answer in answers if answer is not None])
+
+
+def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
+    answers = batches.run(reserving.reserve, requests)
+    lacking = [i for i, answer in enumerate(answers) if isinstance(answer, ledger.InsufficientStock | HeldByOverdue)]
+    if not lacking:
+        return answers
+    # A transaction of its own: releasing inside the batch would lock reservations after levels, and deadlock.
+    released = expire_due(
+        limit=SWEEP_LIMIT,
+        product_ids={item.product_id for i in lacking for item in requests[i].items},
+        order_ids={requests[i].order_id for i in lacking},
+    )
+    if released:
+        again = batches.run(reserving.reserve, [requests[i] for i in lacking])
+        for i, answer in zip(lacking, again, strict=True):
+            answers[i] = answer
+    return answers
+
+
+def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
+    """Turn each hold into a deduction, whole or the named items, the rest being released.
+
+    Refusals: NotFound, ReservationExpired (also past its time), ReservationCancelled, ReservationConfirmed (with
+    other items), ExceedsReservation.
+    """
+    return _counted("confirm", batches.run(settling.confirm, requests))
+
+
+def cancel_many(requests: Sequence[Cancel]) -> list[Answer]:
+    """Release each hold. Refusals: NotFound, ReservationConfirmed, ReservationExpired."""
+    return _counted("cancel", batches.run(settling.cancel, requests))
+
+
+def expire_many(requests: Sequence[Expire]) -> list[Answer]:
+    """Release each hold as expired, due or not. Refusals: NotFound, ReservationConfirmed, ReservationCancelled."""
+    return _counted("expire", batches.run(settling.expire, requests))
+
+
+def extend_many(requests: Sequence[Extend]) -> list[Answer]:
+    """Give each hold more time, never less.
+
+    Refusals: NotFound, ReservationExpired and the other settled ones, SalesBlocked, ExtensionLimit,
+    ReferenceConflict.
+    """
+    return _counted("extend", batches.run(settling.extend, requests))
+
+
+def return_many(requests: Sequence[Return]) -> list[Answer]:
+    """Put confirmed goods back to stock; once all are back the order may reserve anew.
+
+    Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
+    """
+    return _counted("return", batches.run(settling.take_back, requests))
+
+
+def pay_many(requests: Sequence[Pay]) -> list[Answer]:
+    """Confirm the reservation of each order, reviving one that has expired by a new one where stock allows.
+
+    Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked.
+    """
+    return _counted("pay", batches.run(paying.pay, requests))
+
+
+def expire_due(*, limit: int, product_ids: Collection[UUID] | None = None, order_ids: Collection[UUID] = ()) -> int:
+    """Release up to `limit` holds whose time is up, the longest overdue first; how many were released.
+
+    With `product_ids` only those with a line on one of these products, or of one of `order_ids`.
+    """
+    overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=database.database_now())
+    if product_ids is not None:
+        overdue = overdue.filter(Q(items__product_id__in=product_ids) | Q(order_id__in=order_ids)).distinct()
+    ids = list(overdue.order_by("expires_at").values_list("id", flat=True)[:limit])
+    answers = expire_many([Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER) for id_ in ids])
+    return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
+
+
+def sweep() -> int:
+    """Release everything that is overdue, in batches; how many holds that were. One sweeper at a time is enough."""
+    total = 0
+    with database.job_lock("expire_reservations") as is_ours:
+        while is_ours and (released := expire_due(limit=SWEEP_LIMIT)):
+            total += released
+    return total
+
+
+def one(verb: Callable[[Sequence[Request]], list[Answer]], request: Request) -> Outcome:
+    """The outcome of a single request; raises its refusal."""
+    return batches.result_of(verb([request])[0])
+
+
+def _counted(verb: str, answers: list[Answer]) -> list[Answer]:
+    for answer in answers:
+        if isinstance(answer, Refusal):
+            metrics.refusals.labels(verb, answer.code).inc()
+        elif answer.is_replay:
+            metrics.replays.labels(verb).inc()
+        else:
+            _count_new(verb, answer.hold)
+    return answers
+
+
+def _count_new(verb: str, hold: Hold) -> None:
+    if verb == "reserve" or (verb == "pay" and hold.replaces_id is not None):
+        metrics.reservations.inc()
+    if verb in ("confirm", "cancel", "expire", "pay"):
+        metrics.settlements.labels(hold.status).inc()
+    if verb == "expire":
+        metrics.expired.inc()

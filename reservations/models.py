@@ -1,0 +1,117 @@
+"""Reservations as they stand in the database; `reservations.holds` reads and writes them in sets."""
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class Reservation(models.Model):
+    """Stock held for an order until `expires_at`, by the database's clock.
+
+    `is_live` is true while the order may have no other reservation: ACTIVE, or CONFIRMED and not wholly returned.
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE"
+        CONFIRMED = "CONFIRMED"
+        EXPIRED = "EXPIRED"
+        CANCELLED = "CANCELLED"
+
+    id = models.UUIDField(primary_key=True)
+    order_id = models.UUIDField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    is_live = models.BooleanField(default=True)
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+    delivery_postal_code = models.CharField(max_length=16, blank=True)
+    allocation = models.JSONField(help_text="Why these warehouses.")
+    replaces = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="replaced_by",
+        help_text="The expired reservation that a late payment brought back as this one.",
+    )
+    actor = models.CharField(max_length=150)
+
+    class Meta:
+        db_table = "reservation"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order_id"], condition=Q(is_live=True), name="reservation_is_the_only_live_one_of_its_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_live=True, status__in=["ACTIVE", "CONFIRMED"])
+                | Q(is_live=False, status__in=["CONFIRMED", "EXPIRED", "CANCELLED"]),
+                name="reservation_is_live_while_active_and_never_once_released",
+            ),
+        ]
+        indexes = [
+            # The reservations of an order, newest first.
+            models.Index(fields=["order_id", "-id"], name="reservation_by_order"),
+            # The sweeper: what is overdue, oldest first.
+            models.Index(fields=["expires_at"], condition=Q(status="ACTIVE"), name="reservation_active_by_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    @property
+    def lines(self) -> list["ReservationItem"]:
+        """The items in id order; read them with `prefetch_related("items")`."""
+        return sorted(self.items.all(), key=lambda item: item.id)
+
+
+class ReservationItem(models.Model):
+    """One line: units of a product held at a warehouse, then how many of them were confirmed and came back."""
+
+    id = models.UUIDField(primary_key=True)
+    reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, db_index=False, related_name="items")
+    product = models.ForeignKey("stock.Product", on_delete=models.PROTECT, related_name="+")
+    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="+")
+    quantity = models.PositiveIntegerField()
+    confirmed = models.PositiveIntegerField(default=0)
+    returned = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        db_table = "reservation_item"
+        constraints = [
+            # Also finds the lines of a reservation.
+            models.UniqueConstraint(
+                fields=["reservation", "product", "warehouse"], name="reservation_item_is_one_line_for_each_place"
+            ),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="reservation_item_holds_something"),
+            models.CheckConstraint(
+                condition=Q(confirmed__lte=F("quantity")), name="reservation_item_confirms_no_more_than_it_holds"
+            ),
+            models.CheckConstraint(
+                condition=Q(returned__lte=F("confirmed")), name="reservation_item_returns_no_more_than_it_confirmed"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} of {self.product_id} at {self.warehouse_id}"
+
+
+class ReservationExtension(models.Model):
+    """More time that a hold was given; the reference makes asking twice harmless."""
+
+    reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, db_index=False, related_name="extensions")
+    reference = models.CharField(max_length=128)
+    minutes = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(help_text="When the hold ended after this extension.")
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "reservation_extension"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation", "reference"], name="reservation_extension_has_a_reference_of_its_own"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reservation_id} +{self.minutes} min"

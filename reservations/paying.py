@@ -1,0 +1,89 @@
+"""A payment for an order, in time or late: the hold becomes a deduction even when it has run out, if stock allows.
+
+ACTIVE, though past its time: confirmed. EXPIRED: reserved again and confirmed in the same transaction, by a new
+reservation, at the same warehouses or at others. CANCELLED: never revived.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from inventory_project import database
+from inventory_project.errors import NotFound, Refusal
+from inventory_project.messaging import outbox
+from reservations import events, holds, reserving, settling
+from reservations.holds import Hold, Status
+from reservations.requests import Confirm, Item, Outcome, Pay, merged
+from stock import ledger
+from warehouses import catalogue
+from warehouses.allocation import Allocation
+
+
+def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
+    """Confirm the current reservation of each order; inside the caller's transaction."""
+    current = holds.current_ids_of_orders({request.order_id for request in requests})
+    locked = holds.lock(set(current.values()))
+    # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
+    levels = ledger.lock({product_id for hold in locked.values() for product_id in hold.product_ids})
+    places = catalogue.places()
+    now = database.database_now()
+    settled = settling.Desk(holds=locked, levels=levels, now=now)
+    revived = reserving.Desk(levels=levels, places=places, live={}, known_product_ids=set(levels.by_product), now=now)
+    outcomes = [_decide(settled, revived, current, request) for request in requests]
+    holds.insert(revived.granted)
+    holds.update(list(settled.changed.values()))
+    crossings = ledger.write(levels, at=now)
+    outbox.record([*settled.recorded, *revived.recorded, *crossings], at=now)
+    return outcomes
+
+
+def _decide(
+    settled: settling.Desk, revived: reserving.Desk, current: dict[UUID, UUID], request: Pay
+) -> Outcome | Refusal:
+    hold = revived.live.get(request.order_id)
+    if hold is not None:
+        return Outcome(hold=hold, is_replay=True)  # an earlier payment in this batch has revived it
+    if request.order_id not in current:
+        return NotFound(f"There is no reservation for order {request.order_id}.")
+    hold = settled.holds[current[request.order_id]]
+    if hold.status == Status.EXPIRED:
+        return _revive(revived, hold, actor=request.actor)
+    return settling.decide_confirm(
+        settled, hold, Confirm(reservation_id=hold.id, actor=request.actor), is_late_allowed=True
+    )
+
+
+def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Refusal:
+    """Reserve what the expired hold had and confirm it; a twin elsewhere fails on the order's one live hold."""
+    decision = _same_warehouses_or_others(desk, expired)
+    if isinstance(decision, Refusal):
+        return decision
+    hold = Hold(
+        id=uuid7(),
+        order_id=expired.order_id,
+        status=Status.CONFIRMED.value,
+        is_live=True,
+        expires_at=desk.now,
+        created_at=desk.now,
+        settled_at=desk.now,
+        delivery_postal_code=expired.delivery_postal_code,
+        allocation=decision.explanation,
+        replaces_id=expired.id,
+        actor=actor,
+    )
+    reserving.grant(desk, hold, decision)
+    for line in hold.lines:
+        line.confirmed = line.quantity
+        settling.post(desk.levels, ledger.Kind.CONFIRM, line, reserved=-line.quantity, actor=actor)
+    desk.recorded.append(events.confirmed(hold))
+    return Outcome(hold=hold, is_replay=False)
+
+
+def _same_warehouses_or_others(desk: reserving.Desk, expired: Hold) -> Allocation | Refusal:
+    same = [Item(line.product_id, line.quantity, line.warehouse_id) for line in expired.lines]
+    decision = reserving.allocate(desk, same, allow_split=True)
+    if not isinstance(decision, ledger.InsufficientStock):
+        return decision
+    anywhere = [Item(line.product_id, line.quantity) for line in expired.lines]
+    return reserving.allocate(desk, merged(anywhere), allow_split=True)

@@ -1,0 +1,176 @@
+"""What can be asked of a reservation, and the refusals that the answers can be. Pure data."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from inventory_project.errors import Conflict, Unavailable
+from reservations.events import LineQuantity, ReleaseReason
+from reservations.holds import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Units of a product, at a warehouse or wherever the service or the hold has them."""
+
+    product_id: UUID
+    quantity: int
+    warehouse_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """Hold stock for an order; `ttl_minutes` None means RESERVATION_TTL_MINUTES."""
+
+    order_id: UUID
+    items: tuple[Item, ...]
+    delivery_postal_code: str = ""
+    ttl_minutes: int | None = None
+    allow_split: bool = True
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Turn the hold into a deduction; with `items` only that part, and the rest is released."""
+
+    reservation_id: UUID
+    items: tuple[Item, ...] | None = None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Release the hold."""
+
+    reservation_id: UUID
+    reason: ReleaseReason = "cancelled"
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire:
+    """Release the hold because its time is up; `only_if_due` leaves one alone that still has time."""
+
+    reservation_id: UUID
+    only_if_due: bool
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extend:
+    """Give the hold more time: until `expires_at`, or `minutes` more under a `reference`."""
+
+    reservation_id: UUID
+    expires_at: datetime | None = None
+    minutes: int | None = None
+    reference: str = ""
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Confirmed goods come back to where they left; without `items` all that is not back yet."""
+
+    reservation_id: UUID
+    reference: str
+    items: tuple[Item, ...] | None = None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pay:
+    """A payment for the order arrived, in time or late."""
+
+    order_id: UUID
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The reservation after the request; `is_replay` when it stood so before."""
+
+    hold: Hold
+    is_replay: bool
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
+
+
+class OrderConflict(Conflict):
+    """The order has a live reservation with other content."""
+
+    code = "order_conflict"
+
+
+class SalesBlocked(Conflict):
+    """Sales of a product are blocked; `product_ids` names them."""
+
+    code = "sales_blocked"
+
+
+class ReservationActive(Conflict):
+    """The reservation is not confirmed yet."""
+
+    code = "reservation_active"
+
+
+class ReservationConfirmed(Conflict):
+    """The reservation was confirmed before."""
+
+    code = "reservation_confirmed"
+
+
+class ReservationExpired(Conflict):
+    """The reservation's time was up."""
+
+    code = "reservation_expired"
+
+
+class ReservationCancelled(Conflict):
+    """The reservation was cancelled before."""
+
+    code = "reservation_cancelled"
+
+
+class ExceedsReservation(Conflict):
+    """More was named than the reservation has."""
+
+    code = "exceeds_reservation"
+
+
+class ExtensionLimit(Conflict):
+    """A hold cannot last that long."""
+
+    code = "extension_limit"
+
+
+class HeldByOverdue(Unavailable):
+    """The order's earlier hold has run out and is not released yet."""
+
+
+def merged(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Equal lines added up: one item for each product and warehouse, in order of first mention."""
+    units: dict[tuple[UUID, str | None], int] = defaultdict(int)
+    for item in items:
+        units[item.product_id, item.warehouse_id] += item.quantity
+    return tuple(Item(product_id, quantity, warehouse_id) for (product_id, warehouse_id), quantity in units.items())
+
+
+def is_same_content(parts: Sequence[LineQuantity], items: Sequence[Item]) -> bool:
+    """Whether the items ask for what the parts hold: equal totals, and each named warehouse is where they stand."""
+    held: dict[UUID, int] = defaultdict(int)
+    at: dict[tuple[UUID, str], int] = {}
+    for line, units in parts:
+        if units:
+            held[line.product_id] += units
+            at[line.product_id, line.warehouse_id] = units
+    asked: dict[UUID, int] = defaultdict(int)
+    for item in items:
+        asked[item.product_id] += item.quantity
+    named = [(item.product_id, item.warehouse_id, item.quantity) for item in merged(items) if item.warehouse_id]
+    return held == asked and all(
+        at.get((product_id, warehouse_id), 0) >= quantity for product_id, warehouse_id, quantity in named
+    )

@@ -1,0 +1,190 @@
+"""Decides a batch of reservations over locked stock, in the order of arrival, and writes all that was granted.
+
+Runs inside the transaction of its caller. First the levels are locked, then live reservations of the same orders are
+looked up, then the clock is read: so twins in other processes are seen, and the clock is not as old as the wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from uuid_utils.compat import uuid7
+
+from inventory_project import database
+from inventory_project.errors import Invalid, Refusal, unknown_ids
+from inventory_project.messaging import outbox
+from inventory_project.messaging.outbox import Event
+from reservations import events, holds
+from reservations.holds import Hold, Status
+from reservations.requests import (
+    HeldByOverdue,
+    Item,
+    OrderConflict,
+    Outcome,
+    Reserve,
+    SalesBlocked,
+    is_same_content,
+    merged,
+)
+from stock import ledger
+from stock.models import Product
+from warehouses import allocation, catalogue
+from warehouses.allocation import Allocation, Candidate, Line, Place
+
+Kind = ledger.Kind
+
+
+@dataclass(slots=True)
+class Desk:
+    """Everything a batch decides over, and what it has granted so far."""
+
+    levels: ledger.LockedLevels
+    places: dict[str, Place]
+    live: dict[UUID, Hold]
+    known_product_ids: set[UUID]
+    now: datetime
+    granted: list[Hold] = field(default_factory=list)
+    recorded: list[Event] = field(default_factory=list)
+
+
+def check(request: Reserve) -> Invalid | None:
+    """What is wrong with the request whatever the stock; None when nothing is."""
+    if not 1 <= len(request.items) <= settings.RESERVATION_MAX_LINES:
+        return Invalid(f"A reservation has 1 to {settings.RESERVATION_MAX_LINES} lines.")
+    for item in merged(request.items):
+        if item.quantity < 1 or item.quantity > settings.RESERVATION_MAX_QUANTITY:
+            return Invalid(
+                f"The quantity of product {item.product_id} must be 1 to {settings.RESERVATION_MAX_QUANTITY}, "
+                f"equal lines added up; it is {item.quantity}."
+            )
+    ttl = request.ttl_minutes
+    if ttl is not None and not 1 <= ttl <= settings.RESERVATION_TTL_MAX_MINUTES:
+        return Invalid(f"ttl_minutes must be 1 to {settings.RESERVATION_TTL_MAX_MINUTES}, not {ttl}.")
+    return None
+
+
+def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
+    """Grant or refuse each request; one refusal leaves its neighbours alone."""
+    product_ids = {item.product_id for request in requests for item in request.items}
+    places = catalogue.places()
+    levels = ledger.lock(product_ids)
+    desk = Desk(
+        levels=levels,
+        places=places,
+        live=holds.live_of_orders({request.order_id for request in requests}),
+        known_product_ids=_known(product_ids, levels),
+        now=database.database_now(),
+    )
+    outcomes = [_decide(desk, request) for request in requests]
+    holds.insert(desk.granted)
+    crossings = ledger.write(desk.levels, at=desk.now)
+    outbox.record([*desk.recorded, *crossings], at=desk.now)
+    return outcomes
+
+
+def _known(product_ids: set[UUID], levels: ledger.LockedLevels) -> set[UUID]:
+    """Which of the products exist; asked of the database only for those that are stocked nowhere."""
+    unstocked = product_ids - levels.by_product.keys()
+    if not unstocked:
+        return product_ids
+    return (product_ids - unstocked) | set(Product.objects.filter(pk__in=unstocked).values_list("id", flat=True))
+
+
+def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
+    unknown = _unknown(desk, request)
+    if unknown is not None:
+        return unknown
+    twin = desk.live.get(request.order_id)
+    if twin is not None:
+        if twin.is_overdue(desk.now):
+            return HeldByOverdue(
+                "The order's earlier hold has run out and is about to be released; repeat the request."
+            )
+        if is_same_content([(line, line.quantity) for line in twin.lines], request.items):
+            return Outcome(hold=twin, is_replay=True)
+        return OrderConflict(
+            f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
+        )
+    decision = allocate(desk, merged(request.items), allow_split=request.allow_split)
+    if isinstance(decision, Refusal):
+        return decision
+    ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
+    hold = Hold(
+        id=uuid7(),
+        order_id=request.order_id,
+        status=Status.ACTIVE.value,
+        is_live=True,
+        expires_at=desk.now + timedelta(minutes=float(ttl)),
+        created_at=desk.now,
+        settled_at=None,
+        delivery_postal_code=request.delivery_postal_code,
+        allocation=decision.explanation,
+        replaces_id=None,
+        actor=request.actor,
+    )
+    grant(desk, hold, decision)
+    return Outcome(hold=hold, is_replay=False)
+
+
+def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
+    product_ids = {item.product_id for item in request.items} - desk.known_product_ids
+    warehouse_ids = {item.warehouse_id for item in request.items if item.warehouse_id is not None} - desk.places.keys()
+    if not product_ids and not warehouse_ids:
+        return None
+    return unknown_ids(product_ids=[str(product_id) for product_id in product_ids], warehouse_ids=list(warehouse_ids))
+
+
+def allocate(desk: Desk, items: Sequence[Item], *, allow_split: bool) -> Allocation | Refusal:
+    """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
+    decision = allocation.allocate(
+        [Line(item.product_id, item.quantity, item.warehouse_id) for item in items],
+        {item.product_id: _candidates(desk, item.product_id) for item in items},
+        allow_split=allow_split,
+    )
+    if decision.blocked_product_ids:
+        blocked = sorted(str(product_id) for product_id in decision.blocked_product_ids)
+        return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
+    if decision.shortages:
+        shortages: list[dict[str, Any]] = [
+            {
+                "product_id": str(shortage.product_id),
+                "warehouse_id": shortage.warehouse_id,
+                "requested": shortage.requested,
+                "available": shortage.available,
+            }
+            for shortage in decision.shortages
+        ]
+        return ledger.InsufficientStock("There is not enough stock for this order.", shortages=shortages)
+    return decision
+
+
+def _candidates(desk: Desk, product_id: UUID) -> list[Candidate]:
+    return [
+        Candidate(desk.places[level.warehouse_id], level.available, level.is_blocked, level.is_closed)
+        for level in desk.levels.by_product.get(product_id, ())
+    ]
+
+
+def grant(desk: Desk, hold: Hold, decision: Allocation) -> None:
+    """Take the stock for a new hold; written with the batch."""
+    for part in decision.parts:
+        line = holds.new_line(product_id=part.product_id, warehouse_id=part.warehouse_id, quantity=part.quantity)
+        hold.lines.append(line)
+        ledger.post(
+            desk.levels,
+            ledger.Posting(
+                kind=Kind.RESERVE,
+                product_id=part.product_id,
+                warehouse_id=part.warehouse_id,
+                available=-part.quantity,
+                reserved=part.quantity,
+                line_id=line.id,
+                actor=hold.actor,
+            ),
+        )
+    desk.granted.append(hold)
+    desk.live[hold.order_id] = hold
+    desk.recorded.append(events.reserved(hold))

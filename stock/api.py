@@ -1,0 +1,319 @@
+"""The HTTP door of stock: availability, levels, movements, products, documents, sales blocks."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django_filters import rest_framework as django_filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory_project.access import actor_of, scopes
+from inventory_project.errors import NotFound
+from inventory_project.http import schema
+from inventory_project.http.fields import (
+    BoundedListField,
+    DigitsField,
+    ReferenceField,
+    StrictIntegerField,
+    StrictSerializer,
+    StrictUUIDField,
+    TextField,
+)
+from inventory_project.http.filters import BooleanFilter, MomentFilter, UUIDFilter
+from stock import availability, blocking, catalogue, documents
+from stock.models import Product, StockDocument, StockLevel, StockMovement
+from warehouses.api import WarehouseIdField
+
+MOST = settings.DOCUMENT_MAX_QUANTITY
+
+# --- availability --------------------------------------------------------------------------------------------------
+
+
+class AvailabilityQuery(StrictSerializer):
+    quantity = DigitsField(required=False, min_value=1, help_text="Adds is_sufficient to the answer.")
+    warehouse_id = WarehouseIdField(required=False)
+
+
+class BulkAvailabilityIn(StrictSerializer):
+    product_ids = BoundedListField(child=StrictUUIDField(), max_length=settings.AVAILABILITY_MAX_PRODUCTS)
+
+
+class WarehouseAvailabilityOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    available = serializers.IntegerField()
+    reserved = serializers.IntegerField()
+    incoming = serializers.IntegerField()
+
+
+class AvailabilityOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    available = serializers.IntegerField(help_text="Units that can be sold now.")
+    state = serializers.ChoiceField(
+        choices=["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"],
+        help_text="`reserved`: nothing is free now, but holds may come back.",
+    )
+    incoming = serializers.IntegerField()
+    warehouses = WarehouseAvailabilityOut(many=True)
+    is_sufficient = serializers.BooleanField(required=False, help_text="Only with ?quantity=.")
+    source = serializers.ChoiceField(choices=["counters", "database"])  # type: ignore[assignment]  # Field.source is a name
+    as_of = serializers.DateTimeField()
+
+    def to_representation(self, instance: availability.ProductAvailability) -> dict[str, Any]:
+        """Without `is_sufficient` where no quantity was asked for."""
+        shown: dict[str, Any] = super().to_representation(instance)
+        if instance.is_sufficient is None:
+            del shown["is_sufficient"]
+        return shown
+
+
+class BulkAvailabilityOut(serializers.Serializer[Any]):
+    products = AvailabilityOut(many=True)
+
+
+class AvailabilityViewSet(viewsets.GenericViewSet[Product]):
+    required_scopes = scopes.STOCK_READ
+
+    @extend_schema(parameters=[AvailabilityQuery], responses={200: AvailabilityOut, **schema.refusals(422)})
+    def retrieve(self, request: Request, product_id: UUID) -> Response:
+        """What can be sold of a product now."""
+        query = AvailabilityQuery.read(request.query_params)
+        return Response(AvailabilityOut(availability.of_product(product_id, **query)).data)
+
+    @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
+    def bulk(self, request: Request) -> Response:
+        """What can be sold of up to 500 products now, in the order asked."""
+        body = BulkAvailabilityIn.read(request.data)
+        return Response(BulkAvailabilityOut({"products": availability.of_products(body["product_ids"])}).data)
+
+
+# --- products and sales blocks -------------------------------------------------------------------------------------
+
+
+class ProductIn(StrictSerializer):
+    sku = TextField(max_length=64)
+    name = TextField(max_length=200)
+    low_stock_threshold = StrictIntegerField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=1_000_000,
+        help_text="Units below which stock counts as low; null or left out means LOW_STOCK_THRESHOLD.",
+    )
+
+
+class ProductOut(serializers.ModelSerializer[Product]):
+    class Meta:
+        model = Product
+        fields = ["id", "sku", "name", "low_stock_threshold", "is_blocked", "created_at", "updated_at"]
+
+
+class ReasonIn(StrictSerializer):
+    reason = TextField(max_length=500)
+
+
+class SalesBlockOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    is_blocked = serializers.BooleanField()
+    reason = serializers.CharField(allow_null=True)
+    actor = serializers.CharField(allow_null=True)
+    at = serializers.DateTimeField(allow_null=True)
+
+
+class ProductFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
+    sku = django_filters.CharFilter()
+
+
+class ProductViewSet(viewsets.GenericViewSet[Product]):
+    queryset = Product.objects.all()
+    serializer_class = ProductOut
+    filterset_class = ProductFilter
+    ordering = ("id",)
+    required_scopes = {
+        "list": scopes.STOCK_READ,
+        "retrieve": scopes.STOCK_READ,
+        "put": scopes.STOCK_WRITE,
+        "block_sales": scopes.SALES_BLOCK,
+        "unblock_sales": scopes.SALES_BLOCK,
+    }
+
+    def list(self, request: Request) -> Response:
+        """What is stocked."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, product_id: UUID) -> Response:
+        """One product."""
+        product = self.get_queryset().filter(pk=product_id).first()
+        if product is None:
+            raise NotFound(f"There is no product {product_id}.")
+        return Response(ProductOut(product).data)
+
+    @extend_schema(request=ProductIn, responses={200: ProductOut, 201: ProductOut, **schema.refusals(409)})
+    def put(self, request: Request, product_id: UUID) -> Response:
+        """Make the product or change it. 409 `sku_conflict`: another product has the SKU."""
+        body = ProductIn.read(request.data)
+        product, is_new = catalogue.put(catalogue.ProductRequest(product_id=product_id, **body))
+        return Response(ProductOut(product).data, status=201 if is_new else 200)
+
+    @extend_schema(request=ReasonIn, responses=SalesBlockOut)
+    def block_sales(self, request: Request, product_id: UUID) -> Response:
+        """Nothing of the product is sold from the answer on. Blocked already: the block that stands."""
+        reason = ReasonIn.read(request.data)["reason"]
+        block = blocking.block_product(product_id, reason=reason, actor=actor_of(request))
+        return self._block_answer(product_id, True, block.reason, block.blocked_by, block.blocked_at)
+
+    @extend_schema(request=ReasonIn, responses=SalesBlockOut)
+    def unblock_sales(self, request: Request, product_id: UUID) -> Response:
+        """The product is sold again. Not blocked: nothing changes, and nobody is named."""
+        reason = ReasonIn.read(request.data)["reason"]
+        block = blocking.unblock_product(product_id, reason=reason, actor=actor_of(request))
+        if block is None:
+            return self._block_answer(product_id, False, None, None, None)
+        return self._block_answer(product_id, False, block.lifted_reason, block.lifted_by, block.lifted_at)
+
+    def _block_answer(self, product_id: UUID, is_blocked: bool, reason: Any, actor: Any, at: Any) -> Response:
+        answer = {"product_id": product_id, "is_blocked": is_blocked, "reason": reason, "actor": actor, "at": at}
+        return Response(SalesBlockOut(answer).data)
+
+
+# --- levels and the ledger -----------------------------------------------------------------------------------------
+
+
+class StockLevelOut(serializers.ModelSerializer[StockLevel]):
+    product_id = serializers.UUIDField()
+    warehouse_id = serializers.CharField()
+
+    class Meta:
+        model = StockLevel
+        fields = [
+            "product_id", "warehouse_id", "available", "reserved", "incoming",
+            "is_blocked", "is_closed", "is_low", "version", "updated_at",
+        ]  # fmt: skip
+
+
+class StockLevelFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
+    product_id = UUIDFilter()
+    warehouse_id = django_filters.CharFilter()
+    low = BooleanFilter(field_name="is_low")
+
+
+class StockLevelViewSet(viewsets.GenericViewSet[StockLevel]):
+    queryset = StockLevel.objects.all()
+    serializer_class = StockLevelOut
+    filterset_class = StockLevelFilter
+    ordering = ("id",)
+    required_scopes = scopes.STOCK_READ
+
+    def list(self, request: Request) -> Response:
+        """How much lies where, as the database has it."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class MovementOut(serializers.ModelSerializer[StockMovement]):
+    product_id = serializers.UUIDField()
+    warehouse_id = serializers.CharField()
+
+    class Meta:
+        model = StockMovement
+        fields = [
+            "id", "product_id", "warehouse_id", "kind", "available_delta", "reserved_delta", "incoming_delta",
+            "line_id", "reference", "actor", "reason", "created_at",
+        ]  # fmt: skip
+
+
+class MovementFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
+    product_id = UUIDFilter()
+    warehouse_id = django_filters.CharFilter()
+    kind = django_filters.ChoiceFilter(choices=StockMovement.Kind.choices)
+    reference = django_filters.CharFilter()
+    since = MomentFilter(field_name="created_at", lookup_expr="gte")
+    until = MomentFilter(field_name="created_at", lookup_expr="lt")
+
+
+class MovementViewSet(viewsets.GenericViewSet[StockMovement]):
+    queryset = StockMovement.objects.all()
+    serializer_class = MovementOut
+    filterset_class = MovementFilter
+    ordering = ("-id",)
+    required_scopes = scopes.STOCK_READ
+
+    def list(self, request: Request) -> Response:
+        """The ledger, the newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+# --- documents -----------------------------------------------------------------------------------------------------
+
+
+class ReceiptItem(StrictSerializer):
+    product_id = StrictUUIDField()
+    quantity = StrictIntegerField(min_value=1, max_value=MOST)
+
+
+class ReceiptIn(StrictSerializer):
+    reference = ReferenceField()
+    warehouse_id = WarehouseIdField()
+    items = BoundedListField(child=ReceiptItem(), max_length=settings.DOCUMENT_MAX_LINES)
+
+
+class AdjustmentItem(StrictSerializer):
+    product_id = StrictUUIDField()
+    delta = StrictIntegerField(min_value=-MOST, max_value=MOST, help_text="Units, signed, not 0.")
+
+
+class AdjustmentIn(StrictSerializer):
+    reference = ReferenceField()
+    warehouse_id = WarehouseIdField()
+    reason = TextField(max_length=500)
+    items = BoundedListField(child=AdjustmentItem(), max_length=settings.DOCUMENT_MAX_LINES)
+
+
+class ReceiptOut(serializers.Serializer[Any]):
+    reference = serializers.CharField()
+    warehouse_id = serializers.CharField()
+    items = ReceiptItem(many=True)
+    created_at = serializers.DateTimeField()
+
+
+class AdjustmentOut(serializers.Serializer[Any]):
+    reference = serializers.CharField()
+    warehouse_id = serializers.CharField()
+    reason = serializers.CharField()
+    items = AdjustmentItem(many=True)
+    created_at = serializers.DateTimeField()
+
+
+class DocumentViewSet(viewsets.GenericViewSet[StockDocument]):
+    required_scopes = scopes.STOCK_WRITE
+
+    @extend_schema(request=ReceiptIn, responses={200: ReceiptOut, 201: ReceiptOut, **schema.refusals(409, 422)})
+    def receive(self, request: Request) -> Response:
+        """Stock came in; a level comes into being with its first receipt. 409: `reference_conflict`."""
+        return self._book(request, ReceiptIn, ReceiptOut, StockDocument.Kind.RECEIPT, "quantity")
+
+    @extend_schema(
+        request=AdjustmentIn, responses={200: AdjustmentOut, 201: AdjustmentOut, **schema.refusals(409, 422)}
+    )
+    def adjust(self, request: Request) -> Response:
+        """Correct the stock. 409: `reference_conflict`, or `insufficient_stock` for what is held or not there."""
+        return self._book(request, AdjustmentIn, AdjustmentOut, StockDocument.Kind.ADJUSTMENT, "delta")
+
+    def _book(
+        self,
+        request: Request,
+        body_in: type[StrictSerializer],
+        body_out: type[serializers.Serializer[Any]],
+        kind: StockDocument.Kind,
+        units: str,
+    ) -> Response:
+        body = body_in.read(request.data)
+        items = tuple((entry["product_id"], entry[units]) for entry in body.pop("items"))
+        booked = documents.book(documents.DocumentRequest(kind=kind, items=items, actor=actor_of(request), **body))
+        shown = asdict(booked) | {"items": [{"product_id": id_, units: number} for id_, number in booked.items]}
+        return Response(body_out(shown).data, status=200 if booked.is_replay else 201)

@@ -1,0 +1,82 @@
+"""What is stocked: products come in from the shop's catalogue, and keep their low-stock threshold here."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Coalesce
+
+from inventory_project import batches, database
+from inventory_project.errors import Conflict, Refusal
+from stock import ledger
+from stock.models import Product, StockLevel
+
+MARK_CHUNK = 1_000  # levels marked anew in one transaction
+
+
+class SkuConflict(Conflict):
+    """Another product has this SKU."""
+
+    code = "sku_conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductRequest:
+    """A product as it shall be; `low_stock_threshold` None means the service's LOW_STOCK_THRESHOLD."""
+
+    product_id: UUID
+    sku: str
+    name: str
+    low_stock_threshold: int | None = None
+
+
+def put(request: ProductRequest) -> tuple[Product, bool]:
+    """Make the product or change it; returns it and whether it is new. Raises SkuConflict."""
+    return batches.run_one(lambda requests: [_put(one) for one in requests], request)
+
+
+def _put(request: ProductRequest) -> tuple[Product, bool] | Refusal:
+    product = Product.objects.select_for_update(no_key=True).filter(pk=request.product_id).first()
+    if Product.objects.filter(sku=request.sku).exclude(pk=request.product_id).exists():
+        return SkuConflict(f"Another product has the SKU {request.sku!r}.")
+    if product is None:
+        new = Product.objects.create(
+            pk=request.product_id, sku=request.sku, name=request.name, low_stock_threshold=request.low_stock_threshold
+        )
+        return new, True
+    is_threshold_new = product.low_stock_threshold != request.low_stock_threshold
+    product.sku, product.name, product.low_stock_threshold = request.sku, request.name, request.low_stock_threshold
+    product.save(update_fields=["sku", "name", "low_stock_threshold", "updated_at"])
+    if is_threshold_new:
+        _mark_levels(product)
+    return product, False
+
+
+def _mark_levels(product: Product) -> None:
+    """Repeat the threshold on the product's levels, under their locks."""
+    threshold = product.low_stock_threshold
+    low_below = settings.LOW_STOCK_THRESHOLD if threshold is None else threshold
+    levels = ledger.lock([product.pk]).by_key.values()
+    now = database.database_now()
+    for is_low in (True, False):
+        ids = [level.id for level in levels if (level.available < low_below) == is_low]
+        StockLevel.objects.filter(pk__in=ids).update(
+            low_stock_threshold=threshold, is_low=Value(is_low), version=F("version") + 1, updated_at=now
+        )
+
+
+def refresh_low_marks() -> int:
+    """Mark levels anew after LOW_STOCK_THRESHOLD was set to another value; how many marks were wrong."""
+    threshold = Coalesce(F("low_stock_threshold"), Value(settings.LOW_STOCK_THRESHOLD))
+    is_low = Case(When(available__lt=threshold, then=True), default=False)
+    wrong = StockLevel.objects.exclude(is_low=is_low)
+    changed = 0
+    while product_ids := list(wrong.order_by("product_id").values_list("product_id", flat=True)[:MARK_CHUNK]):
+        with transaction.atomic():
+            held = [level.id for level in ledger.lock(product_ids).by_key.values()]
+            changed += wrong.filter(pk__in=held).update(
+                is_low=is_low, version=F("version") + 1, updated_at=database.database_now()
+            )
+    return changed

@@ -1,0 +1,166 @@
+"""Receipts and adjustments: stock that came in, and corrections. A reference makes handing one in twice harmless."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from inventory_project import batches, database
+from inventory_project.errors import Conflict, Invalid, Refusal, unknown_ids
+from inventory_project.messaging import outbox
+from stock import ledger
+from stock.models import StockDocument, StockDocumentLine
+
+Kind = StockDocument.Kind
+
+
+class ReferenceConflict(Conflict):
+    """The reference was used before, for something else."""
+
+    code = "reference_conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRequest:
+    """What is to be booked: `items` are (product, units), signed for an adjustment, each product once."""
+
+    kind: Kind
+    reference: str
+    warehouse_id: str
+    items: tuple[tuple[UUID, int], ...]
+    reason: str = ""
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookedDocument:
+    """A document as it stands in the books; `is_replay` when it stood there before this call."""
+
+    kind: Kind
+    reference: str
+    warehouse_id: str
+    reason: str
+    items: tuple[tuple[UUID, int], ...]
+    created_at: datetime
+    is_replay: bool
+
+
+def book(request: DocumentRequest) -> BookedDocument:
+    """Book a receipt or an adjustment, all of it or nothing.
+
+    The same reference with the same content answers as the first time. Raises ReferenceConflict when the content
+    differs, Invalid (`unknown_ids`) for products or a warehouse that do not exist, InsufficientStock when an
+    adjustment would take more than is free.
+    """
+    _check(request)
+    return batches.run_one(_book, request)
+
+
+def _check(request: DocumentRequest) -> None:
+    product_ids = [product_id for product_id, _ in request.items]
+    if not product_ids or len(product_ids) > settings.DOCUMENT_MAX_LINES:
+        raise Invalid(f"A document has 1 to {settings.DOCUMENT_MAX_LINES} lines.")
+    if len(set(product_ids)) != len(product_ids):
+        raise Invalid("A document names each product once.")
+    for _, quantity in request.items:
+        is_signed = request.kind == Kind.ADJUSTMENT
+        if quantity == 0 or (quantity < 0 and not is_signed) or abs(quantity) > settings.DOCUMENT_MAX_QUANTITY:
+            raise Invalid(
+                f"A quantity is a whole number of units, not 0, at most {settings.DOCUMENT_MAX_QUANTITY}"
+                f"{', negative only in an adjustment' if not is_signed else ''}."
+            )
+
+
+def _book(requests: Sequence[DocumentRequest]) -> list[BookedDocument | Refusal]:
+    """Documents are handed in one at a time; the batch's form is that of every verb."""
+    return [_book_one(request) for request in requests]
+
+
+def _book_one(request: DocumentRequest) -> BookedDocument | Refusal:
+    product_ids = sorted({product_id for product_id, _ in request.items})
+    products, warehouses = ledger.hold_masters(product_ids, [request.warehouse_id])
+    if len(products) < len(product_ids) or not warehouses:
+        return unknown_ids(
+            product_ids=[str(product_id) for product_id in product_ids if product_id not in products],
+            warehouse_ids=[] if warehouses else [request.warehouse_id],
+        )
+    now = database.database_now()
+    levels = ledger.lock_or_create(product_ids, request.warehouse_id, at=now)
+    booked = _find(request)
+    if booked is not None:
+        return booked
+    try:
+        _post_all(request, levels)
+    except ledger.InsufficientStock as refusal:
+        return refusal
+    _write(request, at=now)
+    outbox.record(ledger.write(levels, at=now), at=now)
+    return _booked(request, at=now, is_replay=False)
+
+
+def _find(request: DocumentRequest) -> BookedDocument | Refusal | None:
+    document = StockDocument.objects.filter(kind=request.kind, reference=request.reference).first()
+    if document is None:
+        return None
+    lines = set(document.lines.values_list("product_id", "quantity"))
+    is_same = (document.warehouse_id, document.reason, lines) == (
+        request.warehouse_id,
+        request.reason,
+        set(request.items),
+    )
+    if not is_same:
+        return ReferenceConflict(f"Reference {request.reference!r} was used before, with other content.")
+    return _booked(request, at=document.created_at, is_replay=True)
+
+
+def _post_all(request: DocumentRequest, levels: ledger.LockedLevels) -> None:
+    """Post every line; raises InsufficientStock naming every line that is short, not only the first."""
+    shortages = []
+    for product_id, quantity in sorted(request.items):
+        try:
+            ledger.post(
+                levels,
+                ledger.Posting(
+                    kind=ledger.Kind(request.kind.value),
+                    product_id=product_id,
+                    warehouse_id=request.warehouse_id,
+                    available=quantity,
+                    reference=request.reference,
+                    actor=request.actor,
+                    reason=request.reason,
+                ),
+            )
+        except ledger.InsufficientStock as refusal:
+            shortages.extend(refusal.extra["shortages"])
+    if shortages:
+        raise ledger.InsufficientStock("The adjustment would take more than is free.", shortages=shortages)
+
+
+def _write(request: DocumentRequest, *, at: datetime) -> None:
+    document = StockDocument.objects.create(
+        kind=request.kind,
+        reference=request.reference,
+        warehouse_id=request.warehouse_id,
+        reason=request.reason,
+        actor=request.actor,
+        created_at=at,
+    )
+    database.insert_rows(
+        StockDocumentLine,
+        ("document", "product", "quantity"),
+        [(document.pk, product_id, quantity) for product_id, quantity in request.items],
+    )
+
+
+def _booked(request: DocumentRequest, *, at: datetime, is_replay: bool) -> BookedDocument:
+    return BookedDocument(
+        kind=request.kind,
+        reference=request.reference,
+        warehouse_id=request.warehouse_id,
+        reason=request.reason,
+        items=request.items,
+        created_at=at,
+        is_replay=is_replay,
+    )

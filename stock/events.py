@@ -1,0 +1,27 @@
+"""The contract of the stock events: fired when a level crosses a threshold, not on each sale."""
+
+from uuid import UUID
+
+from inventory_project.messaging.outbox import Event
+
+LOW_STOCK = "inventory.low_stock"
+OUT_OF_STOCK = "inventory.out_of_stock"
+BACK_IN_STOCK = "inventory.back_in_stock"
+
+
+def stock_event(
+    name: str, *, product_id: UUID, warehouse_id: str, available: int, threshold: int, version: int
+) -> Event:
+    """`version` is the level's after the change, so that a reader can drop an event older than one it has seen."""
+    return Event(
+        type=name,
+        subject=f"{product_id}/{warehouse_id}",
+        occasion=None,
+        data={
+            "product_id": str(product_id),
+            "warehouse_id": warehouse_id,
+            "available": available,
+            "threshold": threshold,
+            "version": version,
+        },
+    )

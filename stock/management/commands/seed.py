@@ -1,0 +1,78 @@
+"""manage.py seed: warehouses from a file, and products with stock to try the service with."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
+
+from inventory_project.commands import ServiceCommand
+from stock import catalogue as products
+from stock import documents
+from warehouses import catalogue as warehouses
+
+FIXTURES = settings.BASE_DIR / "fixtures"
+ACTOR = "command:seed"
+
+
+class Command(ServiceCommand):
+    help = "Make warehouses and products with stock; repeating it changes nothing that is there already."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--warehouses", action="store_true", help="make the warehouses of the file")
+        parser.add_argument(
+            "--products", action="store_true", help="make the products of fixtures/products.yaml, with stock"
+        )
+        parser.add_argument(
+            "--file",
+            type=Path,
+            default=FIXTURES / "warehouses.yaml",
+            help="the YAML file of warehouses (default: fixtures/warehouses.yaml)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not (options["warehouses"] or options["products"]):
+            raise CommandError("Say what to seed: --warehouses, --products or both.")
+        if options["warehouses"]:
+            result = warehouses.upsert(warehouses.load(options["file"]))
+            self.stdout.write(
+                f"Warehouses: {result.created} made, {result.changed} changed, {result.unchanged} as they were."
+            )
+        if options["products"]:
+            self._seed_products()
+
+    def _seed_products(self) -> None:
+        entries = yaml.safe_load((FIXTURES / "products.yaml").read_text(encoding="utf-8"))["products"]
+        made = 0
+        for entry in tqdm(entries, desc="Products", unit="product", disable=None, leave=False):
+            _, is_new = products.put(
+                products.ProductRequest(
+                    product_id=UUID(entry["id"]),
+                    sku=entry["sku"],
+                    name=entry["name"],
+                    low_stock_threshold=entry.get("low_stock_threshold"),
+                )
+            )
+            made += is_new
+        receipts = [
+            _receipt(warehouse_id, entries) for warehouse_id in sorted({w for e in entries for w in e["stock"]})
+        ]
+        booked = sum(not documents.book(receipt).is_replay for receipt in receipts)
+        self.stdout.write(
+            f"Products: {made} made, {len(entries) - made} as they were. "
+            f"Receipts: {booked} booked, {len(receipts) - booked} booked before."
+        )
+        self.stdout.write(f"A product id to try: {entries[0]['id']}")
+
+
+def _receipt(warehouse_id: str, entries: list[dict[str, Any]]) -> documents.DocumentRequest:
+    return documents.DocumentRequest(
+        kind=documents.Kind.RECEIPT,
+        reference=f"seed-{warehouse_id}",
+        warehouse_id=warehouse_id,
+        items=tuple((UUID(e["id"]), e["stock"][warehouse_id]) for e in entries if warehouse_id in e["stock"]),
+        actor=ACTOR,
+    )

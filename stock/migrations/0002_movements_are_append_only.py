@@ -1,0 +1,36 @@
+from typing import Any
+
+from django.db import migrations
+
+REFUSE = """
+CREATE FUNCTION stock_movement_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'stock_movement is append-only: correct the books by a further movement'
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER stock_movement_is_append_only BEFORE UPDATE OR DELETE ON stock_movement
+    FOR EACH ROW EXECUTE FUNCTION stock_movement_refuse_change();
+-- Movements arrive in the order of time, so a few kilobytes of BRIN find a period among millions.
+CREATE INDEX stock_movement_by_time ON stock_movement USING brin (created_at);
+"""
+ALLOW = """
+DROP INDEX stock_movement_by_time;
+DROP TRIGGER stock_movement_is_append_only ON stock_movement;
+DROP FUNCTION stock_movement_refuse_change();
+"""
+
+
+def on_postgresql(sql: str) -> Any:
+    """SQLite is there for a first look, and has neither."""
+
+    def run(apps: Any, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(sql)
+
+    return run
+
+
+class Migration(migrations.Migration):
+    dependencies = [("stock", "0001_stock")]
+
+    operations = [migrations.RunPython(on_postgresql(REFUSE), on_postgresql(ALLOW))]

@@ -1,0 +1,25 @@
+"""What every tier of tests stands on: `unit` needs no server, `db` PostgreSQL, `integration` Redis and RabbitMQ too."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+TESTS = Path(__file__).parent
+NEEDED_SERVERS = {
+    "db": ("DATABASE_URL",),
+    "integration": ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"),
+    "e2e": ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse at once, not test by test, to run a tier without the servers it is about: SQLite cannot show a race."""
+    tiers = {item.path.relative_to(TESTS).parts[0] for item in items if item.path.is_relative_to(TESTS)}
+    for tier in sorted(tiers & NEEDED_SERVERS.keys()):
+        missing = [name for name in NEEDED_SERVERS[tier] if not getattr(settings, name)]
+        if missing:
+            raise pytest.UsageError(
+                f"tests/{tier} needs {', '.join(missing)}: run `make test`, or put `python -m tests.servers run --` "
+                "before your command."
+            )

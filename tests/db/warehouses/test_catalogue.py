@@ -1,0 +1,109 @@
+from datetime import UTC, datetime
+
+import pytest
+from django.db import IntegrityError, transaction
+from pytest_django import DjangoAssertNumQueries
+
+from inventory_project.errors import NotFound
+from warehouses import catalogue
+from warehouses.allocation import Place
+from warehouses.catalogue import Result
+from warehouses.models import Warehouse
+
+pytestmark = pytest.mark.django_db
+
+
+def saopaulo(**changes: object) -> Warehouse:
+    values = {"id": "wh-sp-001", "name": "DC Sao Paulo", "region": "southeast", "priority": 1, **changes}
+    return Warehouse(**values)
+
+
+def rio() -> Warehouse:
+    return Warehouse(id="wh-rj-001", name="DC Rio", region="southeast", priority=2)
+
+
+def test_a_first_upsert_makes_the_warehouses_open() -> None:
+    assert catalogue.upsert([saopaulo(), rio()]) == Result(created=2, changed=0, unchanged=0)
+    assert set(Warehouse.objects.values_list("id", "is_active")) == {("wh-sp-001", True), ("wh-rj-001", True)}
+
+
+def test_a_repeat_changes_nothing_not_even_the_time_of_change() -> None:
+    catalogue.upsert([saopaulo(latitude=-23.5505, longitude=-46.6333), rio()])
+    before = list(Warehouse.objects.order_by("id").values())
+    again = catalogue.upsert([saopaulo(latitude=-23.5505, longitude=-46.6333), rio()])
+    assert again == Result(created=0, changed=0, unchanged=2)
+    assert list(Warehouse.objects.order_by("id").values()) == before
+
+
+def test_a_changed_warehouse_is_brought_up_to_date_and_keeps_when_it_was_made() -> None:
+    catalogue.upsert([saopaulo(), rio()])
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    Warehouse.objects.update(created_at=long_ago, updated_at=long_ago)
+    assert catalogue.upsert([rio(), saopaulo(priority=3, postal_code="01001-000")]) == Result(0, 1, 1)
+    warehouse = Warehouse.objects.get(pk="wh-sp-001")
+    assert (warehouse.priority, warehouse.postal_code) == (3, "01001-000")
+    assert warehouse.created_at == long_ago
+    assert warehouse.updated_at > long_ago
+    assert Warehouse.objects.get(pk="wh-rj-001").updated_at == long_ago
+
+
+def test_an_upsert_never_reopens_a_closed_warehouse() -> None:
+    catalogue.upsert([saopaulo()])
+    Warehouse.objects.update(is_active=False)
+    assert catalogue.upsert([saopaulo(name="New name")]) == Result(0, 1, 0)
+    assert Warehouse.objects.get().is_active is False
+
+
+def test_a_warehouse_the_file_does_not_name_stays_as_it_is() -> None:
+    catalogue.upsert([saopaulo(), rio()])
+    assert catalogue.upsert([saopaulo()]) == Result(0, 0, 1)
+    assert Warehouse.objects.count() == 2
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_an_upsert_takes_as_many_statements_for_one_as_for_many(
+    number: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    warehouses = [Warehouse(id=f"wh-{i}", name="DC", region="north", priority=1) for i in range(number)]
+    with django_assert_num_queries(4):  # a savepoint, lock, insert, its release
+        catalogue.upsert(warehouses)
+
+
+def test_places_are_all_warehouses_by_one_select(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    catalogue.upsert([saopaulo(), rio()])
+    Warehouse.objects.filter(pk="wh-rj-001").update(is_active=False)
+    with django_assert_num_queries(1):
+        places = catalogue.places()
+    assert places == {
+        "wh-sp-001": Place("wh-sp-001", "southeast", 1),
+        "wh-rj-001": Place("wh-rj-001", "southeast", 2),
+    }
+
+
+def test_a_warehouse_is_found_by_its_id_or_refused() -> None:
+    catalogue.upsert([rio()])
+    assert catalogue.get("wh-rj-001").name == "DC Rio"
+    for missing in ("wh-none", "", "WH-RJ-001", "wh-rj-001\n", "a\x00b", "x" * 100_000):
+        with pytest.raises(NotFound):
+            catalogue.get(missing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"id": "WH-1"}, "warehouse_id_is_lower_case_letters_digits_and_hyphens"),
+        ({"id": "-wh"}, "warehouse_id_is_lower_case_letters_digits_and_hyphens"),
+        ({"id": "wh\n"}, "warehouse_id_is_lower_case_letters_digits_and_hyphens"),
+        ({"id": ""}, "warehouse_id_is_lower_case_letters_digits_and_hyphens"),
+        ({"priority": 0}, "warehouse_priority_is_positive"),
+        ({"latitude": 1.0}, "warehouse_has_both_coordinates_or_none"),
+        ({"longitude": 1.0}, "warehouse_has_both_coordinates_or_none"),
+        ({"latitude": -90.01, "longitude": 0.0}, "warehouse_latitude_is_within_90_degrees"),
+        ({"latitude": float("nan"), "longitude": 0.0}, "warehouse_latitude_is_within_90_degrees"),
+        ({"latitude": 0.0, "longitude": 180.01}, "warehouse_longitude_is_within_180_degrees"),
+    ],
+)
+def test_the_database_refuses_what_is_no_warehouse(changes: dict[str, object], constraint: str) -> None:
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        saopaulo(**changes).save(force_insert=True)
+    assert Warehouse.objects.count() == 0

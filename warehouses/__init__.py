@@ -1,0 +1,1 @@
+"""Places: which warehouses there are, and which of them serves an order."""

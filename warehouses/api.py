@@ -1,0 +1,53 @@
+"""The HTTP door of the warehouses: reading them. Who makes and changes them uses the admin or `manage.py seed`."""
+
+from typing import Any
+
+from rest_framework import serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory_project.access import scopes
+from inventory_project.http.fields import TextField
+from warehouses import catalogue
+from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
+
+
+class WarehouseIdField(TextField):
+    """The id of a warehouse in a body or a query; whether there is such a warehouse is for the domain to say."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(pattern=ID_PATTERN, pattern_hint="a warehouse id such as wh-sp-001", max_length=64, **kwargs)
+
+
+class PostalCodeField(TextField):
+    """A postal code of any country."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        hint = "letters, digits, spaces and hyphens"
+        super().__init__(pattern=POSTAL_CODE_PATTERN, pattern_hint=hint, max_length=16, **kwargs)
+
+
+class WarehouseOut(serializers.ModelSerializer[Warehouse]):
+    """A warehouse as callers see it."""
+
+    class Meta:
+        model = Warehouse
+        fields = ("id", "name", "region", "priority", "postal_code", "latitude", "longitude", "is_active")
+
+
+class WarehouseViewSet(viewsets.GenericViewSet[Warehouse]):
+    """Places."""
+
+    queryset = Warehouse.objects.all()
+    serializer_class = WarehouseOut
+    ordering = ("id",)
+    required_scopes = scopes.STOCK_READ
+
+    def list(self, request: Request) -> Response:
+        """All warehouses in the order of their ids, closed ones too."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, warehouse_id: str) -> Response:
+        """One warehouse."""
+        return Response(self.get_serializer(catalogue.get(warehouse_id)).data)
