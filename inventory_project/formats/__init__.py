@@ -1,0 +1,1 @@
+"""How the admin writes values down, by language; FORMAT_MODULE_PATH points here."""

@@ -1,0 +1,288 @@
+"""Stock in the admin: products and their sales blocks are decided here, quantities and the ledger are read."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, answered, staff_actor
+from inventory_project.errors import Conflict, Refusal
+from stock import blocking, catalogue
+from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
+
+THRESHOLD_MAX = 1_000_000  # units; the same over HTTP
+
+
+class ProductForm(ModelForm[Product]):
+    """What a person decides about a product."""
+
+    low_stock_threshold = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=THRESHOLD_MAX,
+        help_text="Units below which stock counts as low; empty: as the service's settings say.",
+    )
+
+    class Meta:
+        model = Product
+        fields = ("id", "sku", "name", "low_stock_threshold")
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
+        help_text="Kept in the books, with your name and the time.",
+    )
+
+
+def movements_link(**lookups: object) -> SafeString:
+    """A link to the movements that these lookups find."""
+    address = f"{reverse('admin:stock_stockmovement_changelist')}?{urlencode(lookups)}"
+    return format_html('<a href="{}">movements</a>', address)
+
+
+def movements_of(level: StockLevel) -> SafeString:
+    """A link to the movements whose sums a level is."""
+    return movements_link(product__id__exact=level.product_id, warehouse__id__exact=level.warehouse_id)
+
+
+class StockLevelInline(ReadOnlyInline[StockLevel, Product]):
+    """Where a product lies."""
+
+    model = StockLevel
+    fields = ("warehouse", "available", "reserved", "incoming", "is_low", "is_closed", "movements", "updated_at")
+    readonly_fields = ("movements",)
+    ordering = ("warehouse_id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:
+        """With the warehouses, which each line names."""
+        return super().get_queryset(request).select_related("warehouse")
+
+    @admin.display(description="ledger")
+    def movements(self, level: StockLevel) -> SafeString:
+        """The way to the movements whose sums this level is."""
+        return movements_of(level)
+
+
+class SalesBlockInline(ReadOnlyInline[SalesBlock, Product]):
+    """When a product could not be sold, and why."""
+
+    model = SalesBlock
+    fields = ("reason", "blocked_by", "blocked_at", "lifted_reason", "lifted_by", "lifted_at")
+    ordering = ("-id",)
+
+
+@admin.register(Product)
+class ProductAdmin(LargeTableAdmin[Product]):
+    """List, make, correct; block and unblock sales."""
+
+    form = ProductForm
+    list_display = ("sku", "name", "low_stock_threshold", "is_blocked", "updated_at")
+    list_filter = ("is_blocked",)
+    search_fields = ("id", "sku__startswith")
+    search_help_text = "A product id, or the beginning of an SKU. The list ends after 10,000 rows."
+    ordering = ("sku",)
+    inlines = (StockLevelInline, SalesBlockInline)
+    actions = ("block_sales", "unblock_sales")
+
+    def get_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+        """The form for a new product, and the facts too of one that is there."""
+        if obj is None:
+            return ("id", "sku", "name", "low_stock_threshold")
+        return (
+            *("id", "sku", "name", "low_stock_threshold"),
+            *("is_blocked", "movements", "created_at", "updated_at"),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+        """The id too once it is given: stock, reservations and the ledger name the product by it."""
+        return ("id", "is_blocked", "movements", "created_at", "updated_at") if obj else ()
+
+    def get_inlines(self, request: HttpRequest, obj: Product | None) -> Any:
+        """None on the form for a new product, which lies nowhere yet."""
+        return self.inlines if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Product | None = None) -> bool:
+        """The books name it."""
+        return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show or save. What the domain refuses although the form was in order (somebody was faster) is told."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refusal as refusal:
+            self.message_user(request, f"{refusal.detail} Nothing was changed.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Product, form: ModelForm[Product], change: bool) -> None:
+        """Hand the product to the catalogue, which repeats the threshold on its stock levels."""
+        catalogue.put(
+            catalogue.ProductRequest(
+                product_id=obj.pk, sku=obj.sku, name=obj.name, low_stock_threshold=obj.low_stock_threshold
+            )
+        )
+
+    @admin.action(description="Block sales of the selected products", permissions=["change"])
+    def block_sales(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
+        """Nothing of the products is sold any more; what is held can still be confirmed."""
+        return self.ask_first(
+            request,
+            queryset,
+            question="Block sales of these products?",
+            done="Products that are blocked now",
+            act=partial(_block, actor=staff_actor(request)),
+            form_class=ReasonForm,
+        )
+
+    @admin.action(description="Unblock sales of the selected products", permissions=["change"])
+    def unblock_sales(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
+        """The products are sold again."""
+        return self.ask_first(
+            request,
+            queryset,
+            question="Sell these products again?",
+            done="Products that are sold again",
+            act=partial(_unblock, actor=staff_actor(request)),
+            form_class=ReasonForm,
+        )
+
+    @admin.display(description="ledger")
+    def movements(self, product: Product) -> SafeString:
+        """The way to the product's movements."""
+        return movements_link(product__id__exact=product.pk)
+
+
+def _block(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal]:
+    """Block each. A block that stood before keeps its reason, so whoever gave another one is told."""
+    answers = []
+    for product_id in product_ids:
+        block = answered(partial(blocking.block_product, product_id, reason=form["reason"], actor=actor))
+        if isinstance(block, SalesBlock) and (block.reason, block.blocked_by) != (form["reason"], actor):
+            block = Conflict(f"{block.product} was blocked before by {block.blocked_by}: {block.reason}")
+        answers.append(block)
+    return answers
+
+
+def _unblock(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal | None]:
+    """Unblock each; one that is not blocked is as it should be."""
+    return [
+        answered(partial(blocking.unblock_product, product_id, reason=form["reason"], actor=actor))
+        for product_id in product_ids
+    ]
+
+
+@admin.register(SalesBlock)
+class SalesBlockAdmin(ReadOnly, LargeTableAdmin[SalesBlock]):
+    """List and look; products are blocked on their own page."""
+
+    list_display = ("product", "reason", "blocked_by", "blocked_at", "lifted_reason", "lifted_by", "lifted_at")
+    list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("product",)
+    search_fields = ("product__sku", "product_id")
+    search_help_text = "An SKU or a product id. A block that is not lifted stands. The list ends after 10,000 rows."
+    ordering = ("-id",)
+
+
+@admin.register(StockLevel)
+class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
+    """List and look; the ledger alone writes quantities."""
+
+    list_display = (
+        *("product__sku", "warehouse_id", "available", "reserved", "incoming"),
+        *("is_low", "is_blocked", "is_closed", "updated_at"),
+    )
+    list_filter = ("is_low", "is_blocked", "is_closed", "warehouse")
+    list_select_related = ("product",)
+    search_fields = ("product__sku", "product_id")
+    search_help_text = "An SKU or a product id. The list ends after 10,000 rows."
+    ordering = ("product_id", "warehouse_id")
+    fields = (
+        *("product", "warehouse", "available", "reserved", "incoming", "is_low", "low_stock_threshold"),
+        *("is_blocked", "is_closed", "movements", "version", "updated_at"),
+    )
+    readonly_fields = ("movements",)
+
+    @admin.display(description="ledger")
+    def movements(self, level: StockLevel) -> SafeString:
+        """The way to the movements whose sums this level is."""
+        return movements_of(level)
+
+
+def signed(name: str) -> Callable[[StockMovement], str]:
+    """A column that shows a delta with its sign."""
+
+    @admin.display(description=name.removesuffix("_delta"))
+    def column(movement: StockMovement) -> str:
+        units: int = getattr(movement, name)
+        return f"{units:+d}" if units else "0"
+
+    return column
+
+
+@admin.register(StockMovement)
+class StockMovementAdmin(ReadOnly, LargeTableAdmin[StockMovement]):
+    """The ledger: list and look."""
+
+    list_display = (
+        *("created_at", "kind", "product__sku", "warehouse_id"),
+        *(signed(name) for name in ("available_delta", "reserved_delta", "incoming_delta")),
+        *("reference", "actor", "reason"),
+    )
+    list_filter = ("kind", "created_at", "warehouse")
+    list_select_related = ("product",)
+    search_fields = ("product__sku", "reference", "product_id", "line_id", "id")
+    search_help_text = (
+        "An SKU, a reference, a product id or the id of a reservation's line. The list ends after 10,000."
+    )
+    ordering = ("-id",)
+
+
+class StockDocumentLineInline(ReadOnlyInline[StockDocumentLine, StockDocument]):
+    """What a document booked."""
+
+    model = StockDocumentLine
+    fields = ("product", "quantity")
+    ordering = ("id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StockDocumentLine]:
+        """With the products, which each line names."""
+        return super().get_queryset(request).select_related("product")
+
+
+@admin.register(StockDocument)
+class StockDocumentAdmin(ReadOnly, LargeTableAdmin[StockDocument]):
+    """Receipts and adjustments: list and look."""
+
+    list_display = ("created_at", "kind", "reference", "warehouse", "reason", "actor")
+    list_filter = ("kind", "warehouse")
+    list_select_related = ("warehouse",)
+    search_fields = ("reference",)
+    search_help_text = "A reference. The list ends after 10,000 rows."
+    ordering = ("-id",)
+    inlines = (StockDocumentLineInline,)
+    fields = ("kind", "reference", "warehouse", "reason", "actor", "created_at", "movements")
+    readonly_fields = ("movements",)
+
+    @admin.display(description="ledger")
+    def movements(self, document: StockDocument) -> SafeString:
+        """The way to what the document did."""
+        return movements_link(reference=document.reference, kind__exact=document.kind)

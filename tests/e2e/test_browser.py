@@ -1,0 +1,93 @@
+"""What a person sees in a browser: the admin from log-in to a blocked product, and the page to try the API."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import SCREENSHOTS, Service
+
+LISTS = (
+    *("stock/product", "stock/salesblock", "stock/stocklevel", "stock/stockmovement", "stock/stockdocument"),
+    *("reservations/reservation", "messaging/outboxevent", "warehouses/warehouse", "access/apitoken"),
+)
+
+
+def shoot(page: Page, name: str) -> None:
+    """A picture for whoever looks at the pages, whole and with all that is below the fold."""
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def test_the_log_in_leads_to_every_list_and_its_first_row(staff: Page) -> None:
+    expect(staff.locator("#site-name")).to_have_text("Inventory Service")
+    shoot(staff, "index")
+    for address in LISTS:
+        staff.goto(f"/admin/{address}/")
+        name = address.replace("/", "-")
+        shoot(staff, name)
+        first = staff.locator("#result_list tbody th a").first
+        if first.count() == 0:
+            assert address == "stock/salesblock"
+            continue
+        first.click()
+        expect(staff.locator("#content h2").first).to_be_visible()
+        shoot(staff, f"{name}-row")
+
+
+def test_a_product_is_blocked_with_a_reason(staff: Page, service: Service) -> None:
+    staff.goto(f"/admin/stock/product/?q={service.product_id}")
+    staff.check("input[name=_selected_action]")
+    staff.select_option("select[name=action]", "block_sales")
+    staff.click("button[name=index]")
+    expect(staff.locator("h1").last).to_have_text("Block sales of these products?")
+    shoot(staff, "block-question")
+    staff.fill("input[name=reason]", "   ")
+    staff.click("input[type=submit]")
+    expect(staff.locator(".errorlist")).to_have_text("This field is required.")
+    shoot(staff, "block-mistake")
+    staff.fill("input[name=reason]", "recall 17")
+    staff.click("input[type=submit]")
+    expect(staff.locator(".messagelist")).to_have_text("Products that are blocked now: 1.")
+    shoot(staff, "block-done")
+    staff.goto(f"/admin/stock/product/{service.product_id}/change/")
+    expect(staff.locator("#sales_blocks-group")).to_contain_text("recall 17")
+    expect(staff.locator("#sales_blocks-group")).to_contain_text("staff:ana")
+    shoot(staff, "product-blocked")
+    staff.goto("/admin/stock/salesblock/")
+    shoot(staff, "salesblock")
+
+
+def test_a_reservation_explains_itself_and_is_cancelled(staff: Page, service: Service) -> None:
+    staff.goto(f"/admin/reservations/reservation/{service.reservation_id}/change/")
+    expect(staff.locator(".field-explanation")).to_contain_text("One warehouse serves all lines that named none.")
+    shoot(staff, "reservation")
+    staff.locator("#items-group").get_by_text("movements", exact=True).click()
+    expect(staff.locator("#result_list tbody tr")).to_have_count(1)
+    shoot(staff, "movements-of-a-line")
+    staff.goto(f"/admin/reservations/reservation/?q={service.reservation_id}")
+    staff.check("input[name=_selected_action]")
+    staff.select_option("select[name=action]", "cancel_now")
+    staff.click("button[name=index]")
+    shoot(staff, "cancel-question")
+    staff.click("input[type=submit]")
+    expect(staff.locator(".messagelist")).to_have_text("Reservations that are cancelled now: 1.")
+    expect(staff.locator("#result_list tbody")).to_contain_text("Cancelled")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_api_is_tried_on_its_page_with_a_token(page: Page, service: Service, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/api/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+    shoot(page, f"docs-{width}")
+    page.click("button.authorize")
+    page.fill(".auth-container input", service.token)
+    page.click(".auth-btn-wrapper button.authorize")
+    page.click(".auth-btn-wrapper button.btn-done")
+    operation = page.locator(".opblock", has=page.get_by_text("/api/inventory/products/{product_id}/availability"))
+    operation.click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.locator("tr[data-param-name=product_id] input").fill(str(service.product_id))
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response")
+    expect(answer).to_contain_text("200")
+    expect(answer).to_contain_text(str(service.product_id))
+    shoot(page, f"docs-answer-{width}")
