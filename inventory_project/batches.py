@@ -44,7 +44,6 @@ def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result
     except Error as error:
         if not (database.is_constraint_violation(error) or database.is_deadlock(error)):
             raise
-        _note(error)
         batch_failures.labels("one_by_one").inc()
     return [_alone(work, request) for request in requests]
 
@@ -68,7 +67,8 @@ def _alone(work: Work[Request, Result], request: Request) -> Result | Refusal:
         return refusal
     except Error as error:
         if database.is_check_violation(error):
-            _note(error)
+            oversell_events.inc()
+            logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)
             return Conflict("The books do not allow this; it was refused and reported.", code="insufficient_stock")
         if database.is_constraint_violation(error) or database.is_deadlock(error):
             return Unavailable("Another request for the same thing is being decided; repeat this one.")
@@ -103,9 +103,3 @@ def _lost(*, outcome_unknown: bool) -> Unavailable:
             code="outcome_unknown",
         )
     return Unavailable("The database cannot be reached; nothing was changed.", code="database_unavailable")
-
-
-def _note(error: Error) -> None:
-    if database.is_check_violation(error):
-        oversell_events.inc()
-        logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)

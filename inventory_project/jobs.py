@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from inventory_project.messaging.tasks import drain_outbox_to_log
-from reservations.tasks import expire_reservations
+from reservations.tasks import audit_stock, expire_reservations
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +20,6 @@ class Job:
 
 JOBS = (
     Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS),
+    Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     *([Job("drain_outbox_to_log", drain_outbox_to_log, 1)] if settings.OUTBOX_TO_LOG else []),
 )

@@ -162,11 +162,13 @@ RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
 RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
 LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
 EXPIRY_INTERVAL_SECONDS = whole("EXPIRY_INTERVAL_SECONDS", 2, low=1, high=3_600)
+AUDIT_INTERVAL_SECONDS = whole("AUDIT_INTERVAL_SECONDS", 3_600, low=1, high=604_800)
 AUDIT_GRACE_SECONDS = whole("AUDIT_GRACE_SECONDS", 120, low=1, high=86_400)
 DOCUMENT_MAX_QUANTITY = 10_000_000  # units in one line of a receipt or an adjustment; a level stays far below 2^63
 DOCUMENT_MAX_LINES = 500
 AVAILABILITY_MAX_PRODUCTS = 500
 MAX_BODY_BYTES = 262_144
+INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests alone; see inventory_project.faults
 
 # --- Django --------------------------------------------------------------------------------------------------------
 
@@ -231,6 +233,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "inventory_project.formats"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the admin's files are served from the packages: no collectstatic step to forget
 FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
@@ -333,6 +336,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "Stock over several warehouses: reserve it for a limited time, confirm, release, return.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/(?:api|admin)(?:/inventory)?",  # what follows it groups the operations
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -389,5 +393,6 @@ LOGGING: dict[str, Any] = {
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
-    "loggers": {"django.request": {"level": "ERROR"}},  # what was refused stands in the request's own line
+    # What was refused stands in the request's own line, without a stack trace that anybody could fill the log with.
+    "loggers": {"django.request": {"level": "ERROR"}, "django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

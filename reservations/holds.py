@@ -105,8 +105,10 @@ def live_of_orders(order_ids: Collection[UUID]) -> dict[UUID, Hold]:
 
 def current_ids_of_orders(order_ids: Collection[UUID]) -> dict[UUID, UUID]:
     """For each order its live reservation, else its latest one; one statement, nothing is locked."""
-    rows = Reservation.objects.filter(order_id__in=order_ids).order_by("is_live", "id").values_list("order_id", "id")
-    return dict(rows)  # the last of an order wins: live after settled, later after earlier
+    rows = Reservation.objects.filter(order_id__in=order_ids).values_list("order_id", "id")
+    # The last of an order wins: live after settled, later after earlier. Later by the database's clock, not by the
+    # ids, which processes make by clocks of their own.
+    return dict(rows.order_by("is_live", "created_at", "id"))
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -5,19 +5,24 @@ decides all of them in a constant number of statements, and counts after the com
 request. Every verb may be repeated: the second time answers as the first.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import TypeVar
-from uuid import UUID
 
-from django.db.models import Q
+from django.db import Error
+from django.db.models import Q, QuerySet
 
 from inventory_project import batches, database
-from inventory_project.errors import Refusal
+from inventory_project.batches import Work
+from inventory_project.errors import Refusal, Unavailable
+from inventory_project.faults import crash_point
 from reservations import metrics, paying, reserving, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import Cancel, Confirm, Expire, Extend, HeldByOverdue, Outcome, Pay, Reserve, Return
-from stock import ledger
+from stock.ledger import InsufficientStock
+
+logger = logging.getLogger(__name__)
 
 Answer = Outcome | Refusal
 Request = TypeVar("Request")
@@ -35,27 +40,42 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
     """
     answers: list[Answer | None] = [reserving.check(request) for request in requests]
     sound = [i for i, answer in enumerate(answers) if answer is None]
-    for i, answer in zip(sound, _reserve([requests[i] for i in sound]), strict=True):
+    for i, answer in zip(sound, _run_releasing_overdue(reserving.reserve, [requests[i] for i in sound]), strict=True):
         answers[i] = answer
     return _counted("reserve", [answer for answer in answers if answer is not None])
 
 
-def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
-    answers = batches.run(reserving.reserve, requests)
-    lacking = [i for i, answer in enumerate(answers) if isinstance(answer, ledger.InsufficientStock | HeldByOverdue)]
+def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Request]) -> list[Answer]:
+    """Run the batch; what lacks stock, or meets an overdue hold of its own order, is decided once more without those.
+
+    The release is a transaction of its own: inside the batch it would lock reservations after levels, and deadlock.
+    Nothing is raised from there on, because the neighbours' holds are committed and their callers must learn of them.
+    """
+    answers = batches.run(work, requests)
+    crash_point("reserve.after_commit")
+    lacking = [i for i, answer in enumerate(answers) if isinstance(answer, InsufficientStock | HeldByOverdue)]
     if not lacking:
         return answers
-    # A transaction of its own: releasing inside the batch would lock reservations after levels, and deadlock.
-    released = expire_due(
-        limit=SWEEP_LIMIT,
-        product_ids={item.product_id for i in lacking for item in requests[i].items},
-        order_ids={requests[i].order_id for i in lacking},
-    )
-    if released:
-        again = batches.run(reserving.reserve, [requests[i] for i in lacking])
-        for i, answer in zip(lacking, again, strict=True):
-            answers[i] = answer
+    try:
+        # Whether it is this call or a sweeper beside it that releases them: the stock is free afterwards.
+        again = batches.run(work, [requests[i] for i in lacking]) if _release_for([answers[i] for i in lacking]) else []
+    except Unavailable as refusal:
+        again = [refusal] * len(lacking)
+    except Error:
+        logger.exception("releasing overdue holds failed")
+        again = [Unavailable("The database cannot be used just now; nothing was changed.")] * len(lacking)
+    for i, answer in zip(lacking, again, strict=False):
+        answers[i] = answer
     return answers
+
+
+def _release_for(refusals: Sequence[Answer]) -> bool:
+    """Release the overdue holds that stand in the way of these requests; whether there were any."""
+    facts = [refusal.extra for refusal in refusals if isinstance(refusal, Refusal)]
+    product_ids = {shortage["product_id"] for extra in facts for shortage in extra.get("shortages", ())}
+    reservation_ids = {extra["reservation_id"] for extra in facts if "reservation_id" in extra}
+    in_the_way = Q(items__product_id__in=product_ids) | Q(id__in=reservation_ids)
+    return bool(_expire(_overdue().filter(in_the_way).distinct(), limit=SWEEP_LIMIT))
 
 
 def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
@@ -97,30 +117,36 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
     """Confirm the reservation of each order, reviving one that has expired by a new one where stock allows.
 
-    Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked.
+    Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in reserve, overdue holds of others
+    are released before stock is refused.
     """
-    return _counted("pay", batches.run(paying.pay, requests))
+    return _counted("pay", _run_releasing_overdue(paying.pay, requests))
 
 
-def expire_due(*, limit: int, product_ids: Collection[UUID] | None = None, order_ids: Collection[UUID] = ()) -> int:
-    """Release up to `limit` holds whose time is up, the longest overdue first; how many were released.
-
-    With `product_ids` only those with a line on one of these products, or of one of `order_ids`.
-    """
-    overdue = Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=database.database_now())
-    if product_ids is not None:
-        overdue = overdue.filter(Q(items__product_id__in=product_ids) | Q(order_id__in=order_ids)).distinct()
-    ids = list(overdue.order_by("expires_at").values_list("id", flat=True)[:limit])
-    answers = expire_many([Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER) for id_ in ids])
+def expire_due(*, limit: int) -> int:
+    """Release up to `limit` holds whose time is up, the longest overdue first; how many were released."""
+    answers = _expire(_overdue(), limit=limit)
     return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
 
 
-def sweep() -> int:
-    """Release everything that is overdue, in batches; how many holds that were. One sweeper at a time is enough."""
+def _overdue() -> QuerySet[Reservation]:
+    return Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=database.database_now())
+
+
+def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
+    ids = due.order_by("expires_at").values_list("id", flat=True)[:limit]
+    return expire_many([Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER) for id_ in ids])
+
+
+def sweep() -> int | None:
+    """Release everything that is overdue, in batches; how many holds that were, None when another process is at it."""
     total = 0
     with database.job_lock("expire_reservations") as is_ours:
-        while is_ours and (released := expire_due(limit=SWEEP_LIMIT)):
+        if not is_ours:
+            return None
+        while released := expire_due(limit=SWEEP_LIMIT):
             total += released
+            crash_point("sweep.after_batch")
     return total
 
 

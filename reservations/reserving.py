@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from inventory_project import database
 from inventory_project.errors import Invalid, Refusal, unknown_ids
+from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
 from inventory_project.messaging.outbox import Event
 from reservations import events, holds
@@ -69,8 +70,10 @@ def check(request: Reserve) -> Invalid | None:
 def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """Grant or refuse each request; one refusal leaves its neighbours alone."""
     product_ids = {item.product_id for request in requests for item in request.items}
+    crash_point("reserve.before_lock")
     places = catalogue.places()
     levels = ledger.lock(product_ids)
+    crash_point("reserve.after_lock")
     desk = Desk(
         levels=levels,
         places=places,
@@ -82,6 +85,7 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     holds.insert(desk.granted)
     crossings = ledger.write(desk.levels, at=desk.now)
     outbox.record([*desk.recorded, *crossings], at=desk.now)
+    crash_point("reserve.before_commit")
     return outcomes
 
 
@@ -100,9 +104,8 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
     twin = desk.live.get(request.order_id)
     if twin is not None:
         if twin.is_overdue(desk.now):
-            return HeldByOverdue(
-                "The order's earlier hold has run out and is about to be released; repeat the request."
-            )
+            detail = "The order's earlier hold has run out and is about to be released; repeat the request."
+            return HeldByOverdue(detail, reservation_id=str(twin.id))
         if is_same_content([(line, line.quantity) for line in twin.lines], request.items):
             return Outcome(hold=twin, is_replay=True)
         return OrderConflict(

@@ -14,7 +14,8 @@ from uuid import UUID
 from django.conf import settings
 
 from inventory_project import database
-from inventory_project.errors import Conflict, NotFound, Refusal
+from inventory_project.errors import Conflict, Invalid, NotFound, Refusal
+from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
 from inventory_project.messaging.outbox import Event
 from reservations import events, holds
@@ -100,6 +101,7 @@ def open_desk(reservation_ids: set[UUID]) -> Desk:
         {product_id for hold in locked.values() for product_id in hold.product_ids},
         warehouse_ids={warehouse_id for hold in locked.values() for warehouse_id in hold.warehouse_ids},
     )
+    crash_point("settle.after_lock")
     return Desk(holds=locked, levels=levels, now=database.database_now())
 
 
@@ -108,6 +110,7 @@ def close_desk(desk: Desk) -> None:
     holds.update(list(desk.changed.values()))
     crossings = ledger.write(desk.levels, at=desk.now)
     outbox.record([*desk.recorded, *crossings], at=desk.now)
+    crash_point("settle.before_commit")
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------
@@ -215,8 +218,10 @@ def post(
 
 def _fill(
     hold: Hold, items: Sequence[Item], room: Callable[[HoldLine], int]
-) -> list[LineQuantity] | ExceedsReservation:
+) -> list[LineQuantity] | Invalid | ExceedsReservation:
     """Spread the items over the hold's lines, in id order, each up to its `room`."""
+    if not items or any(item.quantity < 1 for item in items):
+        return Invalid("A part names at least one item, each with a quantity of 1 or more.")
     left = {line.id: room(line) for line in hold.lines}
     units: dict[UUID, int] = defaultdict(int)
     # Items that name a warehouse first, so that one that does not leaves them their lines.
@@ -345,7 +350,7 @@ def _replayed_return(hold: Hold, request: Return, earlier: Sequence[LineQuantity
     return ReferenceConflict(f"Reference {request.reference!r} brought back other goods of this reservation.")
 
 
-def _returnable(hold: Hold, request: Return) -> list[LineQuantity] | Conflict:
+def _returnable(hold: Hold, request: Return) -> list[LineQuantity] | Refusal:
     """The units of each line that the request brings back; at least one."""
     if hold.status == Status.ACTIVE:
         return ReservationActive(f"Reservation {hold.id} is ACTIVE; only confirmed goods can come back.")

@@ -2,10 +2,16 @@
 
 from celery import shared_task
 
-from reservations import lifecycle
+from reservations import audit, lifecycle
 
 
 @shared_task
 def expire_reservations() -> int:
     """Release every hold whose time is up."""
-    return lifecycle.sweep()
+    return lifecycle.sweep() or 0
+
+
+@shared_task
+def audit_stock() -> int:
+    """Check the books, so that damage is seen before a customer sees it."""
+    return audit.watch()

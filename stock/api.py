@@ -26,20 +26,25 @@ from inventory_project.http.fields import (
 from inventory_project.http.filters import BooleanFilter, MomentFilter, UUIDFilter
 from stock import availability, blocking, catalogue, documents
 from stock.models import Product, StockDocument, StockLevel, StockMovement
-from warehouses.api import WarehouseIdField
+from warehouses.api import PostalCodeField, WarehouseIdField
 
 MOST = settings.DOCUMENT_MAX_QUANTITY
 
 # --- availability --------------------------------------------------------------------------------------------------
 
 
+POSTAL_CODE_HELP = "Where the goods would go: distances are from there."
+
+
 class AvailabilityQuery(StrictSerializer):
     quantity = DigitsField(required=False, min_value=1, help_text="Adds is_sufficient to the answer.")
     warehouse_id = WarehouseIdField(required=False)
+    postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
 
 
 class BulkAvailabilityIn(StrictSerializer):
     product_ids = BoundedListField(child=StrictUUIDField(), max_length=settings.AVAILABILITY_MAX_PRODUCTS)
+    postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
 
 
 class WarehouseAvailabilityOut(serializers.Serializer[Any]):
@@ -47,6 +52,10 @@ class WarehouseAvailabilityOut(serializers.Serializer[Any]):
     available = serializers.IntegerField()
     reserved = serializers.IntegerField()
     incoming = serializers.IntegerField()
+    distance_km = serializers.FloatField(
+        allow_null=True,
+        help_text="To the postal code; null where it is not known, as all distances are in this version.",
+    )
 
 
 class AvailabilityOut(serializers.Serializer[Any]):
@@ -81,7 +90,10 @@ class AvailabilityViewSet(viewsets.GenericViewSet[Product]):
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
         query = AvailabilityQuery.read(request.query_params)
-        return Response(AvailabilityOut(availability.of_product(product_id, **query)).data)
+        found = availability.of_product(
+            product_id, warehouse_id=query.get("warehouse_id"), quantity=query.get("quantity")
+        )
+        return Response(AvailabilityOut(found).data)
 
     @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
     def bulk(self, request: Request) -> Response:
@@ -135,7 +147,7 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
     required_scopes = {
         "list": scopes.STOCK_READ,
         "retrieve": scopes.STOCK_READ,
-        "put": scopes.STOCK_WRITE,
+        "save": scopes.STOCK_WRITE,
         "block_sales": scopes.SALES_BLOCK,
         "unblock_sales": scopes.SALES_BLOCK,
     }
@@ -153,7 +165,7 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
         return Response(ProductOut(product).data)
 
     @extend_schema(request=ProductIn, responses={200: ProductOut, 201: ProductOut, **schema.refusals(409)})
-    def put(self, request: Request, product_id: UUID) -> Response:
+    def save(self, request: Request, product_id: UUID) -> Response:
         """Make the product or change it. 409 `sku_conflict`: another product has the SKU."""
         body = ProductIn.read(request.data)
         product, is_new = catalogue.put(catalogue.ProductRequest(product_id=product_id, **body))

@@ -19,12 +19,16 @@ State = Literal["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarehouseAvailability:
-    """Units of one product at one warehouse; `available` counts only what may be sold."""
+    """Units of one product at one warehouse; `available` counts only what may be sold.
+
+    `distance_km` is to where the goods would go, None where that is not known.
+    """
 
     warehouse_id: str
     available: int
     reserved: int
     incoming: int
+    distance_km: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

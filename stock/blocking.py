@@ -6,12 +6,13 @@ Whatever refuses a sale is a column of the stock level that the sale locks. So a
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 
-from inventory_project import database
+from inventory_project import batches, database
 from inventory_project.errors import NotFound
 from stock import ledger
 from stock.models import Product, SalesBlock, StockLevel
@@ -22,31 +23,46 @@ logger = logging.getLogger(__name__)
 CLOSING_CHUNK = 1_000  # levels locked at a time while a warehouse closes, so that sales elsewhere go on
 
 
-@transaction.atomic
+@dataclass(frozen=True, slots=True)
+class _Order:
+    product_id: UUID
+    reason: str
+    actor: str
+
+
 def block_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock:
-    """Block all sales of the product from the commit of this call on; blocked already: the open block, unchanged."""
-    product = _hold_product(product_id)
+    """Block all sales of the product from the return of this call on; blocked already: the open block, unchanged.
+
+    Raises NotFound.
+    """
+    return batches.run_one(lambda orders: [_block(order) for order in orders], _Order(product_id, reason, actor))
+
+
+def unblock_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock | None:
+    """Lift the block; the lifted block, or None when there was none to lift. Raises NotFound."""
+    return batches.run_one(lambda orders: [_unblock(order) for order in orders], _Order(product_id, reason, actor))
+
+
+def _block(order: _Order) -> SalesBlock:
+    product = _hold_product(order.product_id)
     if product.is_blocked:
         return SalesBlock.objects.get(product=product, lifted_at=None)
     _mark(product, is_blocked=True)
-    block = SalesBlock.objects.create(
-        product=product, reason=reason, blocked_by=actor, blocked_at=database.database_now()
+    logger.info("sales blocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
+    return SalesBlock.objects.create(
+        product=product, reason=order.reason, blocked_by=order.actor, blocked_at=database.database_now()
     )
-    logger.info("sales blocked product_id=%s actor=%s reason=%s", product_id, actor, reason)
-    return block
 
 
-@transaction.atomic
-def unblock_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock | None:
-    """Lift the block; the lifted block, or None when there was none to lift."""
-    product = _hold_product(product_id)
+def _unblock(order: _Order) -> SalesBlock | None:
+    product = _hold_product(order.product_id)
     if not product.is_blocked:
         return None
     _mark(product, is_blocked=False)
     block = SalesBlock.objects.get(product=product, lifted_at=None)
-    block.lifted_reason, block.lifted_by, block.lifted_at = reason, actor, database.database_now()
+    block.lifted_reason, block.lifted_by, block.lifted_at = order.reason, order.actor, database.database_now()
     block.save(update_fields=["lifted_reason", "lifted_by", "lifted_at"])
-    logger.info("sales unblocked product_id=%s actor=%s reason=%s", product_id, actor, reason)
+    logger.info("sales unblocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
     return block
 
 

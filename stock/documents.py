@@ -74,8 +74,8 @@ def _check(request: DocumentRequest) -> None:
 
 
 def _book(requests: Sequence[DocumentRequest]) -> list[BookedDocument | Refusal]:
-    """Documents are handed in one at a time; the batch's form is that of every verb."""
-    return [_book_one(request) for request in requests]
+    """Documents are handed in one at a time. A refusal is raised, so that the levels made for it do not stay."""
+    return [batches.result_of(_book_one(request)) for request in requests]
 
 
 def _book_one(request: DocumentRequest) -> BookedDocument | Refusal:

@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from inventory_project import database
 from inventory_project.errors import Conflict
+from inventory_project.faults import crash_point
 from inventory_project.messaging.outbox import Event
 from stock import events
 from stock.models import Product, StockLevel, StockMovement
@@ -151,6 +152,7 @@ def lock_or_create(product_ids: Collection[UUID], warehouse_id: str, *, at: date
         )
         for product in Product.objects.filter(pk__in=missing).order_by("id")
     ]
+    crash_point("level.before_create")
     StockLevel.objects.bulk_create(new, ignore_conflicts=True)
     return lock(product_ids, warehouse_ids=[warehouse_id])
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from inventory_project.commands import ServiceCommand
 from reservations import lifecycle
@@ -23,5 +23,8 @@ class Command(ServiceCommand):
             )
             outcome = lifecycle.one(lifecycle.expire_many, wanted)
             self.stdout.write(f"Reservation {outcome.hold.id} is {outcome.hold.status}.")
-        else:
-            self.stdout.write(f"Released: {lifecycle.sweep()}")
+            return
+        released = lifecycle.sweep()
+        if released is None:
+            raise CommandError("Another process is releasing overdue holds now; it has the job's lock.")
+        self.stdout.write(f"Released: {released}")

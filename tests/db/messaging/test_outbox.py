@@ -1,0 +1,111 @@
+"""Events are recorded with their change, and where there is no broker they end in the log, each once."""
+
+import logging
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from inventory_project.database import database_now
+from inventory_project.messaging import outbox
+from inventory_project.messaging.models import OutboxEvent
+from inventory_project.messaging.outbox import Event
+from tests import factories
+from tests.db.reservations import verbs
+from tests.db.stock import records
+
+pytestmark = pytest.mark.usefixtures("books")
+
+LOGGER = "inventory_project.messaging.outbox"
+
+
+def event(subject: str, **changes: Any) -> Event:
+    return Event(**{"type": "inventory.tested", "subject": subject, "data": {"b": [1, "é"], "a": None}, **changes})
+
+
+def record(*events: Event) -> None:
+    with transaction.atomic():
+        outbox.record(events, at=database_now())
+
+
+def test_events_are_recorded_in_their_order_with_ids_that_rise() -> None:
+    moment = database_now()
+    with transaction.atomic():
+        outbox.record([event("one"), event("two", occasion="x"), event("three", occasion=None)], at=moment)
+    rows = OutboxEvent.objects.order_by("id")
+    assert list(rows.values_list("type", "subject", "occasion", "data", "occurred_at", "published_at")) == [
+        ("inventory.tested", subject, occasion, {"b": [1, "é"], "a": None}, moment, None)
+        for subject, occasion in (("one", ""), ("two", "x"), ("three", None))
+    ]
+    ids: list[UUID] = list(rows.values_list("event_id", flat=True))
+    assert ids == sorted(set(ids))
+
+
+def test_no_events_are_no_statement() -> None:
+    with transaction.atomic():
+        outbox.record([], at=database_now())
+    assert not OutboxEvent.objects.exists()
+
+
+def test_an_event_is_not_recorded_outside_the_transaction_of_its_change() -> None:
+    with records.no_trace(), pytest.raises(transaction.TransactionManagementError, match="in the transaction of its"):
+        outbox.record([event("one")], at=database_now())
+
+
+def test_an_event_goes_with_the_change_that_is_rolled_back() -> None:
+    with records.no_trace(), transaction.atomic():
+        outbox.record([event("one")], at=database_now())
+        transaction.set_rollback(True)
+
+
+def test_an_event_that_may_recur_is_recorded_each_time() -> None:
+    record(event("one", occasion=None))
+    record(event("one", occasion=None))
+    assert OutboxEvent.objects.count() == 2
+
+
+def test_draining_logs_each_event_once_in_order_and_marks_it(caplog: pytest.LogCaptureFixture) -> None:
+    record(event("one"), event("two"))
+    with caplog.at_level(logging.INFO, logger=LOGGER):
+        assert outbox.drain_to_log() == 2
+        assert outbox.drain_to_log() == 0
+    assert [line.getMessage() for line in caplog.records if line.name == LOGGER] == [
+        f'event inventory.tested subject={subject} data={{"a": null, "b": [1, "\\u00e9"]}}'
+        for subject in ("one", "two")
+    ]
+    assert not OutboxEvent.objects.filter(published_at=None).exists()
+
+
+def test_draining_goes_in_batches_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "DRAIN_BATCH", 2)
+    record(*[event(str(uuid4())) for _ in range(5)])
+    ids = list(OutboxEvent.objects.order_by("id").values_list("id", flat=True))
+    assert outbox.drain_to_log() == 2
+    assert list(OutboxEvent.objects.filter(published_at=None).order_by("id").values_list("id", flat=True)) == ids[2:]
+    assert [outbox.drain_to_log() for _ in range(3)] == [2, 1, 0]
+
+
+def test_draining_leaves_what_is_published_already_as_it_is() -> None:
+    record(event("one"))
+    outbox.drain_to_log()
+    published_at = OutboxEvent.objects.get().published_at
+    record(event("two"))
+    assert outbox.drain_to_log() == 1
+    assert OutboxEvent.objects.get(subject="one").published_at == published_at
+
+
+def test_while_another_process_drains_this_one_leaves_it_alone() -> None:
+    record(event("one"))
+    with verbs.another_session() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [verbs.job_lock_key("drain_outbox_to_log")])
+        with records.no_trace():
+            assert outbox.drain_to_log() == 0
+    assert outbox.drain_to_log() == 1
+
+
+def test_the_events_of_a_sale_are_drained() -> None:
+    product = factories.product({factories.SP: 5})
+    verbs.confirm(factories.hold(product.pk, 5))
+    assert outbox.drain_to_log() == 4  # in stock, reserved, out of stock, confirmed
+    assert connection.in_atomic_block is False

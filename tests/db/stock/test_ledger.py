@@ -1,0 +1,152 @@
+"""The only writer of quantities, and what the database itself refuses."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import Error, IntegrityError, connection, transaction
+
+from inventory_project.database import database_now
+from stock import ledger
+from stock.models import SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
+from tests import factories
+from tests.db.stock import records
+from tests.factories import ACTOR, RJ, SP
+
+pytestmark = pytest.mark.usefixtures("books")
+
+
+def posting(product_id: Any, **deltas: Any) -> ledger.Posting:
+    return ledger.Posting(
+        **{"kind": ledger.Kind.ADJUSTMENT, "product_id": product_id, "warehouse_id": SP, "actor": ACTOR, **deltas}
+    )
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE stock_movement SET available_delta = available_delta + 1", "DELETE FROM stock_movement"]
+)
+def test_a_movement_is_never_changed_and_never_deleted(statement: str) -> None:
+    factories.product({SP: 5})
+    with records.no_trace(), pytest.raises(Error, match="stock_movement is append-only") as refusal:
+        execute(statement)
+    assert getattr(refusal.value.__cause__, "sqlstate", None) == "23001"
+
+
+def test_a_posting_below_zero_is_refused_and_says_what_was_asked_and_what_is_there() -> None:
+    product = factories.product({SP: 5})
+    with records.no_trace(), transaction.atomic():
+        levels = ledger.lock([product.pk])
+        with pytest.raises(ledger.InsufficientStock) as refusal:
+            ledger.post(levels, posting(product.pk, available=-6))
+        assert levels.at(product.pk, SP).available == 5
+        assert levels.postings == []
+    assert refusal.value.extra == {
+        "shortages": [{"product_id": str(product.pk), "warehouse_id": SP, "requested": 6, "available": 5}]
+    }
+
+
+@pytest.mark.parametrize("deltas", [{"reserved": -1}, {"incoming": -1}, {"available": 1, "reserved": -1}])
+def test_neither_reserved_nor_incoming_goes_below_zero(deltas: dict[str, int]) -> None:
+    product = factories.product({SP: 5})
+    with records.no_trace(), transaction.atomic(), pytest.raises(ledger.InsufficientStock):
+        ledger.post(ledger.lock([product.pk]), posting(product.pk, **deltas))
+
+
+def test_postings_are_seen_by_later_ones_and_written_as_one_change_of_the_level() -> None:
+    product = factories.product({SP: 5})
+    version = StockLevel.objects.get(product=product).version
+    with transaction.atomic():
+        levels = ledger.lock([product.pk])
+        ledger.post(levels, posting(product.pk, available=-5))
+        with pytest.raises(ledger.InsufficientStock):
+            ledger.post(levels, posting(product.pk, available=-1))
+        ledger.post(levels, posting(product.pk, available=2))
+        ledger.post(levels, posting(product.pk, available=3))
+        ledger.write(levels, at=database_now())
+    level = StockLevel.objects.get(product=product)
+    assert (level.available, level.version) == (5, version + 1)
+    assert [row[2] for row in records.movements(product.pk)] == [5, -5, 2, 3]
+
+
+def test_a_level_that_was_locked_but_not_posted_to_stays_as_it_is() -> None:
+    product = factories.product({SP: 5, RJ: 5})
+    at_rio = StockLevel.objects.filter(warehouse_id=RJ).values()
+    before = at_rio.get()
+    factories.hold(product.pk, 1, SP)
+    assert at_rio.get() == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ledger.lock([uuid4()]),
+        lambda: ledger.lock_or_create([uuid4()], SP, at=database_now()),
+        lambda: ledger.hold_masters([uuid4()], [SP]),
+        lambda: ledger.write(ledger.LockedLevels(), at=database_now()),
+    ],
+)
+def test_the_ledger_refuses_to_work_outside_a_transaction(call: Callable[[], object]) -> None:
+    with pytest.raises(transaction.TransactionManagementError, match="inside a transaction of its caller"):
+        call()
+
+
+def test_levels_are_locked_in_the_order_of_product_then_warehouse() -> None:
+    first, second = sorted([factories.product({SP: 1, RJ: 1}), factories.product({RJ: 1, SP: 1})], key=lambda p: p.pk)
+    with transaction.atomic():
+        levels = ledger.lock([second.pk, first.pk])
+    assert list(levels.by_key) == [(first.pk, RJ), (first.pk, SP), (second.pk, RJ), (second.pk, SP)]
+
+
+@pytest.mark.parametrize(
+    ("column", "constraint"),
+    [
+        ("available", "stock_level_never_promises_what_it_lacks"),
+        ("reserved", "stock_level_never_releases_what_is_not_held"),
+        ("incoming", "stock_level_never_receives_what_is_not_coming"),
+    ],
+)
+def test_the_database_refuses_a_number_below_zero(column: str, constraint: str) -> None:
+    product = factories.product({SP: 5})
+    with records.no_trace(), pytest.raises(IntegrityError, match=f'"{constraint}"'):
+        StockLevel.objects.filter(product=product).update(**{column: -1})
+
+
+def test_the_database_refuses_a_second_row_for_a_place() -> None:
+    product = factories.product({SP: 5})
+    with records.no_trace(), pytest.raises(IntegrityError, match='"stock_level_is_one_row_for_each_place"'):
+        StockLevel.objects.create(product=product, warehouse_id=SP, updated_at=database_now())
+
+
+def test_the_database_refuses_a_second_movement_of_a_line_of_one_kind() -> None:
+    product = factories.product({SP: 5})
+    line = factories.hold(product.pk, 2).lines[0]
+    twin = StockMovement.objects.get(line_id=line.id)
+    twin.pk = uuid4()
+    with records.no_trace(), pytest.raises(IntegrityError, match='"stock_movement_of_a_line_happens_once"'):
+        twin.save(force_insert=True)
+
+
+def test_the_database_refuses_a_second_document_of_a_reference_and_a_second_line_of_a_product() -> None:
+    product = factories.product({SP: 5})
+    document = StockDocument.objects.get()
+    with records.no_trace():
+        with pytest.raises(IntegrityError, match='"stock_document_names_a_product_once"'):
+            StockDocumentLine.objects.create(document=document, product=product, quantity=1)
+        document.pk = None
+        with pytest.raises(IntegrityError, match='"stock_document_has_a_reference_of_its_own"'):
+            document.save(force_insert=True)
+
+
+def test_the_database_refuses_a_second_open_block() -> None:
+    product = factories.product()
+    block = SalesBlock(product=product, reason="recall", blocked_by=ACTOR, blocked_at=database_now())
+    block.save()
+    block.pk = None
+    with records.no_trace(), pytest.raises(IntegrityError, match='"sales_block_is_open_once_for_a_product"'):
+        block.save(force_insert=True)
