@@ -6,9 +6,9 @@ from threading import Lock
 from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
 
 from inventory_project.celery import is_broker_reachable
+from inventory_project.http import problems
 from stock import counters
 
 CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become load on the servers behind it
@@ -53,7 +53,7 @@ def _database_answers() -> bool:
 report = Report()
 
 
-@require_safe
+@problems.reading_only
 def health(request: HttpRequest) -> JsonResponse:
     """All parts. `degraded`: the service decides, but without Redis or RabbitMQ. 503 only without the database."""
     parts = report.parts()
@@ -63,13 +63,13 @@ def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok" if is_whole else "degraded", "parts": parts})
 
 
-@require_safe
+@problems.reading_only
 def live(request: HttpRequest) -> JsonResponse:
     """The process answers; restart it when this fails."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@problems.reading_only
 def ready(request: HttpRequest) -> JsonResponse:
     """The database answers; send no requests here while this fails."""
     is_ready = report.parts()["database"] == "ok"

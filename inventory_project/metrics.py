@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from django.db import Error, connection
 from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from inventory_project import database
+from inventory_project.http import problems
 from inventory_project.messaging.models import OutboxEvent
 from reservations.models import Reservation
 from stock.models import StockLevel
@@ -71,7 +71,7 @@ def _overdue() -> Metric:
     )
 
 
-@require_safe
+@problems.reading_only
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus text. Several processes of one `serve` share PROMETHEUS_MULTIPROC_DIR and are added up here."""
     registry = CollectorRegistry()

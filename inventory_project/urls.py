@@ -13,7 +13,7 @@ from warehouses.api import WarehouseViewSet
 
 inventory = [
     path("products", ProductViewSet.as_view({"get": "list"})),
-    path("products/<id:product_id>", ProductViewSet.as_view({"get": "retrieve", "put": "put"})),
+    path("products/<id:product_id>", ProductViewSet.as_view({"get": "retrieve", "put": "save"})),
     path("products/<id:product_id>/availability", AvailabilityViewSet.as_view({"get": "retrieve"})),
     path("availability", AvailabilityViewSet.as_view({"post": "bulk"})),
     path("reservations", ReservationViewSet.as_view({"get": "list", "post": "create"})),
@@ -48,7 +48,7 @@ urlpatterns = [
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),
     # What is malformed there is 404 to a program, and no redirect to the admin's log-in.
-    re_path(r"^admin/((inventory|products)/.*|reservations/[^/]+/expire/?)$", problems.not_found),
+    re_path(r"^admin/(?:(?:inventory|products)/.*|reservations/[^/]+/expire/?)$", problems.not_found),
     path("admin/", admin.site.urls),
 ]
 

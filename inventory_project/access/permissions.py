@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -16,7 +17,7 @@ class HasScope(BasePermission):
     """Lets a principal in who has the scope that the view declares.
 
     A view declares `required_scopes`: one scope for all it does, or a mapping from action to scope. Raises
-    ImproperlyConfigured when it declares none for the action at hand.
+    ImproperlyConfigured when it declares none for the action at hand, and MethodNotAllowed when there is no action.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
@@ -24,8 +25,11 @@ class HasScope(BasePermission):
         required = getattr(view, "required_scopes", None)
         if isinstance(required, dict):
             action = getattr(view, "action", None)
-            if action in (None, "metadata"):  # a method, or an OPTIONS, that the path does not know: 405 comes next
-                return request.auth is not None
+            if action in (None, "metadata"):  # a method, or an OPTIONS, that the path does not know
+                if request.auth is None:
+                    return False
+                # Not left to the view: one with a Python method of that name would run it, past every scope.
+                raise MethodNotAllowed(request.method or "")
             required = required.get(action)
         if not isinstance(required, str):
             raise ImproperlyConfigured(f"{type(view).__name__} declares no scope for what it was asked to do.")

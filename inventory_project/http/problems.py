@@ -8,7 +8,8 @@ framework (`exception_handler`) and outside of them (`bad_request` and its neigh
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import renderers
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -129,6 +131,21 @@ def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
         yield {"field": path, "code": code, "detail": str(detail)}
 
 
+def reading_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Decorates a plain view that is only read: another method is 405, and no question of CSRF."""
+
+    @csrf_exempt
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        answer = response(405, f"The method {request.method} is not allowed here.")
+        answer["Allow"] = "GET, HEAD"
+        return answer
+
+    return guarded
+
+
 # --- in views of Django REST framework -----------------------------------------------------------------------------
 
 
@@ -206,6 +223,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return response(403, "This is not allowed.")
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None, **_path: object) -> HttpResponseBase:
     """handler404; also the view for paths of the API that would otherwise fall through to the Django admin."""
     if speaks_html(request):

@@ -6,9 +6,11 @@
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import force_instance
 from drf_spectacular.utils import OpenApiResponse
 
 from inventory_project.http import problems
+from inventory_project.http.fields import StrictSerializer, TextField
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -49,6 +51,7 @@ DESCRIPTIONS = {
     503: "The service cannot decide just now. Repeat after `Retry-After` seconds.",
 }
 METHODS = ("get", "put", "post", "delete", "patch")
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"  # what fields.TextField takes without a pattern of its own
 
 
 def refusals(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
@@ -68,6 +71,21 @@ class ScopedSchema(AutoSchema):
         scope = required.get(getattr(self.view, "action", None)) if isinstance(required, dict) else required
         needs = f"Needs the scope `{scope}`." if scope else ""
         return "\n\n".join(filter(None, [super().get_description(), needs]))
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """An object, without further members where a StrictSerializer reads it."""
+        described = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        is_strict = isinstance(force_instance(serializer), StrictSerializer)  # type: ignore[no-untyped-call]
+        if direction == "request" and is_strict:
+            described["additionalProperties"] = False
+        return described
+
+    def _map_serializer_field(self, field: Any, direction: Any, *args: Any, **kwargs: Any) -> Any:
+        """A field, with the pattern of its text where a TextField reads it."""
+        described = super()._map_serializer_field(field, direction, *args, **kwargs)  # type: ignore[no-untyped-call]
+        if direction == "request" and isinstance(field, TextField):
+            described["pattern"] = field.pattern.pattern.replace(r"\Z", "$") if field.pattern else ONE_LINE
+        return described
 
 
 def add_problems(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from inventory_project.access import scopes, tokens
-from inventory_project.errors import Refusal
+from inventory_project.commands import ServiceCommand
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     """Prints the token, and nothing else, on standard output, so that a script can catch it."""
 
     help = "Make a token for the API and print it. It cannot be shown again."
@@ -29,12 +29,9 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Make and print the token."""
         days = None if options["no_expiry"] else options["days"]
-        try:
-            token, secret = tokens.issue(
-                name=options["name"], wanted=options["scopes"], owner=_owner(options["user"]), days=days
-            )
-        except Refusal as refusal:
-            raise CommandError(refusal.detail) from None
+        token, secret = tokens.issue(
+            name=options["name"], wanted=options["scopes"], owner=_owner(options["user"]), days=days
+        )
         until = f"until {token.expiry:%Y-%m-%d}" if token.expiry else "without expiry"
         self.stderr.write(f"Token {token.name}, {until}: {', '.join(token.scopes)}. Keep it: it is shown this once.")
         self.stdout.write(secret)

@@ -3,13 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from inventory_project.access import tokens
-from inventory_project.errors import Refusal
+from inventory_project.commands import ServiceCommand
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     """Ends a token for good; running processes refuse it within 5 seconds."""
 
     help = "Revoke a token of the API by its name."
@@ -20,8 +18,5 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Revoke the token."""
-        try:
-            tokens.revoke(options["name"])
-        except Refusal as refusal:
-            raise CommandError(refusal.detail) from None
+        tokens.revoke(options["name"])
         self.stderr.write(f"Token {options['name']} is revoked.")

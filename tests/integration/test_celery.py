@@ -1,0 +1,150 @@
+"""Celery on RabbitMQ does the periodic work, and /health says which server is away."""
+
+import signal
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from kombu import Connection
+
+from reservations.models import Reservation
+from tests import factories
+from tests.servers import Postgres, Redis, free_port
+from tests.service import KEY, Process, Service, environment, manage, url_of_test_database, wait_until
+
+CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
+
+
+@pytest.fixture
+def empty_queue() -> None:
+    """No task of an earlier run waits at the broker."""
+    with Connection(settings.RABBITMQ_URL) as broker:
+        queue = broker.SimpleQueue("celery")
+        queue.clear()
+        queue.close()
+
+
+def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_queue: None, tmp_path: Path) -> None:
+    env = environment(
+        DATABASE_URL=url_of_test_database(),
+        RABBITMQ_URL=settings.RABBITMQ_URL,
+        SECRET_KEY=KEY,
+        EXPIRY_INTERVAL_SECONDS=1,
+        WORKER_METRICS_PORT=(port := free_port()),
+    )
+    product = factories.product({factories.SP: 10})
+    overdue, not_due = factories.hold(product.pk, 3), factories.hold(product.pk, 4)
+    factories.make_overdue(overdue)
+    worker_command = [
+        *CELERY,
+        "worker",
+        "--pool",
+        "solo",
+        "--loglevel",
+        "WARNING",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    beat_command = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    with (
+        Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
+        Process(beat_command, env=env, log=tmp_path / "beat.log") as beat,
+    ):
+        wait_until(lambda: Reservation.objects.get(pk=overdue.id).status == "EXPIRED", "expired", seconds=40)
+        assert factories.numbers(product.pk) == (6, 4, 0)
+        assert Reservation.objects.get(pk=not_due.id).status == "ACTIVE"
+        assert "inventory_reservations_expired 1.0" in metrics_of(port)
+        assert (beat.stop(signal.SIGTERM), worker.stop(signal.SIGTERM)) == (0, 0)
+    assert "Traceback" not in worker.output + beat.output
+    assert factories.broken_invariants() == []
+
+
+def metrics_of(port: int) -> str:
+    """What a worker shows on its metrics port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        return str(response.read().decode())
+
+
+def health_of(service: Service) -> tuple[int, str, dict[str, str]]:
+    answer = service.ask("GET", "/health")
+    body = answer.json()
+    return answer.status, body["status"], body["parts"]
+
+
+def test_health_names_each_part_and_is_degraded_without_redis_or_rabbitmq(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    product = factories.product({factories.SP: 10})
+    with Redis(tmp_path) as redis_server:
+        env = environment(
+            DATABASE_URL=url_of_test_database(),
+            REDIS_URL=redis_server.url,
+            RABBITMQ_URL=settings.RABBITMQ_URL,
+            SECRET_KEY=KEY,
+            WEB_WORKERS=1,
+            INVENTORY_API_AUTH="off",
+        )
+        with Service(env=env, log=tmp_path / "serve.log") as service:
+            well = {"database": "ok", "redis": "ok", "rabbitmq": "ok"}
+            assert health_of(service) == (200, "ok", well)
+            redis_server.stop()
+            wait_until(lambda: health_of(service)[1] != "ok", "degraded", seconds=5)
+            assert health_of(service) == (200, "degraded", well | {"redis": "down"})
+            assert service.ask("GET", "/health/ready").status == 200
+            assert service.ask("GET", f"/api/inventory/products/{product.pk}").status == 200
+
+        broken = env | {"REDIS_URL": "", "RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//"}
+        with Service(env=broken, log=tmp_path / "without_rabbitmq.log") as service:
+            assert health_of(service) == (200, "degraded", {"database": "ok", "rabbitmq": "down"})
+            assert service.ask("GET", f"/api/inventory/products/{product.pk}").status == 200
+
+
+@pytest.fixture
+def folder_for_postgres() -> Iterator[Path]:
+    """A folder that the user postgres can get through; those of `tmp_path` are for their owner alone."""
+    with tempfile.TemporaryDirectory(prefix="inventory-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+def test_health_is_503_only_without_the_database_and_well_again_with_it(
+    folder_for_postgres: Path, tmp_path: Path
+) -> None:
+    with Postgres(folder_for_postgres) as database:
+        env = environment(
+            DATABASE_URL=database.url, SECRET_KEY=KEY, WEB_WORKERS=1, INVENTORY_API_AUTH="off", LOG_FORMAT="console"
+        )
+        assert manage("migrate", "--verbosity", "0", env=env).returncode == 0
+        with Service(env=env, log=tmp_path / "serve.log") as service:
+            assert health_of(service) == (200, "ok", {"database": "ok"})
+            database.stop()
+            wait_until(lambda: health_of(service)[0] == 503, "down", seconds=20)
+            assert health_of(service) == (503, "down", {"database": "down"})
+            assert service.ask("GET", "/health/live").status == 200
+            refused_at_every_door(service)
+            database.start()
+            database.wait_until_ready()
+            wait_until(lambda: health_of(service)[0] == 200, "well again", seconds=20)
+            assert service.ask("GET", "/api/inventory/products").status == 200
+
+
+def refused_at_every_door(service: Service) -> None:
+    """Asks at the same time, for each answer comes only when the wait for a connection ends."""
+    nobody = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"
+    requests: list[tuple[str, str, object]] = [
+        ("GET", "/api/inventory/products", None),
+        ("POST", "/api/inventory/availability", {"product_ids": [nobody]}),
+        ("POST", f"/api/inventory/reservations/{nobody}/confirm", {}),
+    ]
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        ready = threads.submit(service.ask, "GET", "/health/ready")
+        is_up = threads.submit(service.metric, "inventory_database_up")
+        for refused in threads.map(lambda request: service.ask(*request), requests):
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "1"), refused.body
+            assert refused.json()["code"] in ("database_unavailable", "overloaded")
+        assert (ready.result().status, is_up.result()) == (503, 0)

@@ -1,0 +1,338 @@
+"""Every command and every variable: what it does, and the one clear line with which it fails."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from inventory_project.access.models import ApiToken
+from reservations.models import Reservation
+from stock.models import Product, StockLevel, StockMovement
+from tests import factories
+from tests.servers import free_port
+from tests.service import KEY, MANAGE, SETTINGS_FILE, VARIABLES, environment, manage, url_of_test_database
+from warehouses.models import Warehouse
+
+Done = subprocess.CompletedProcess[str]
+TOKEN = ("create_api_token", "checkout", "--scope", "stock:read")
+
+
+@pytest.fixture
+def real(transactional_db: None) -> dict[str, str]:
+    """The environment of a command that works on the tests' database."""
+    return environment(DATABASE_URL=url_of_test_database(), SECRET_KEY=KEY)
+
+
+def start(commands: Sequence[Sequence[str]], env: Mapping[str, str]) -> list[subprocess.Popen[str]]:
+    """Start all the commands."""
+    return [
+        subprocess.Popen(
+            [sys.executable, str(MANAGE), *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for command in commands
+    ]
+
+
+def ends_of(started: Sequence[subprocess.Popen[str]]) -> list[Done]:
+    """Wait for their ends."""
+    outputs = [process.communicate(timeout=60) for process in started]
+    return [Done(process.args, process.returncode, *output) for process, output in zip(started, outputs, strict=True)]
+
+
+def the_one_line(done: Done) -> str:
+    """What a failed command says on standard error: one line, and no stack trace."""
+    assert done.returncode != 0, done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+# --- success ---------------------------------------------------------------------------------------------------------
+
+
+def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
+    first = manage("seed", "--warehouses", "--products", env=real)
+    assert (first.returncode, first.stderr) == (0, "")
+    product_id = first.stdout.strip().rpartition(" ")[2]
+    assert first.stdout == (
+        "Warehouses: 3 made, 0 changed, 0 as they were.\n"
+        f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 3 booked, 0 booked before.\n"
+        f"A product id to try: {product_id}\n"
+    )
+    assert Product.objects.filter(pk=product_id).exists()
+    before = (StockMovement.objects.count(), list(StockLevel.objects.order_by("id").values()))
+
+    again = manage("seed", "--warehouses", "--products", env=real)
+    assert again.stdout == (
+        "Warehouses: 0 made, 0 changed, 3 as they were.\n"
+        f"Products: 0 made, {Product.objects.count()} as they were. Receipts: 0 booked, 3 booked before.\n"
+        f"A product id to try: {product_id}\n"
+    )
+    assert (StockMovement.objects.count(), list(StockLevel.objects.order_by("id").values())) == before
+
+
+def test_two_seeds_at_once_make_everything_once(real: dict[str, str]) -> None:
+    done = ends_of(start([["seed", "--warehouses", "--products"]] * 2, real))
+    assert [(one.returncode, one.stderr) for one in done] == [(0, ""), (0, "")]
+    assert Warehouse.objects.count() == 3
+    assert StockMovement.objects.filter(kind="RECEIPT").count() == StockLevel.objects.count()
+    assert factories.broken_invariants() == []
+
+
+def test_the_other_commands_do_what_they_say(real: dict[str, str]) -> None:
+    User.objects.create(username="ana", is_staff=True, is_superuser=True)
+    product = factories.product({factories.SP: 10})
+    due, not_due = factories.hold(product.pk, 1), factories.hold(product.pk, 2)
+    factories.make_overdue(due)
+
+    swept = manage("expire_reservations", env=real)
+    assert (swept.returncode, swept.stdout.splitlines()[-1]) == (0, "Released: 1")
+    assert factories.numbers(product.pk) == (8, 2, 0)
+    one = manage("expire_reservations", "--reservation", str(not_due.id), env=real)
+    assert (one.returncode, one.stdout.splitlines()[-1]) == (0, f"Reservation {not_due.id} is EXPIRED.")
+    assert factories.numbers(product.pk) == (10, 0, 0)
+
+    audited = manage("audit_stock", env=real)
+    assert audited.returncode == 0, audited.stderr
+    assert set(re.findall(r"^(I\d+)  ok  ", audited.stdout, re.MULTILINE)) >= {
+        f"I{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9)
+    }
+
+    made = manage(*TOKEN, env=real)
+    assert re.fullmatch(r"inv_\w+\n", made.stdout), made.stderr
+    assert manage("revoke_api_token", "checkout", env=real).returncode == 0
+    assert ApiToken.objects.get().revoked_at is not None
+
+
+def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, str]) -> None:
+    product = factories.product({factories.SP: 10})
+    StockLevel.objects.update(available=11)
+    done = manage("audit_stock", env=real)
+    assert done.returncode == 1
+    assert "2 rows break the books" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "I3  BROKEN by 1 rows" in done.stdout
+    assert str(product.pk) in done.stdout
+
+
+# --- failure ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["seed"], "CommandError: Say what to seed: --warehouses, --products or both."),
+        (["seed", "--warehouses", "--file", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["seed", "--warehouses", "--file", "{broken}"], "warehouses"),
+        (["seed", "--products"], "CommandError: Unknown ids: wh-"),
+        (["expire_reservations", "--reservation", str(uuid4())], "CommandError: There is no reservation "),
+        (["expire_reservations", "--reservation", "{confirmed}"], " is CONFIRMED."),
+        (TOKEN, "CommandError: No superuser is there to answer for the token"),
+        (["revoke_api_token", "nobody"], "CommandError: There is no token named nobody"),
+    ],
+)
+def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
+    real: dict[str, str], tmp_path: Path, command: Sequence[str], sentence: str
+) -> None:
+    product = factories.product()
+    confirmed = ""
+    if "{confirmed}" in command:
+        factories.receive(product.pk, factories.SP, 5)
+        confirmed = str(factories.hold(product.pk).id)
+        Reservation.objects.update(status="CONFIRMED")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("warehouses: [{id: 5}")
+    before = (Product.objects.count(), StockMovement.objects.count(), Warehouse.objects.count())
+    arguments = [argument.format(confirmed=confirmed, broken=broken) for argument in command]
+    assert sentence in the_one_line(manage(*arguments, env=real))
+    if command[:2] != ["seed", "--products"]:
+        assert (Product.objects.count(), StockMovement.objects.count(), Warehouse.objects.count()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (["expire_reservations", "--reservation", "5"], "argument --reservation: invalid UUID value: '5'"),
+        (["create_api_token", "a", "--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
+        (["audit_stock", "--quickly"], "unrecognized arguments: --quickly"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_a_usage_error(command: list[str], complaint: str) -> None:
+    done = manage(*command, env=environment(DATABASE_URL="postgres://nobody@127.0.0.1:1/none", SECRET_KEY=KEY))
+    assert done.returncode == 2
+    assert complaint in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+COMMANDS = (
+    ["seed", "--warehouses", "--products"],
+    ["expire_reservations"],
+    ["audit_stock"],
+    ["serve"],
+    list(TOKEN),
+    ["revoke_api_token", "checkout"],
+)
+
+
+def test_without_database_or_migrations_every_command_fails_with_one_clear_line() -> None:
+    nowhere = f"postgres://nobody@127.0.0.1:{free_port()}/none"
+    name = f"unmigrated_{uuid4().hex[:8]}"
+    unmigrated = urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl()
+    away = start(COMMANDS, environment(DATABASE_URL=nowhere, SECRET_KEY=KEY))  # which takes its time to give up
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            empty = ends_of(start(COMMANDS, environment(DATABASE_URL=unmigrated, SECRET_KEY=KEY)))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    for command, done in zip(COMMANDS, empty, strict=True):
+        assert "manage.py migrate" in the_one_line(done), command
+    for command, done in zip(COMMANDS, ends_of(away), strict=True):
+        assert the_one_line(done).startswith("CommandError: The database cannot be "), command
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+REAL: dict[str, object] = {"DATABASE_URL": "postgres://inventory@localhost/inventory", "SECRET_KEY": KEY}
+OPEN: dict[str, object] = {"INVENTORY_HOST": "0.0.0.0", "ALLOWED_HOSTS": "inventory.example.com"}  # noqa: S104  # only read, never bound
+READER = """
+import json, os, runpy, sys
+from django.core.exceptions import ImproperlyConfigured
+path, *environments = sys.argv[1], *json.load(sys.stdin)
+for environment in environments:
+    os.environ.update(environment)
+    try:
+        values = runpy.run_path(path)
+        answer = {name: repr(value) for name, value in values.items() if name.isupper()}
+    except ImproperlyConfigured as error:
+        answer = {"refused": str(error)}
+    print(json.dumps(answer))
+"""
+
+
+def read_settings(tmp_path: Path, environments: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
+    """What settings.py makes of each of these environments: reprs of its values, or the sentence that refuses them."""
+    base = dict.fromkeys(VARIABLES, "") | {"INVENTORY_DATA_DIR": str(tmp_path)}
+    wanted = [base | {name: str(value) for name, value in values.items()} for values in environments]
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(SETTINGS_FILE)],
+        input=json.dumps(wanted),
+        env=environment(),
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
+    ({"REDIS_URL": "redis://localhost"}, "REDIS_URL is set but DATABASE_URL is not"),
+    ({"RABBITMQ_URL": "amqp://localhost"}, "RABBITMQ_URL is set but DATABASE_URL is not"),
+    ({"WEB_WORKERS": 2}, "WEB_WORKERS must be 1 without DATABASE_URL"),
+    (OPEN | {"INVENTORY_API_AUTH": "off"}, "INVENTORY_API_AUTH is off and INVENTORY_HOST is 0.0.0.0"),
+    (REAL | {"SECRET_KEY": ""}, "SECRET_KEY must be set with DATABASE_URL"),
+    (REAL | {"SECRET_KEY": "short"}, "SECRET_KEY must be set with DATABASE_URL"),
+    (REAL | {"SECRET_KEY": "a" * 60}, "SECRET_KEY must be set with DATABASE_URL"),
+    ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS must name the hosts"),
+    (REAL | {"ALLOWED_HOSTS": "a.example, *"}, "ALLOWED_HOSTS must name the hosts"),
+    (OPEN | {"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must be set when INVENTORY_HOST is 0.0.0.0"),
+    (REAL | {"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL must begin with postgres:// or postgresql://"),
+    (REAL | {"DATABASE_URL": "postgres://localhost"}, "DATABASE_URL names no database"),
+    (REAL | {"DATABASE_URL": "postgres://localhost:port/x"}, "DATABASE_URL cannot be read"),
+    (REAL | {"REDIS_URL": "localhost:6379"}, "REDIS_URL must begin with redis:// or rediss://"),
+    (REAL | {"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL must begin with amqp:// or amqps://"),
+    ({"INVENTORY_API_AUTH": "yes"}, "INVENTORY_API_AUTH must be on or off, not 'yes'"),
+    ({"INVENTORY_HTTPS": "1"}, "INVENTORY_HTTPS must be on or off, not '1'"),
+    ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
+    ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of json, console, not 'xml'"),
+    ({"RESERVATION_TTL_MINUTES": 61}, "RESERVATION_TTL_MINUTES must be a number above 0 and at most 60, not '61'"),
+    ({"INVENTORY_DATA_DIR": "/dev/null/x"}, "INVENTORY_DATA_DIR /dev/null/x cannot be written"),
+)
+
+
+def test_settings_that_contradict_each_other_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    answers = read_settings(tmp_path, [values for values, _ in CONTRADICTIONS])
+    for (values, sentence), answer in zip(CONTRADICTIONS, answers, strict=True):
+        assert answer.get("refused", "").startswith(sentence), (values, answer)
+
+
+def test_nonsense_for_a_number_is_refused_and_named(tmp_path: Path) -> None:
+    source = SETTINGS_FILE.read_text()
+    whole = re.findall(r'= whole\(\s*"(\w+)"', source)
+    decimal = re.findall(r'= positive_decimal\(\s*"(\w+)"', source)
+    assert len(whole) >= 10
+    nonsense = ("x", "-1", "1_0", "1e3", "\u0663", "0x10", "9" * 30, "NaN", "1 2")
+    asked = [(name, value) for name in whole for value in (*nonsense, "1.5")]
+    asked += [(name, value) for name in decimal for value in ("x", "-1", "0", "NaN", "Infinity", "9" * 30)]
+    answers = read_settings(tmp_path, [REAL | {name: value} for name, value in asked])
+    for (name, value), answer in zip(asked, answers, strict=True):
+        assert answer.get("refused", "").startswith(f"{name} must be a "), (name, value, answer.get("refused"))
+        assert repr(value) in answer["refused"]
+
+
+def test_a_command_says_a_configuration_error_in_one_line(tmp_path: Path) -> None:
+    done = manage("serve", env=environment(REDIS_URL="redis://localhost", INVENTORY_DATA_DIR=tmp_path))
+    assert done.returncode == 1
+    assert the_one_line(done).startswith("Configuration error: REDIS_URL is set but DATABASE_URL is not")
+
+
+# Variable, value, what else is set, a setting and how it must read then.
+EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
+    ("DATABASE_URL", "postgres://u:p@db.example:5433/stock", REAL, "EMBEDDED", False),
+    ("REDIS_URL", "redis://cache.example/3", REAL, "REDIS_URL", "redis://cache.example/3"),
+    ("RABBITMQ_URL", "amqp://mq.example", REAL, "CELERY_BROKER_URL", "amqp://mq.example"),
+    ("INVENTORY_HOST", "::1", {}, "INVENTORY_HOST", "::1"),
+    ("INVENTORY_PORT", "4006", {}, "INVENTORY_PORT", 4006),
+    ("WEB_WORKERS", "7", REAL, "WEB_WORKERS", 7),
+    ("WEB_THREADS", "9", {}, "WEB_THREADS", 9),
+    ("INVENTORY_API_AUTH", "on", {}, "API_AUTH_ENABLED", True),
+    ("SECRET_KEY", "k" * 60, {}, "SECRET_KEY", "k" * 60),
+    ("ALLOWED_HOSTS", "a.example, b.example", {}, "ALLOWED_HOSTS", ["a.example", "b.example"]),
+    ("INVENTORY_HTTPS", "on", {}, "SECURE_SSL_REDIRECT", True),
+    ("CSRF_TRUSTED_ORIGINS", "https://a.example", {}, "CSRF_TRUSTED_ORIGINS", ["https://a.example"]),
+    ("RESERVATION_TTL_MAX_MINUTES", "90", {}, "RESERVATION_TTL_MAX_MINUTES", 90),
+    ("RESERVATION_EXTEND_MAX_MINUTES", "90", {}, "RESERVATION_EXTEND_MAX_MINUTES", 90),
+    ("RESERVATION_MAX_LINES", "5", {}, "RESERVATION_MAX_LINES", 5),
+    ("RESERVATION_MAX_QUANTITY", "5", {}, "RESERVATION_MAX_QUANTITY", 5),
+    ("LOW_STOCK_THRESHOLD", "5", {}, "LOW_STOCK_THRESHOLD", 5),
+    ("EXPIRY_INTERVAL_SECONDS", "5", {}, "EXPIRY_INTERVAL_SECONDS", 5),
+    ("AUDIT_INTERVAL_SECONDS", "5", {}, "AUDIT_INTERVAL_SECONDS", 5),
+    ("AUDIT_GRACE_SECONDS", "5", {}, "AUDIT_GRACE_SECONDS", 5),
+    ("WORKER_METRICS_PORT", "9100", REAL, "WORKER_METRICS_PORT", 9100),
+    ("LOG_LEVEL", "ERROR", {}, "LOG_LEVEL", "ERROR"),
+    ("LOG_FORMAT", "json", {}, "LOG_FORMAT", "json"),
+    ("INVENTORY_CRASH_POINT", "reserve.before_commit=kill", {}, "INVENTORY_CRASH_POINT", "reserve.before_commit=kill"),
+)
+# Their effect is not one plain value; each has an assertion of its own below.
+SPECIAL = {"RESERVATION_TTL_MINUTES", "INVENTORY_DATA_DIR", "DATABASE_POOL_SIZE"}
+
+
+def test_every_variable_has_an_effect(tmp_path: Path) -> None:
+    assert {name for name, *_ in EFFECTS} | SPECIAL == set(VARIABLES)
+    answers = read_settings(tmp_path, [dict(rest) | {name: value} for name, value, rest, *_ in EFFECTS])
+    without = read_settings(
+        tmp_path, [{name: v for name, v in rest.items() if name != row} for row, _, rest, *_ in EFFECTS]
+    )
+    for (name, _, _, setting, expected), answer, default in zip(EFFECTS, answers, without, strict=True):
+        assert answer.get(setting) == repr(expected), (name, answer.get("refused"))
+        assert default.get(setting) != repr(expected), f"{name} changes nothing"
+
+    folder = tmp_path / "elsewhere"
+    ttl, moved, pool = read_settings(
+        tmp_path,
+        [{"RESERVATION_TTL_MINUTES": "0.05"}, {"INVENTORY_DATA_DIR": folder}, REAL | {"DATABASE_POOL_SIZE": "33"}],
+    )
+    assert ttl["RESERVATION_TTL_MINUTES"] == "Decimal('0.05')"
+    assert str(folder / "inventory.sqlite3") in moved["DATABASES"]
+    assert "'max_size': 33" in pool["DATABASES"]
