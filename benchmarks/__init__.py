@@ -1,1 +1,1 @@
-"""What the service is measured by; `make bench` runs it, docs/performance.md tells of it."""
+"""Measures the service beside the way it would be written by the book, in one run: `make bench`."""

@@ -1,0 +1,72 @@
+"""What the contenders work on: products that lie in three warehouses, more of them than a run can sell."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from tqdm import tqdm
+
+from reservations.requests import Item, Reserve
+from stock import documents
+from stock.models import Product
+from warehouses import catalogue
+from warehouses.models import Warehouse
+
+ACTOR = "benchmark"
+WAREHOUSES = (("wh-pr-001", "south", 1), ("wh-rj-001", "southeast", 2), ("wh-sp-001", "southeast", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Products that requests go round one after the other, so that a batch meets as many of them as it can."""
+
+    name: str
+    product_ids: list[UUID]
+    turn: Iterator[UUID] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turn", cycle(self.product_ids))
+
+    def requests(self, count: int) -> list[Reserve]:
+        """One unit of the next product, for a new order each, held for longer than any run takes."""
+        return [
+            Reserve(
+                order_id=uuid4(),
+                items=(Item(product_id, 1),),
+                ttl_minutes=settings.RESERVATION_TTL_MAX_MINUTES,
+                actor=ACTOR,
+            )
+            for product_id in islice(self.turn, count)
+        ]
+
+
+def build(*, products: int) -> list[Scene]:
+    """Two scenes, one product and `products` others, stocked through the books."""
+    catalogue.upsert([Warehouse(id=id_, name=id_, region=region, priority=n) for id_, region, n in WAREHOUSES])
+    hot, *others = [uuid4() for _ in range(1 + products)]
+    Product.objects.bulk_create(
+        [Product(id=id_, sku=id_.hex, name="A product of the benchmark") for id_ in (hot, *others)]
+    )
+    _receive([hot, *others])
+    return [Scene("one product", [hot]), Scene(f"{products:,} products", others)]
+
+
+def _receive(product_ids: list[UUID]) -> None:
+    chunk = settings.DOCUMENT_MAX_LINES
+    receipts = [
+        (warehouse_id, product_ids[start : start + chunk])
+        for warehouse_id, _, _ in WAREHOUSES
+        for start in range(0, len(product_ids), chunk)
+    ]
+    for warehouse_id, ids in tqdm(receipts, desc="Stocking", unit="receipt", disable=None):
+        documents.book(
+            documents.DocumentRequest(
+                kind=documents.Kind.RECEIPT,
+                reference=f"benchmark-{uuid4()}",
+                warehouse_id=warehouse_id,
+                items=tuple((id_, settings.DOCUMENT_MAX_QUANTITY) for id_ in ids),
+                actor=ACTOR,
+            )
+        )
