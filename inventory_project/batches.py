@@ -44,8 +44,10 @@ def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result
     except Error as error:
         if not (database.is_constraint_violation(error) or database.is_deadlock(error)):
             raise
+        _count_oversell(error)
         batch_failures.labels("one_by_one").inc()
-    return [_alone(work, request) for request in requests]
+        is_counted = database.is_check_violation(error)
+    return [_alone(work, request, is_counted=is_counted) for request in requests]
 
 
 def run_one(work: Work[Request, Result], request: Request) -> Result:
@@ -60,19 +62,27 @@ def result_of(outcome: Result | Refusal) -> Result:
     return outcome
 
 
-def _alone(work: Work[Request, Result], request: Request) -> Result | Refusal:
+def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -> Result | Refusal:
+    """The request in a transaction of its own; raises nothing, for its neighbours' may be committed by now."""
     try:
         return _in_one_transaction(work, [request])[0]
     except Unavailable as refusal:
         return refusal
     except Error as error:
         if database.is_check_violation(error):
-            oversell_events.inc()
-            logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)
+            if not is_counted:
+                _count_oversell(error)
             return Conflict("The books do not allow this; it was refused and reported.", code="insufficient_stock")
         if database.is_constraint_violation(error) or database.is_deadlock(error):
             return Unavailable("Another request for the same thing is being decided; repeat this one.")
-        raise
+        logger.exception("a request failed alone")
+        return Unavailable("The database could not decide this request; it was reported.")
+
+
+def _count_oversell(error: Error) -> None:
+    if database.is_check_violation(error):
+        oversell_events.inc()
+        logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)
 
 
 def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:

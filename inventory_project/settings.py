@@ -259,6 +259,7 @@ def postgresql(url: str) -> dict[str, Any]:
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
     }
+    config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),
         "connect_timeout": 5,

@@ -24,6 +24,9 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     """Confirm the current reservation of each order; inside the caller's transaction."""
     current = holds.current_ids_of_orders({request.order_id for request in requests})
     locked = holds.lock(set(current.values()))
+    # While we waited for a lock, a hold may have been cancelled and the order reserved anew.
+    current = holds.current_ids_of_orders({request.order_id for request in requests})
+    locked |= holds.lock(set(current.values()) - locked.keys())
     # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
     levels = ledger.lock({product_id for hold in locked.values() for product_id in hold.product_ids})
     places = catalogue.places()

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+# These helpers assert too; without this a failure there would not say what differs.
+pytest.register_assert_rewrite("tests.db.reservations.model", "tests.db.stock.records")
+
 TESTS = Path(__file__).parent
 NEEDED_SERVERS = {
     "db": ("DATABASE_URL",),

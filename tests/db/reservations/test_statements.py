@@ -105,8 +105,8 @@ def late_payments(size: int) -> list[Pay]:
         (lifecycle.expire_many, expiries, 11),
         (lifecycle.extend_many, extensions, 10),
         (lifecycle.return_many, returns, 12),
-        (lifecycle.pay_many, payments, 13),
-        (lifecycle.pay_many, late_payments, 13),
+        (lifecycle.pay_many, payments, 14),
+        (lifecycle.pay_many, late_payments, 14),
     ],
 )
 def test_a_batch_takes_as_many_statements_for_a_hundred_requests_as_for_one(

@@ -1,0 +1,128 @@
+"""What keeps the races honest, each as a context in which it is missing: the controls lose without it.
+
+A context changes its whole process; the constraints are the database's own, so the test drops them for everybody.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, models
+from django.db.models import QuerySet
+from django.test import override_settings
+
+from reservations import holds, lifecycle, reserving
+from reservations.requests import Outcome, Reserve
+from stock import documents, ledger
+from stock.models import Product
+from warehouses.models import Warehouse
+
+
+@contextmanager
+def delay(point: str, seconds: float) -> Iterator[None]:
+    """Everybody waits a moment at a dangerous point."""
+    with override_settings(INVENTORY_CRASH_POINT=f"{point}=sleep:{seconds}"):
+        yield
+
+
+@contextmanager
+def without_row_locks(*unlocked: type[models.Model]) -> Iterator[None]:
+    """SELECT ... FOR UPDATE of these models' rows is a plain SELECT."""
+    locking = QuerySet.select_for_update
+
+    def select(query: QuerySet[Any], **options: Any) -> QuerySet[Any]:
+        return query.all() if query.model in unlocked else locking(query, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QuerySet, "select_for_update", select)
+        yield
+
+
+@contextmanager
+def without_constraints(*constraints: tuple[type[models.Model], str]) -> Iterator[None]:
+    """The database lacks these constraints. Everything in it is thrown away in the end: it may break them."""
+    found = [
+        (model, constraint)
+        for model, name in constraints
+        for constraint in model._meta.constraints
+        if constraint.name == name
+    ]
+    assert len(found) == len(constraints)
+    with connection.schema_editor() as editor:
+        for model, constraint in found:
+            editor.remove_constraint(model, constraint)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE stock_product, reservation, stock_document, outbox_event CASCADE")
+        with connection.schema_editor() as editor:
+            for model, constraint in found:
+                editor.add_constraint(model, constraint)
+
+
+@contextmanager
+def without_twin_look_up() -> Iterator[None]:
+    """A batch of reservations does not look for live reservations of its orders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holds, "live_of_orders", lambda _order_ids: {})
+        yield
+
+
+@contextmanager
+def without_reference_look_up() -> Iterator[None]:
+    """Booking a document does not look for an earlier one with its reference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "_find", lambda _request: None)
+        yield
+
+
+@contextmanager
+def without_held_masters() -> Iterator[None]:
+    """Whoever makes a stock level reads the product and the warehouse without FOR SHARE."""
+
+    def look(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
+        return (
+            set(Product.objects.filter(pk__in=product_ids).values_list("id", flat=True)),
+            set(Warehouse.objects.filter(pk__in=warehouse_ids).values_list("id", flat=True)),
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "hold_masters", look)
+        yield
+
+
+@contextmanager
+def without_release_of_overdue() -> Iterator[None]:
+    """A reservation that lacks stock leaves overdue holds to the sweeper."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lifecycle, "_release_for", lambda _refusals: False)
+        yield
+
+
+@contextmanager
+def with_locks_in_the_order_of_the_request() -> Iterator[None]:
+    """Levels are locked one by one as the order names its products, and not in the one order of everybody."""
+    lock, reserve = ledger.lock, reserving.reserve
+    named: ContextVar[list[UUID]] = ContextVar("named")
+
+    def reserve_as_named(requests: Sequence[Reserve]) -> list[Outcome | Any]:
+        named.set([item.product_id for request in requests for item in request.items])
+        return reserve(requests)
+
+    def lock_as_named(product_ids: Collection[UUID], **options: Any) -> ledger.LockedLevels:
+        levels = ledger.LockedLevels()
+        for product_id in sorted(product_ids, key=named.get().index):
+            for level in lock([product_id], **options).by_key.values():
+                levels.add(level)
+            time.sleep(0.002)
+        return levels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reserving, "reserve", reserve_as_named)
+        patch.setattr(ledger, "lock", lock_as_named)
+        yield
