@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from inventory_project import health, metrics
@@ -39,12 +40,13 @@ operations = [
 ]
 
 urlpatterns = [
+    path("", problems.reading_only(RedirectView.as_view(pattern_name="docs"))),
     path("health", health.health),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/schema", problems.reading_only(SpectacularAPIView.as_view()), name="schema"),
+    path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),
     # What is malformed there is 404 to a program, and no redirect to the admin's log-in.

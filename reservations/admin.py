@@ -9,14 +9,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, staff_actor
+from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, flag, staff_actor
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationExtension, ReservationItem
 from reservations.requests import Cancel, Expire
+from stock.admin import movements_link
 from stock.models import Product
 
 STRATEGIES = {
@@ -48,8 +47,7 @@ class ReservationItemInline(ReadOnlyInline[ReservationItem, Reservation]):
     @admin.display(description="ledger")
     def movements(self, item: ReservationItem) -> SafeString:
         """The way to what was booked on account of the line."""
-        address = f"{reverse('admin:stock_stockmovement_changelist')}?line_id={item.pk}"
-        return format_html('<a href="{}">movements</a>', address)
+        return movements_link(line_id=item.pk)
 
 
 class ReservationExtensionInline(ReadOnlyInline[ReservationExtension, Reservation]):
@@ -71,11 +69,12 @@ class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
     ordering = ("-id",)
     inlines = (ReservationItemInline, ReservationExtensionInline)
     fields = (
-        *("id", "order_id", "status", "is_live", "created_at", "expires_at", "settled_at"),
+        *("id", "order_id", "status", "live", "created_at", "expires_at", "settled_at"),
         *("delivery_postal_code", "explanation", "replaces", "actor"),
     )
-    readonly_fields = ("explanation",)
+    readonly_fields = ("explanation", "live")
     actions = ("expire_now", "cancel_now")
+    live = flag("is_live", "live")
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
         """Who may change reservations may end them; nothing of one can be edited."""
@@ -113,6 +112,7 @@ class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
                 "strategy": STRATEGIES.get(allocation.get("strategy"), ""),
                 "tie_break": TIE_BREAKS.get(allocation.get("tie_break"), ""),
                 "rows": _considered(allocation),
+                "left_out": allocation.get("candidates_left_out", 0),
             },
         )
 

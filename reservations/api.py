@@ -8,8 +8,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 from django_filters import rest_framework as django_filters
-from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, viewsets
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,10 +26,12 @@ from inventory_project.http.fields import (
     StrictSerializer,
     StrictUUIDField,
 )
-from inventory_project.http.filters import UUIDFilter
+from inventory_project.http.filters import ChoiceFilter, UUIDFilter
+from inventory_project.http.views import ViewSet
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Reserve, Return
+from stock.api import BEANS, MACHINE
 from warehouses.api import PostalCodeField, WarehouseIdField
 
 # --- in ------------------------------------------------------------------------------------------------------------
@@ -45,6 +47,27 @@ def items_field(**options: Any) -> BoundedListField:
     return BoundedListField(child=ItemIn(), max_length=settings.RESERVATION_MAX_LINES, **options)
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example(
+            "One line from a warehouse",
+            {
+                "order_id": "0d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10",
+                "items": [{"product_id": BEANS, "quantity": 2, "warehouse_id": "wh-sp-001"}],
+            },
+        ),
+        schema.example(
+            "Several lines, from where the service chooses",
+            {
+                "order_id": "1d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10",
+                "items": [{"product_id": BEANS, "quantity": 2}, {"product_id": MACHINE, "quantity": 1}],
+                "delivery_postal_code": "01310-100",
+                "ttl_minutes": 15,
+                "allow_split": True,
+            },
+        ),
+    ]
+)
 class ReserveIn(StrictSerializer):
     order_id = StrictUUIDField()
     items = items_field(help_text="Equal lines are added up. Without warehouse_id the service chooses.")
@@ -60,6 +83,12 @@ class ReserveIn(StrictSerializer):
     )
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example("All of it", {}),
+        schema.example("A part; the rest is released", {"items": [{"product_id": BEANS, "quantity": 1}]}),
+    ]
+)
 class ConfirmIn(StrictSerializer):
     items = items_field(required=False, help_text="Only this part; the rest is released.")
 
@@ -68,6 +97,7 @@ class NothingIn(StrictSerializer):
     pass
 
 
+@extend_schema_serializer(examples=[schema.example("Ten minutes", {"minutes": 10, "reference": "slow-payment-1"})])
 class ExtendIn(StrictSerializer):
     expires_at = StrictDateTimeField(required=False, help_text="Until then; an earlier moment changes nothing.")
     minutes = StrictIntegerField(required=False, min_value=1, max_value=settings.RESERVATION_EXTEND_MAX_MINUTES)
@@ -81,6 +111,12 @@ class ExtendIn(StrictSerializer):
         return attrs
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example("All of it", {"reference": "rma-1"}),
+        schema.example("A part", {"reference": "rma-2", "items": [{"product_id": BEANS, "quantity": 1}]}),
+    ]
+)
 class ReturnIn(StrictSerializer):
     reference = ReferenceField()
     items = items_field(required=False, help_text="Only these; without it, all that is not back yet.")
@@ -121,7 +157,7 @@ class AllocationOut(serializers.Serializer[Any]):
 
 class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     order_id = UUIDFilter()
-    status = django_filters.ChoiceFilter(choices=Reservation.Status.choices)
+    status = ChoiceFilter(choices=Reservation.Status.choices)
     product_id = UUIDFilter(method="with_product")
 
     def with_product(self, queryset: QuerySet[Reservation], _name: str, product_id: UUID) -> QuerySet[Reservation]:
@@ -146,7 +182,7 @@ def _answer(verb: Callable[..., Any], wanted: Any) -> Response:
     return Response(ReservationOut(lifecycle.one(verb, wanted).hold).data)
 
 
-class ReservationViewSet(viewsets.GenericViewSet[Reservation]):
+class ReservationViewSet(ViewSet[Reservation]):
     queryset = Reservation.objects.prefetch_related("items")
     serializer_class = ReservationOut
     filterset_class = ReservationFilter
@@ -169,7 +205,10 @@ class ReservationViewSet(viewsets.GenericViewSet[Reservation]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, reservation_id: UUID) -> Response:
-        """One reservation. A hold past its time still shows ACTIVE until it is released."""
+        """One reservation.
+
+        A hold past its time still shows ACTIVE until it is released.
+        """
         return Response(ReservationOut(self._get(reservation_id)).data)
 
     @extend_schema(responses=AllocationOut)
@@ -202,7 +241,10 @@ class ReservationViewSet(viewsets.GenericViewSet[Reservation]):
 
     @extend_schema(request=ConfirmIn, responses={200: ReservationOut, **schema.refusals(409)})
     def confirm(self, request: Request, reservation_id: UUID) -> Response:
-        """The hold becomes a deduction, whole or in part; the rest is released."""
+        """The hold becomes a deduction, whole or in part.
+
+        With `items` only these units; the rest is released. A repeat without `items` answers with what was confirmed.
+        """
         part = _part(ConfirmIn.read(request.data))
         wanted = Confirm(reservation_id=reservation_id, items=part, actor=actor_of(request))
         return _answer(lifecycle.confirm_many, wanted)
@@ -215,13 +257,16 @@ class ReservationViewSet(viewsets.GenericViewSet[Reservation]):
 
     @extend_schema(request=ExtendIn, responses={200: ReservationOut, **schema.refusals(409)})
     def extend(self, request: Request, reservation_id: UUID) -> Response:
-        """More time, while the hold is ACTIVE and not past its time: until `expires_at`, or `minutes` more."""
+        """More time, while the hold is ACTIVE and not past its time.
+
+        Until `expires_at`, or `minutes` more with a `reference`.
+        """
         body = ExtendIn.read(request.data)
         return _answer(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
 
     @extend_schema(request=ReturnIn, responses={200: ReservationOut, **schema.refusals(409)})
     def take_back(self, request: Request, reservation_id: UUID) -> Response:
-        """Confirmed goods come back to the stock they left, all or `items`."""
+        """Confirmed goods come back to the stock they left, all or a part."""
         body = ReturnIn.read(request.data)
         wanted = Return(
             reservation_id=reservation_id, reference=body["reference"], items=_part(body), actor=actor_of(request)

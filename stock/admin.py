@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import admin, messages
@@ -15,12 +15,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, answered, staff_actor
+from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, answered, flag, staff_actor
 from inventory_project.errors import Conflict, Refusal
 from stock import blocking, catalogue
 from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
-
-THRESHOLD_MAX = 1_000_000  # units; the same over HTTP
 
 
 class ProductForm(ModelForm[Product]):
@@ -29,7 +27,7 @@ class ProductForm(ModelForm[Product]):
     low_stock_threshold = forms.IntegerField(
         required=False,
         min_value=0,
-        max_value=THRESHOLD_MAX,
+        max_value=catalogue.LOW_STOCK_THRESHOLD_MAX,
         help_text="Units below which stock counts as low; empty: as the service's settings say.",
     )
 
@@ -63,9 +61,10 @@ class StockLevelInline(ReadOnlyInline[StockLevel, Product]):
     """Where a product lies."""
 
     model = StockLevel
-    fields = ("warehouse", "available", "reserved", "incoming", "is_low", "is_closed", "movements", "updated_at")
-    readonly_fields = ("movements",)
+    fields = ("warehouse", "available", "reserved", "incoming", "low", "closed", "movements", "updated_at")
+    readonly_fields = ("low", "closed", "movements")
     ordering = ("warehouse_id",)
+    low, closed = flag("is_low", "low"), flag("is_closed", "closed")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:
         """With the warehouses, which each line names."""
@@ -90,13 +89,14 @@ class ProductAdmin(LargeTableAdmin[Product]):
     """List, make, correct; block and unblock sales."""
 
     form = ProductForm
-    list_display = ("sku", "name", "low_stock_threshold", "is_blocked", "updated_at")
+    list_display = ("sku", "name", "low_stock_threshold", "blocked", "updated_at")
     list_filter = ("is_blocked",)
     search_fields = ("id", "sku__startswith")
     search_help_text = "A product id, or the beginning of an SKU. The list ends after 10,000 rows."
     ordering = ("sku",)
     inlines = (StockLevelInline, SalesBlockInline)
     actions = ("block_sales", "unblock_sales")
+    blocked = flag("is_blocked", "blocked")
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
         """The form for a new product, and the facts too of one that is there."""
@@ -104,12 +104,16 @@ class ProductAdmin(LargeTableAdmin[Product]):
             return ("id", "sku", "name", "low_stock_threshold")
         return (
             *("id", "sku", "name", "low_stock_threshold"),
-            *("is_blocked", "movements", "created_at", "updated_at"),
+            *("blocked", "movements", "created_at", "updated_at"),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
         """The id too once it is given: stock, reservations and the ledger name the product by it."""
-        return ("id", "is_blocked", "movements", "created_at", "updated_at") if obj else ()
+        return ("id", "blocked", "movements", "created_at", "updated_at") if obj else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """A new id, for whoever has none of the shop's catalogue."""
+        return {"id": uuid4(), **super().get_changeform_initial_data(request)}
 
     def get_inlines(self, request: HttpRequest, obj: Product | None) -> Any:
         """None on the form for a new product, which lies nowhere yet."""
@@ -182,12 +186,14 @@ def _block(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> 
     return answers
 
 
-def _unblock(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal | None]:
-    """Unblock each; one that is not blocked is as it should be."""
-    return [
-        answered(partial(blocking.unblock_product, product_id, reason=form["reason"], actor=actor))
-        for product_id in product_ids
-    ]
+def _unblock(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal]:
+    """Unblock each. Whoever meant one that was not blocked is told, for the reason is kept nowhere."""
+    products = Product.objects.in_bulk(product_ids)
+    answers = []
+    for product_id in product_ids:
+        block = answered(partial(blocking.unblock_product, product_id, reason=form["reason"], actor=actor))
+        answers.append(block or Conflict(f"{products[product_id]} was not blocked."))
+    return answers
 
 
 @admin.register(SalesBlock)
@@ -208,7 +214,7 @@ class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
 
     list_display = (
         *("product__sku", "warehouse_id", "available", "reserved", "incoming"),
-        *("is_low", "is_blocked", "is_closed", "updated_at"),
+        *("low", "blocked", "closed", "updated_at"),
     )
     list_filter = ("is_low", "is_blocked", "is_closed", "warehouse")
     list_select_related = ("product",)
@@ -216,10 +222,11 @@ class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
     search_help_text = "An SKU or a product id. The list ends after 10,000 rows."
     ordering = ("product_id", "warehouse_id")
     fields = (
-        *("product", "warehouse", "available", "reserved", "incoming", "is_low", "low_stock_threshold"),
-        *("is_blocked", "is_closed", "movements", "version", "updated_at"),
+        *("product", "warehouse", "available", "reserved", "incoming", "low", "low_stock_threshold"),
+        *("blocked", "closed", "movements", "version", "updated_at"),
     )
-    readonly_fields = ("movements",)
+    readonly_fields = ("low", "blocked", "closed", "movements")
+    low, blocked, closed = flag("is_low", "low"), flag("is_blocked", "blocked"), flag("is_closed", "closed")
 
     @admin.display(description="ledger")
     def movements(self, level: StockLevel) -> SafeString:

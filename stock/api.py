@@ -6,8 +6,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django_filters import rest_framework as django_filters
-from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, viewsets
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_serializer
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -23,12 +24,20 @@ from inventory_project.http.fields import (
     StrictUUIDField,
     TextField,
 )
-from inventory_project.http.filters import BooleanFilter, MomentFilter, UUIDFilter
+from inventory_project.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
+from inventory_project.http.views import ViewSet
 from stock import availability, blocking, catalogue, documents
 from stock.models import Product, StockDocument, StockLevel, StockMovement
 from warehouses.api import PostalCodeField, WarehouseIdField
 
 MOST = settings.DOCUMENT_MAX_QUANTITY
+
+# Products that `manage.py seed` makes, so that the page to try the API begins with what works.
+BEANS = "5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1001"
+MACHINE = "5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1002"
+PRODUCT_ID = OpenApiParameter(
+    "product_id", OpenApiTypes.UUID, OpenApiParameter.PATH, examples=[OpenApiExample("A seeded product", value=BEANS)]
+)
 
 # --- availability --------------------------------------------------------------------------------------------------
 
@@ -42,6 +51,7 @@ class AvailabilityQuery(StrictSerializer):
     postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
 
 
+@extend_schema_serializer(examples=[schema.example("Two products", {"product_ids": [BEANS, MACHINE]})])
 class BulkAvailabilityIn(StrictSerializer):
     product_ids = BoundedListField(child=StrictUUIDField(), max_length=settings.AVAILABILITY_MAX_PRODUCTS)
     postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
@@ -83,10 +93,10 @@ class BulkAvailabilityOut(serializers.Serializer[Any]):
     products = AvailabilityOut(many=True)
 
 
-class AvailabilityViewSet(viewsets.GenericViewSet[Product]):
+class AvailabilityViewSet(ViewSet[Product]):
     required_scopes = scopes.STOCK_READ
 
-    @extend_schema(parameters=[AvailabilityQuery], responses={200: AvailabilityOut, **schema.refusals(422)})
+    @extend_schema(parameters=[PRODUCT_ID, AvailabilityQuery], responses={200: AvailabilityOut, **schema.refusals(422)})
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
         query = AvailabilityQuery.read(request.query_params)
@@ -105,6 +115,14 @@ class AvailabilityViewSet(viewsets.GenericViewSet[Product]):
 # --- products and sales blocks -------------------------------------------------------------------------------------
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example(
+            "A seeded product with a threshold of its own",
+            {"sku": "COFFEE-BEANS-1KG", "name": "Coffee beans, 1 kg", "low_stock_threshold": 20},
+        )
+    ]
+)
 class ProductIn(StrictSerializer):
     sku = TextField(max_length=64)
     name = TextField(max_length=200)
@@ -112,7 +130,7 @@ class ProductIn(StrictSerializer):
         required=False,
         allow_null=True,
         min_value=0,
-        max_value=1_000_000,
+        max_value=catalogue.LOW_STOCK_THRESHOLD_MAX,
         help_text="Units below which stock counts as low; null or left out means LOW_STOCK_THRESHOLD.",
     )
 
@@ -123,6 +141,7 @@ class ProductOut(serializers.ModelSerializer[Product]):
         fields = ["id", "sku", "name", "low_stock_threshold", "is_blocked", "created_at", "updated_at"]
 
 
+@extend_schema_serializer(examples=[schema.example("A reason", {"reason": "as quality control says"})])
 class ReasonIn(StrictSerializer):
     reason = TextField(max_length=500)
 
@@ -139,7 +158,7 @@ class ProductFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-f
     sku = django_filters.CharFilter()
 
 
-class ProductViewSet(viewsets.GenericViewSet[Product]):
+class ProductViewSet(ViewSet[Product]):
     queryset = Product.objects.all()
     serializer_class = ProductOut
     filterset_class = ProductFilter
@@ -157,6 +176,7 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
+    @extend_schema(parameters=[PRODUCT_ID])
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """One product."""
         product = self.get_queryset().filter(pk=product_id).first()
@@ -164,23 +184,36 @@ class ProductViewSet(viewsets.GenericViewSet[Product]):
             raise NotFound(f"There is no product {product_id}.")
         return Response(ProductOut(product).data)
 
-    @extend_schema(request=ProductIn, responses={200: ProductOut, 201: ProductOut, **schema.refusals(409)})
+    @extend_schema(
+        parameters=[PRODUCT_ID],
+        request=ProductIn,
+        responses={200: ProductOut, 201: ProductOut, **schema.refusals(409)},
+    )
     def save(self, request: Request, product_id: UUID) -> Response:
-        """Make the product or change it. 409 `sku_conflict`: another product has the SKU."""
+        """Make the product or change it.
+
+        409 `sku_conflict`: another product has the SKU.
+        """
         body = ProductIn.read(request.data)
         product, is_new = catalogue.put(catalogue.ProductRequest(product_id=product_id, **body))
         return Response(ProductOut(product).data, status=201 if is_new else 200)
 
-    @extend_schema(request=ReasonIn, responses=SalesBlockOut)
+    @extend_schema(parameters=[PRODUCT_ID], request=ReasonIn, responses=SalesBlockOut)
     def block_sales(self, request: Request, product_id: UUID) -> Response:
-        """Nothing of the product is sold from the answer on. Blocked already: the block that stands."""
+        """Nothing of the product is sold from the answer on.
+
+        Blocked already: the block that stands.
+        """
         reason = ReasonIn.read(request.data)["reason"]
         block = blocking.block_product(product_id, reason=reason, actor=actor_of(request))
         return self._block_answer(product_id, True, block.reason, block.blocked_by, block.blocked_at)
 
-    @extend_schema(request=ReasonIn, responses=SalesBlockOut)
+    @extend_schema(parameters=[PRODUCT_ID], request=ReasonIn, responses=SalesBlockOut)
     def unblock_sales(self, request: Request, product_id: UUID) -> Response:
-        """The product is sold again. Not blocked: nothing changes, and nobody is named."""
+        """The product is sold again.
+
+        Not blocked: nothing changes, and nobody is named.
+        """
         reason = ReasonIn.read(request.data)["reason"]
         block = blocking.unblock_product(product_id, reason=reason, actor=actor_of(request))
         if block is None:
@@ -213,7 +246,7 @@ class StockLevelFilter(django_filters.FilterSet):  # type: ignore[misc]  # djang
     low = BooleanFilter(field_name="is_low")
 
 
-class StockLevelViewSet(viewsets.GenericViewSet[StockLevel]):
+class StockLevelViewSet(ViewSet[StockLevel]):
     queryset = StockLevel.objects.all()
     serializer_class = StockLevelOut
     filterset_class = StockLevelFilter
@@ -241,13 +274,13 @@ class MovementOut(serializers.ModelSerializer[StockMovement]):
 class MovementFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     product_id = UUIDFilter()
     warehouse_id = django_filters.CharFilter()
-    kind = django_filters.ChoiceFilter(choices=StockMovement.Kind.choices)
+    kind = ChoiceFilter(choices=StockMovement.Kind.choices)
     reference = django_filters.CharFilter()
     since = MomentFilter(field_name="created_at", lookup_expr="gte")
     until = MomentFilter(field_name="created_at", lookup_expr="lt")
 
 
-class MovementViewSet(viewsets.GenericViewSet[StockMovement]):
+class MovementViewSet(ViewSet[StockMovement]):
     queryset = StockMovement.objects.all()
     serializer_class = MovementOut
     filterset_class = MovementFilter
@@ -268,6 +301,18 @@ class ReceiptItem(StrictSerializer):
     quantity = StrictIntegerField(min_value=1, max_value=MOST)
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example(
+            "Two units came in",
+            {
+                "reference": "GRN-2026-001",
+                "warehouse_id": "wh-sp-001",
+                "items": [{"product_id": BEANS, "quantity": 2}],
+            },
+        )
+    ]
+)
 class ReceiptIn(StrictSerializer):
     reference = ReferenceField()
     warehouse_id = WarehouseIdField()
@@ -279,6 +324,19 @@ class AdjustmentItem(StrictSerializer):
     delta = StrictIntegerField(min_value=-MOST, max_value=MOST, help_text="Units, signed, not 0.")
 
 
+@extend_schema_serializer(
+    examples=[
+        schema.example(
+            "Two units are broken",
+            {
+                "reference": "ADJ-2026-001",
+                "warehouse_id": "wh-sp-001",
+                "reason": "broken in store",
+                "items": [{"product_id": BEANS, "delta": -2}],
+            },
+        )
+    ]
+)
 class AdjustmentIn(StrictSerializer):
     reference = ReferenceField()
     warehouse_id = WarehouseIdField()
@@ -301,19 +359,25 @@ class AdjustmentOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
-class DocumentViewSet(viewsets.GenericViewSet[StockDocument]):
+class DocumentViewSet(ViewSet[StockDocument]):
     required_scopes = scopes.STOCK_WRITE
 
     @extend_schema(request=ReceiptIn, responses={200: ReceiptOut, 201: ReceiptOut, **schema.refusals(409, 422)})
     def receive(self, request: Request) -> Response:
-        """Stock came in; a level comes into being with its first receipt. 409: `reference_conflict`."""
+        """Stock came in.
+
+        A level comes into being with its first receipt. 409: `reference_conflict`.
+        """
         return self._book(request, ReceiptIn, ReceiptOut, StockDocument.Kind.RECEIPT, "quantity")
 
     @extend_schema(
         request=AdjustmentIn, responses={200: AdjustmentOut, 201: AdjustmentOut, **schema.refusals(409, 422)}
     )
     def adjust(self, request: Request) -> Response:
-        """Correct the stock. 409: `reference_conflict`, or `insufficient_stock` for what is held or not there."""
+        """Correct the stock, up or down.
+
+        409: `reference_conflict`, or `insufficient_stock` for what is held or not there.
+        """
         return self._book(request, AdjustmentIn, AdjustmentOut, StockDocument.Kind.ADJUSTMENT, "delta")
 
     def _book(

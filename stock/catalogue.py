@@ -9,10 +9,11 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
 from inventory_project import batches, database
-from inventory_project.errors import Conflict, Refusal
+from inventory_project.errors import Conflict, Invalid, Refusal
 from stock import ledger
 from stock.models import Product, StockLevel
 
+LOW_STOCK_THRESHOLD_MAX = 1_000_000  # units
 MARK_CHUNK = 1_000  # levels marked anew in one transaction
 
 
@@ -33,7 +34,10 @@ class ProductRequest:
 
 
 def put(request: ProductRequest) -> tuple[Product, bool]:
-    """Make the product or change it; returns it and whether it is new. Raises SkuConflict."""
+    """Make the product or change it; returns it and whether it is new. Raises SkuConflict, and Invalid."""
+    threshold = request.low_stock_threshold
+    if threshold is not None and not 0 <= threshold <= LOW_STOCK_THRESHOLD_MAX:
+        raise Invalid(f"low_stock_threshold must be 0 to {LOW_STOCK_THRESHOLD_MAX}, not {threshold}.")
     return batches.run_one(lambda requests: [_put(one) for one in requests], request)
 
 
@@ -72,10 +76,11 @@ def refresh_low_marks() -> int:
     threshold = Coalesce(F("low_stock_threshold"), Value(settings.LOW_STOCK_THRESHOLD))
     is_low = Case(When(available__lt=threshold, then=True), default=False)
     wrong = StockLevel.objects.exclude(is_low=is_low)
-    changed = 0
-    while product_ids := list(wrong.order_by("product_id").values_list("product_id", flat=True)[:MARK_CHUNK]):
+    changed, last_id = 0, 0
+    while found := list(wrong.filter(pk__gt=last_id).order_by("pk").values_list("pk", "product_id")[:MARK_CHUNK]):
+        last_id = found[-1][0]
         with transaction.atomic():
-            held = [level.id for level in ledger.lock(product_ids).by_key.values()]
+            held = [level.id for level in ledger.lock({product_id for _, product_id in found}).by_key.values()]
             changed += wrong.filter(pk__in=held).update(
                 is_low=is_low, version=F("version") + 1, updated_at=database.database_now()
             )

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from rest_framework import serializers, viewsets
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory_project.access import scopes
 from inventory_project.http.fields import TextField
+from inventory_project.http.views import ViewSet
 from warehouses import catalogue
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
 
@@ -35,7 +36,7 @@ class WarehouseOut(serializers.ModelSerializer[Warehouse]):
         fields = ("id", "name", "region", "priority", "postal_code", "latitude", "longitude", "is_active")
 
 
-class WarehouseViewSet(viewsets.GenericViewSet[Warehouse]):
+class WarehouseViewSet(ViewSet[Warehouse]):
     """Places."""
 
     queryset = Warehouse.objects.all()

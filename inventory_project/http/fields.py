@@ -4,7 +4,7 @@ DRF's own are lenient for the sake of HTML forms; a caller's mistake then become
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -149,6 +149,24 @@ class BoundedListField(serializers.ListField):
         return self.run_child_validation(data)
 
 
+def unknown_names(given: Collection[str], known: Collection[str], *, what: str) -> dict[str, list[ErrorDetail]]:
+    """An error for each name that is given and not known; `what` these names are, a "field" or a "parameter"."""
+    listed = f"known are {', '.join(sorted(known))}" if known else "none are known"
+    message = f"There is no such {what} here; {listed}."
+    unknown = sorted(set(given) - set(known))[:MAX_UNKNOWN_SHOWN]
+    return {harmless(name): [ErrorDetail(message, code="unknown_field")] for name in unknown}
+
+
+def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
+    """Raise ValidationError for each query parameter that is not known, and for each that is given twice."""
+    errors = unknown_names(given.keys(), known, what="parameter")
+    for name in sorted(given.keys() & set(known)):
+        if len(given.getlist(name)) > 1:
+            errors[name] = [ErrorDetail("The parameter is given twice.", code="invalid")]
+    if errors:
+        raise serializers.ValidationError(errors)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """An object whose every field is known; `read()` is the one call that a door makes."""
 
@@ -156,8 +174,11 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     @classmethod
     def read(cls, data: object) -> dict[str, Any]:
-        """The checked values of a body or of query parameters. Raises DRF's ValidationError with all that is wrong."""
-        serializer = cls(data=data.dict() if isinstance(data, QueryDict) else data)
+        """The checked values of a body or of query parameters. Raises DRF's ValidationError with what is wrong."""
+        if isinstance(data, QueryDict):
+            refuse_parameters(data, cls().fields.keys())
+            data = data.dict()
+        serializer = cls(data=data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
@@ -171,13 +192,8 @@ class StrictSerializer(serializers.Serializer[Any]):
             if not isinstance(data, Mapping):
                 raise
             errors = dict(refusal.detail)  # type: ignore[arg-type]  # of a mapping it is a mapping
-        errors.update(self._unknown(data))
+        known = [field.field_name for field in self._writable_fields if field.field_name]
+        errors.update(unknown_names(data.keys(), known, what="field"))
         if errors:
             raise serializers.ValidationError(errors)
         return values
-
-    def _unknown(self, data: Mapping[str, Any]) -> dict[str, list[ErrorDetail]]:
-        known = [field.field_name for field in self._writable_fields if field.field_name]
-        unknown = sorted(data.keys() - set(known))[:MAX_UNKNOWN_SHOWN]
-        message = f"There is no such field here; known are {', '.join(sorted(known)) or 'none'}."
-        return {harmless(name): [ErrorDetail(message, code="unknown_field")] for name in unknown}

@@ -9,12 +9,11 @@ from django import forms
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django_filters import rest_framework as django_filters
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.serializers import Field
 
 from inventory_project.http import fields
-from inventory_project.http.parsing import harmless
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which imports this module, by the settings
@@ -77,6 +76,14 @@ class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
     field_class = _MomentFormField
 
 
+class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
+    """`?status=ACTIVE`; what is none of the choices is told all of them."""
+
+    def __init__(self, *, choices: list[tuple[str, str]], **kwargs: Any) -> None:
+        listed = ", ".join(value for value, _ in choices)
+        super().__init__(choices=choices, error_messages={"invalid_choice": f"One of {listed} is required."}, **kwargs)
+
+
 class StrictFilterBackend(django_filters.DjangoFilterBackend):  # type: ignore[misc]
     """DjangoFilterBackend that knows every query parameter: the filters and what the paginator reads."""
 
@@ -84,24 +91,9 @@ class StrictFilterBackend(django_filters.DjangoFilterBackend):  # type: ignore[m
         """The rows asked for. Raises ValidationError that names each unknown parameter and each wrong value."""
         filterset_class = self.get_filterset_class(view, queryset)
         known = {*(filterset_class.base_filters if filterset_class else ()), *_paging_parameters(view)}
-        refuse_unknown_parameters(request, known)
+        fields.refuse_parameters(request.query_params, known)
         filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return filtered
-
-
-def refuse_unknown_parameters(request: Request, known: set[str]) -> None:
-    """Raise ValidationError for each query parameter that is not known, and for each that is given twice."""
-    given = request.query_params
-    listed = ", ".join(sorted(known)) or "none"
-    errors = {
-        harmless(name): [ErrorDetail(f"There is no such parameter here; known are {listed}.", code="unknown_field")]
-        for name in sorted(given.keys() - known)[: fields.MAX_UNKNOWN_SHOWN]
-    }
-    for name in sorted(known & given.keys()):
-        if len(given.getlist(name)) > 1:
-            errors[name] = [ErrorDetail("The parameter is given twice.", code="invalid")]
-    if errors:
-        raise ValidationError(errors)
 
 
 def _paging_parameters(view: "APIView") -> set[str]:

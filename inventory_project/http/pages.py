@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView  # which imports this module, by the settings
 
 NO_CURSOR = "This is no cursor of this list."
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
+_SIZE = re.compile(r"[1-9][0-9]{0,19}")
 
 
 class Pages(CursorPagination):
-    """Pages of 50, or of `?page_size=` held between 1 and 200, along the view's `ordering`, such as `("-id",)`.
+    """Pages of 50, or of `?page_size=` up to 200, along the view's `ordering`, such as `("-id",)`.
 
     The ordering begins with a unique field. Over equal values DRF counts offsets, and loses rows on the way back.
     """
@@ -31,17 +31,17 @@ class Pages(CursorPagination):
     page_size = 50
     max_page_size = 200
     page_size_query_param = "page_size"
-    page_size_query_description = f"Results on a page, 1 to {max_page_size}; {page_size} unless given."
+    page_size_query_description = f"Results on a page; {page_size} unless given, {max_page_size} at most."
     cursor_query_description = "Where the page begins: from `next` or `previous` of another page."
 
     def get_page_size(self, request: Request) -> int:
-        """The size asked for, brought between 1 and `max_page_size`. Raises `Invalid` for what is no whole number."""
+        """The size asked for, `max_page_size` for a larger one. Raises `Invalid` for what is no number from 1 on."""
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return self.page_size
-        if not _WHOLE_NUMBER.fullmatch(asked):
-            raise _invalid("page_size", "A whole number is required.")
-        return max(1, min(int(asked), self.max_page_size))
+        if not _SIZE.fullmatch(asked):
+            raise _invalid("page_size", "A whole number from 1 on, in plain digits, is required.")
+        return min(int(asked), self.max_page_size)
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: "APIView") -> tuple[str, ...]:
         """The ordering that the view declares."""
@@ -72,6 +72,12 @@ class Pages(CursorPagination):
         except DjangoValidationError:
             return False
         return cursor.position is not None and cursor.offset == 0 and position.isprintable()
+
+    def get_schema_operation_parameters(self, view: "APIView") -> list[dict[str, Any]]:
+        """The parameters in the OpenAPI document."""
+        cursor, page_size = super().get_schema_operation_parameters(view)
+        page_size["schema"]["minimum"] = 1
+        return [cursor, page_size]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """The page in the OpenAPI document."""

@@ -69,7 +69,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
             parse_constant=lambda name: _Refused(f"{name} is not a JSON number."),
         )
     except json.JSONDecodeError as error:
-        raise Invalid(f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+        wrong = error.msg.removesuffix(" at")  # some of Python's messages end in it, others do not
+        raise Invalid(f"The body is not JSON: {wrong} at line {error.lineno}, column {error.colno}.") from None
     _check(document, "")
     if not isinstance(document, dict):
         raise Invalid(f"The body must be a JSON object, not {json_type(document)}.")

@@ -131,12 +131,12 @@ def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
         yield {"field": path, "code": code, "detail": str(detail)}
 
 
-def reading_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def reading_only(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
     """Decorates a plain view that is only read: another method is 405, and no question of CSRF."""
 
     @csrf_exempt
     @wraps(view)
-    def guarded(request: HttpRequest) -> HttpResponse:
+    def guarded(request: HttpRequest) -> HttpResponseBase:
         if request.method in ("GET", "HEAD"):
             return view(request)
         answer = response(405, f"The method {request.method} is not allowed here.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from inventory_project.http import problems
 from inventory_project.http.fields import StrictSerializer, TextField
@@ -39,7 +39,7 @@ PROBLEM: dict[str, Any] = {
 }
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 DESCRIPTIONS = {
-    400: "The request makes no sense: `errors` lists the fields.",
+    400: "The request makes no sense. Where a field by itself is wrong, `errors` lists it.",
     401: "The bearer token is missing, unknown or expired.",
     403: "The token lacks the scope.",
     404: "There is nothing at this path.",
@@ -62,15 +62,25 @@ def refusals(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
     }
 
 
+def example(name: str, body: dict[str, Any]) -> OpenApiExample:
+    """A body to try an operation with, for `extend_schema(examples=...)`."""
+    return OpenApiExample(name, value=body, request_only=True)
+
+
 class ScopedSchema(AutoSchema):
-    """Says in each operation's description which scope it needs."""
+    """Takes an operation's words from the view's docstring, and says which scope it needs."""
+
+    def get_summary(self) -> str:
+        """The first line of the docstring."""
+        return super().get_description().partition("\n")[0]
 
     def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it
-        """The view's own words and the scope."""
+        """The rest of the docstring and the scope."""
+        words = super().get_description().partition("\n")[2].strip()
         required = getattr(self.view, "required_scopes", None)
         scope = required.get(getattr(self.view, "action", None)) if isinstance(required, dict) else required
         needs = f"Needs the scope `{scope}`." if scope else ""
-        return "\n\n".join(filter(None, [super().get_description(), needs]))
+        return "\n\n".join(filter(None, [words, needs]))
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         """An object, without further members where a StrictSerializer reads it."""

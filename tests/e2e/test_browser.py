@@ -91,3 +91,20 @@ def test_the_api_is_tried_on_its_page_with_a_token(page: Page, service: Service,
     expect(answer).to_contain_text("200")
     expect(answer).to_contain_text(str(service.product_id))
     shoot(page, f"docs-answer-{width}")
+
+
+@pytest.mark.parametrize("operation_id", ["products_retrieve", "availability_create"])
+def test_what_the_page_to_try_the_api_fills_in_succeeds(page: Page, service: Service, operation_id: str) -> None:
+    page.goto("/")
+    page.click("button.authorize")
+    page.fill(".auth-container input", service.token)
+    page.click(".auth-btn-wrapper button.authorize")
+    page.click(".auth-btn-wrapper button.btn-done")
+    operation = page.locator(f".opblock[id$=-{operation_id}]")
+    operation.click()
+    operation.get_by_role("button", name="Try it out").click()
+    shoot(page, f"docs-{operation_id}")
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response")
+    expect(answer).to_contain_text("200")
+    expect(answer).to_contain_text(service.product_id)

@@ -1,5 +1,6 @@
 """Every list of the admin opens, turns its page, finds and filters, and counts no further than it must."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,24 @@ def test_filters_show_what_they_say(ana: Client, shop: Shop) -> None:
     ]
 
 
+def test_a_flag_is_a_word_and_no_icon(ana: Client, shop: Shop) -> None:
+    def flags(address: str) -> set[str]:
+        page = ana.get(address).content.decode()
+        assert "icon-yes" not in page
+        assert "icon-no" not in page
+        return set(re.findall(r">(blocked|closed|low|live|-)<", page))
+
+    level = StockLevel.objects.get(product=shop.blocked, warehouse=SP)
+    blocking.close_warehouse(RJ, actor="test")
+    assert flags(LISTS["stock_product"]) == {"blocked", "-"}
+    assert flags(LISTS["stock_stocklevel"]) == {"blocked", "closed", "low", "-"}
+    assert flags("/admin/warehouses/warehouse/") == {"closed", "-"}
+    assert flags(change("stock_product", shop.blocked.pk)) == {"blocked", "closed", "low", "-"}
+    assert flags(change("stock_stocklevel", level.pk)) == {"blocked", "low", "-"}
+    assert flags(change("warehouses_warehouse", RJ)) == {"closed"}
+    assert flags(change("reservations_reservation", shop.hold.id)) == {"live", "-"}
+
+
 @pytest.mark.parametrize("model", LISTS)
 def test_a_filter_that_makes_no_sense_is_left_out(ana: Client, shop: Shop, model: str) -> None:
     response = ana.get(LISTS[model], {"pk__gte": "abc", "p": "9999"})
@@ -196,6 +215,13 @@ def test_a_search_is_served_by_an_index(ana: Client, shop: Shop, model: str) -> 
 def test_an_unknown_form_of_the_allocation_is_no_error(ana: Client, shop: Shop) -> None:
     Reservation.objects.filter(pk=shop.hold.id).update(allocation={"version": 99})
     assert ana.get(change("reservations_reservation", shop.hold.id)).status_code == 200
+
+
+def test_an_explanation_says_how_many_warehouses_it_leaves_out(ana: Client, shop: Shop) -> None:
+    address, sentence = change("reservations_reservation", shop.hold.id), "warehouses that are not shown: 7."
+    assert sentence not in ana.get(address).content.decode()
+    Reservation.objects.filter(pk=shop.hold.id).update(allocation={"version": 1, "candidates_left_out": 7})
+    assert sentence in ana.get(address).content.decode()
 
 
 def test_every_model_of_the_books_is_registered_in_this_manner() -> None:

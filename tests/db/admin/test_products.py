@@ -43,6 +43,11 @@ def test_a_product_is_made_with_its_id(ana: Client) -> None:
     assert (made.pk, made.sku, made.name, made.low_stock_threshold) == (ID, "MUG-1", "A mug", 7)
 
 
+def test_the_form_for_a_new_product_brings_a_new_id(ana: Client) -> None:
+    ids = {UUID(ana.get(ADD).context["adminform"].form["id"].value()) for _ in range(2)}
+    assert [id_.version for id_ in ids] == [4, 4]
+
+
 def test_a_changed_threshold_reaches_the_stock_levels(ana: Client) -> None:
     product = factories.product({SP: 8})
     version = StockLevel.objects.get().version
@@ -68,6 +73,7 @@ def test_the_id_and_the_block_of_a_product_cannot_be_changed(ana: Client) -> Non
         ({"low_stock_threshold": "a few"}, "low_stock_threshold", "Enter a whole number."),
         ({"name": " "}, "name", "This field is required."),
         ({"id": "1"}, "id", "Enter a valid UUID."),
+        ({"id": ""}, "id", "This field is required."),
         ({"id": "00000000-0000-4000-8000-000000000001"}, "id", "Product with this Id already exists."),
     ],
 )
@@ -168,11 +174,18 @@ def test_what_the_domain_calls_invalid_is_a_form_error(ana: Client, monkeypatch:
 def test_unblocking_keeps_the_history(ana: Client) -> None:
     product = factories.product({SP: 5})
     answer(ana, MODEL, "block_sales", [product.pk], reason="recall 17")
-    for _ in range(2):
-        messages = answer(ana, MODEL, "unblock_sales", [product.pk], reason="all checked")
-        assert messages == ["Products that are sold again: 1."]
+    messages = answer(ana, MODEL, "unblock_sales", [product.pk], reason="all checked")
+    assert messages == ["Products that are sold again: 1."]
     assert blocks() == [(product.pk, "recall 17", "staff:ana", "all checked", "staff:ana")]
     assert not StockLevel.objects.filter(is_blocked=True).exists()
+
+
+def test_unblocking_what_was_not_blocked_says_so_and_is_not_counted(ana: Client) -> None:
+    blocked, other = factories.product(), factories.product()
+    blocking.block_product(blocked.pk, reason="recall 17", actor="test")
+    messages = answer(ana, MODEL, "unblock_sales", [blocked.pk, other.pk], reason="all checked")
+    assert messages == ["Products that are sold again: 1.", f"{other} was not blocked."]
+    assert blocks() == [(blocked.pk, "recall 17", "test", "all checked", "staff:ana")]
 
 
 def test_an_answer_counts_though_the_filtered_list_no_longer_shows_the_product(ana: Client) -> None:

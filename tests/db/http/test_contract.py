@@ -355,7 +355,8 @@ def test_the_allocation_says_why_these_warehouses(api: Client) -> None:
         "order_id": str(held.order_id),
         "delivery_postal_code": "01310-100",
     }
-    assert explanation.keys() == {"version", "strategy", "candidates", "rejected", "chosen", "tie_break"}
+    keys = {"version", "strategy", "candidates", "candidates_left_out", "rejected", "chosen", "tie_break"}
+    assert explanation.keys() == keys
     assert explanation["strategy"] == "one_warehouse"
     assert {candidate["warehouse_id"] for candidate in explanation["candidates"]} == {SP, RJ}
 

@@ -1,13 +1,18 @@
 """The OpenAPI document: it is valid, it lists every route, and the service does what it says, whatever is sent."""
 
+import json
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from hypothesis import HealthCheck, Phase, given
@@ -31,7 +36,7 @@ OPERATIONS = sorted(
     (method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item if method != "parameters"
 )
 # Not in the document: what programs do not call as an API.
-UNDESCRIBED = {"health", "health/live", "health/ready", "metrics", "api/schema", "api/docs"}
+UNDESCRIBED = {"", "health", "health/live", "health/ready", "metrics", "api/schema", "api/docs"}
 CHECKS = [
     promises.not_a_server_error,
     promises.status_code_conformance,
@@ -39,6 +44,7 @@ CHECKS = [
     promises.response_schema_conformance,
     promises.response_headers_conformance,
 ]
+JSON = "application/json"
 EXAMPLES = 12  # of each operation, of each kind
 
 
@@ -61,6 +67,8 @@ def test_the_document_lists_exactly_the_routes() -> None:
 def test_every_operation_says_what_it_needs_and_how_it_refuses(method: str, path: str) -> None:
     operation = DOCUMENT["paths"][path][method.lower()]
     assert operation["security"] == [{"bearerToken": []}]
+    assert operation["summary"].endswith(".")
+    assert operation["summary"] not in operation["description"]
     assert any(f"`{scope}`" in operation["description"] for scope in scopes.ALL)
     refused = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
     assert {"400", "401", "403", "405", "503"} <= refused.keys()
@@ -69,6 +77,45 @@ def test_every_operation_says_what_it_needs_and_how_it_refuses(method: str, path
     for status, answer in refused.items():
         assert answer["content"].keys() == {"application/problem+json"}, status
     assert DOCUMENT["components"]["schemas"]["Problem"] == PROBLEM
+
+
+# --- the examples ----------------------------------------------------------------------------------------------------
+
+TAKING_A_BODY = [
+    (method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method.lower()]
+]
+
+
+@pytest.fixture
+def seeded(db: None) -> None:
+    """What a newcomer has before the page to try the API."""
+    call_command("seed", "--warehouses", "--products", stdout=StringIO())
+
+
+def examples_of(method: str, path: str) -> dict[str, Any]:
+    """The bodies that the page fills in, by their names; an empty one where nothing has to be said."""
+    content = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
+    examples = {example["summary"]: example["value"] for example in content.get("examples", {}).values()}
+    if not examples:
+        assert path.endswith(("/cancel", "/expire"))
+    return examples or {"Nothing": {}}
+
+
+@pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize(("method", "path"), TAKING_A_BODY)
+def test_every_example_succeeds_on_the_seeded_service(api: Client, method: str, path: str) -> None:
+    parameters = DOCUMENT["paths"][path][method.lower()].get("parameters", [])
+    ids = {p["name"]: next(iter(p["examples"].values()))["value"] for p in parameters if "examples" in p}
+    holds = examples_of("POST", "/api/inventory/reservations").values()
+    for name, body in examples_of(method, path).items():
+        for hold in holds if "{reservation_id}" in path else [None]:
+            if hold is not None:
+                held = api.post("/api/inventory/reservations", hold | {"order_id": uuid4()}, JSON).json()
+                ids["reservation_id"] = held["id"]
+            if path.endswith("/return"):
+                api.post(f"/api/inventory/reservations/{held['id']}/confirm", {}, JSON)
+            answer = api.generic(method, path.format(**ids), json.dumps(body), JSON)
+            assert answer.status_code in (200, 201), (name, answer.content)
 
 
 # --- any input at all ------------------------------------------------------------------------------------------------

@@ -118,16 +118,15 @@ def test_pages_show_each_row_once_forth_and_back(view: type[UserViewSet], order:
 
 def test_a_page_has_50_rows_unless_asked_and_never_over_200() -> None:
     User.objects.bulk_create(User(username=f"u{i:03}") for i in range(210))
-    sizes = {
-        query: len(names(get(query)))
-        for query in ("", "page_size=200", "page_size=1000000000", "page_size=0", "page_size=-5")
-    }
-    assert sizes == {"": 50, "page_size=200": 200, "page_size=1000000000": 200, "page_size=0": 1, "page_size=-5": 1}
+    sizes = {query: len(names(get(query))) for query in ("", "page_size=1", "page_size=200", "page_size=1000000000")}
+    assert sizes == {"": 50, "page_size=1": 1, "page_size=200": 200, "page_size=1000000000": 200}
 
 
 @pytest.mark.parametrize(
     ("query", "field", "code"),
     [
+        ("page_size=0", "page_size", "invalid"),
+        ("page_size=-5", "page_size", "invalid"),
         ("page_size=many", "page_size", "invalid"),
         ("page_size=1.5", "page_size", "invalid"),
         ("page_size=", "page_size", "invalid"),

@@ -20,6 +20,7 @@ from tests.db.http import routes
 
 OPEN = "open"
 RIGHTS = {
+    ("GET", ""): OPEN,
     ("GET", "health"): OPEN,
     ("GET", "health/live"): OPEN,
     ("GET", "health/ready"): OPEN,
@@ -155,7 +156,13 @@ def test_no_method_of_another_route_lets_a_product_be_changed(
 def test_an_open_route_asks_for_nothing_and_minds_no_token(ask: Ask, method: str, route: str) -> None:
     for header in (None, "Bearer inv_unknown", "nonsense"):
         response = ask(method, route, header)
-        assert response.status_code == 200, response.content
+        assert response.status_code == (200 if route else 302), response.content
+
+
+def test_the_root_leads_to_the_page_to_try_the_api(guarded_api: Client) -> None:
+    response = guarded_api.get("/")
+    assert (response.status_code, response["Location"]) == (302, "/api/docs")
+    assert guarded_api.get("/", follow=True).status_code == 200
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "owner_inactive"])

@@ -88,3 +88,10 @@ def test_an_id_of_another_form_is_refused(staff: Client) -> None:
     assert response.status_code == 200
     assert "Lower-case letters, digits and hyphens only" in response.content.decode()
     assert Warehouse.objects.count() == 1
+
+
+def test_a_warehouse_cannot_be_deleted(staff: Client) -> None:
+    assert b"deletelink" not in staff.get(CHANGE).content
+    assert b"delete_selected" not in staff.get(LIST).content
+    assert staff.post(CHANGE.replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403
+    assert Warehouse.objects.count() == 1

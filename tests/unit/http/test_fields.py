@@ -221,4 +221,26 @@ def test_a_query_is_read_by_its_serializer() -> None:
     assert OrderQuery.read(QueryDict("quantity=7")) == {"quantity": 7}
     with pytest.raises(ValidationError) as caught:
         OrderQuery.read(QueryDict("quantty=7"))
-    assert next(flatten(caught.value.detail))["code"] == "unknown_field"
+    assert list(flatten(caught.value.detail)) == [
+        {
+            "field": "quantty",
+            "code": "unknown_field",
+            "detail": "There is no such parameter here; known are quantity.",
+        }
+    ]
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(ValidationError) as caught:
+        OrderQuery.read(QueryDict("quantity=7&quantity=8"))
+    assert list(flatten(caught.value.detail)) == [
+        {"field": "quantity", "code": "invalid", "detail": "The parameter is given twice."}
+    ]
+
+
+def test_where_no_field_is_known_the_refusal_says_so() -> None:
+    with pytest.raises(ValidationError) as caught:
+        fields.StrictSerializer.read({"reason": "because"})
+    assert [error["detail"] for error in flatten(caught.value.detail)] == [
+        "There is no such field here; none are known."
+    ]

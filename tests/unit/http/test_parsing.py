@@ -52,6 +52,18 @@ def test_what_is_not_json_in_utf8_is_refused(body: bytes) -> None:
     refusal_of(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"a": "\n"}', "The body is not JSON: Invalid control character at line 1, column 8."),
+        (b'{"a": "b', "The body is not JSON: Unterminated string starting at line 1, column 7."),
+        (b'{"a" 1}', "The body is not JSON: Expecting ':' delimiter at line 1, column 6."),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_place(body: bytes, detail: str) -> None:
+    assert refusal_of(body).detail == detail
+
+
 @pytest.mark.parametrize(("body", "name"), [(b"[]", "an array"), (b'"a"', "a string"), (b"1", "a number")])
 def test_a_top_that_is_no_object_is_refused(body: bytes, name: str) -> None:
     assert refusal_of(body).detail == f"The body must be a JSON object, not {name}."

@@ -33,7 +33,7 @@ def test_each_operation_lists_its_refusals_as_problems(document: dict[str, Any])
 
 def test_each_operation_names_its_scope_and_asks_for_a_bearer_token(document: dict[str, Any]) -> None:
     create = document["paths"]["/api/orders"]["post"]
-    assert create["description"] == "Place an order.\n\nNeeds the scope `reservations:write`."
+    assert (create["summary"], create["description"]) == ("Place an order.", "Needs the scope `reservations:write`.")
     assert create["security"] == [{"bearerToken": []}]
     scheme = document["components"]["securitySchemes"]["bearerToken"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
