@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The service's command line. A setting that makes no sense ends it with one sentence, not with a stack trace."""
+"""The service's command line. A setting that makes no sense, or a database that is away, ends it with one sentence."""
 
 import os
 import sys
@@ -9,11 +9,16 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration error: {error}")
+    except OperationalError as error:  # of Django's own commands; ours have turned it into a CommandError
+        from inventory_project.commands import why_unusable
+
+        sys.exit(f"CommandError: {why_unusable(error)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from django.db import Error, transaction
 from prometheus_client import Counter, Gauge
 
 from inventory_project import database
-from inventory_project.errors import Conflict, Refusal, Unavailable
+from inventory_project.errors import BooksDamaged, Conflict, Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +33,21 @@ batch_failures = Counter(
 def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
     """Do `work(requests)` in one transaction; results come in the order of the requests.
 
-    A constraint violation or a deadlock: each request is run again alone, once. A lost connection: the same batch
-    once more, which is safe because every verb can be repeated. Raises Unavailable when the database is away, too
-    slow, or was lost while committing (code `outcome_unknown`).
+    A constraint violation, a deadlock or damaged books: each request is run again alone, once. A lost connection: the
+    same batch once more, which is safe because every verb can be repeated. Raises Unavailable when the database is
+    away, too slow, or was lost while committing (code `outcome_unknown`).
     """
     if not requests:
         return []
     try:
         return _in_one_transaction(work, requests)
-    except Error as error:
-        if not (database.is_constraint_violation(error) or database.is_deadlock(error)):
+    except (Error, BooksDamaged) as error:
+        if not (_is_damage(error) or database.is_constraint_violation(error) or database.is_deadlock(error)):
             raise
-        _count_oversell(error)
         batch_failures.labels("one_by_one").inc()
-        is_counted = database.is_check_violation(error)
+        is_counted = _is_damage(error)
+        if is_counted:
+            _count_oversell(error)
     return [_alone(work, request, is_counted=is_counted) for request in requests]
 
 
@@ -66,10 +67,10 @@ def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -
     """The request in a transaction of its own; raises nothing, for its neighbours' may be committed by now."""
     try:
         return _in_one_transaction(work, [request])[0]
-    except Unavailable as refusal:
+    except Refusal as refusal:
         return refusal
-    except Error as error:
-        if database.is_check_violation(error):
+    except (Error, BooksDamaged) as error:
+        if _is_damage(error):
             if not is_counted:
                 _count_oversell(error)
             return Conflict("The books do not allow this; it was refused and reported.", code="insufficient_stock")
@@ -79,10 +80,13 @@ def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -
         return Unavailable("The database could not decide this request; it was reported.")
 
 
-def _count_oversell(error: Error) -> None:
-    if database.is_check_violation(error):
-        oversell_events.inc()
-        logger.error("a CHECK constraint refused what the ledger was about to write: %s", error)
+def _is_damage(error: Error | BooksDamaged) -> bool:
+    return isinstance(error, BooksDamaged) or database.is_check_violation(error)
+
+
+def _count_oversell(error: Error | BooksDamaged) -> None:
+    oversell_events.inc()
+    logger.error("the books contradict what was about to be written, so it was refused: %s", error)
 
 
 def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
@@ -95,14 +99,17 @@ def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]
                 is_committing = True
             return results
         except Error as error:
-            if database.is_timeout(error):
-                raise Unavailable("The database is too busy; nothing was changed.") from error
-            if not database.is_connection_lost(error):
-                raise
-            outcome_unknown = outcome_unknown or is_committing
-            if is_last_try:
+            is_timeout = database.is_timeout(error)
+            is_lost = not is_timeout and database.is_connection_lost(error)
+            outcome_unknown = outcome_unknown or (is_committing and is_lost)
+            if is_lost and not is_last_try:
+                batch_failures.labels("repeated").inc()
+                continue
+            if is_lost or (is_timeout and outcome_unknown):
                 raise _lost(outcome_unknown=outcome_unknown) from error
-            batch_failures.labels("repeated").inc()
+            if is_timeout:
+                raise Unavailable("The database is too busy; nothing was changed.") from error
+            raise
     raise AssertionError("unreachable: the last try returns or raises")
 
 

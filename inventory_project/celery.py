@@ -6,6 +6,8 @@ from celery import Celery
 from celery.signals import worker_ready
 from prometheus_client import start_http_server
 
+TASK_LIFE_SECONDS = 60  # at least; the worker's clock is compared with beat's, and the two may differ somewhat
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
 app = Celery("inventory_project")
@@ -15,11 +17,20 @@ app.autodiscover_tasks()
 
 @app.on_after_finalize.connect
 def schedule_jobs(sender: Celery, **_kwargs: object) -> None:
-    """Hand the periodic jobs to beat, which keeps them in the database for the admin to see."""
+    """Hand the periodic jobs to beat, which keeps them in the database for the admin to see.
+
+    A task that no worker took soon expires, or a worker that was away would find thousands of them. The option is
+    the database scheduler's `expire_seconds`; it drops Celery's own `expires` without a word.
+    """
     from inventory_project.jobs import JOBS
 
     sender.conf.beat_schedule = {
-        job.name: {"task": job.task.name, "schedule": float(job.interval_seconds)} for job in JOBS
+        job.name: {
+            "task": job.task.name,
+            "schedule": float(job.interval_seconds),
+            "options": {"expire_seconds": max(job.interval_seconds, TASK_LIFE_SECONDS)},
+        }
+        for job in JOBS
     }
 
 
@@ -29,14 +40,14 @@ def serve_metrics(**_kwargs: object) -> None:
     from django.conf import settings
 
     if settings.WORKER_METRICS_PORT:
-        start_http_server(settings.WORKER_METRICS_PORT)
+        start_http_server(settings.WORKER_METRICS_PORT, addr=settings.INVENTORY_HOST)
 
 
 def is_broker_reachable(*, timeout_seconds: int = 1) -> bool:
-    """Whether a connection to RabbitMQ can be had now."""
+    """Whether RabbitMQ lets us in now; one try, in which each wait for the broker lasts so long at most."""
     try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=timeout_seconds)
+        with app.connection_for_write(connect_timeout=timeout_seconds) as connection:
+            connection.ensure_connection(max_retries=0)
     except Exception:  # whatever stands in the way, the broker is not reachable
         return False
     return True

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, IntegrityError, OperationalError
+from django.db import Error, IntegrityError, OperationalError, connection
+from psycopg_pool import PoolTimeout
 
 from inventory_project.errors import Refusal
+
+CONNECT_SECONDS = 2  # for a second opinion, after the pool has waited for its own time
 
 
 class ServiceCommand(BaseCommand):
@@ -20,7 +24,7 @@ class ServiceCommand(BaseCommand):
         except Refusal as refusal:
             raise CommandError(refusal.detail) from refusal
         except OperationalError as error:
-            raise CommandError(f"The database cannot be used: {_first_line(error)}") from error
+            raise CommandError(why_unusable(error)) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted; what was not finished was rolled back.", returncode=130) from None
         except Error as error:
@@ -29,6 +33,22 @@ class ServiceCommand(BaseCommand):
             raise CommandError(
                 f"The database refused: {_first_line(error)} Has `manage.py migrate` been run?"
             ) from error
+
+
+def why_unusable(error: OperationalError) -> str:
+    """One line on a database that is away, misnamed or too busy, with the reason that its server gives."""
+    return f"The database cannot be used: {_first_line(_reason(error))}"
+
+
+def _reason(error: OperationalError) -> Exception:
+    """The pool says only that it waited in vain; one connection past it is told why."""
+    if not isinstance(error.__cause__, PoolTimeout):
+        return error
+    try:
+        psycopg.connect(**{**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}).close()
+    except psycopg.Error as reason:
+        return reason
+    return error
 
 
 def _first_line(error: Exception) -> str:

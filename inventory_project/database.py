@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import Error, IntegrityError, InterfaceError, OperationalError, connection, models
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, models
 from prometheus_client import Gauge
 from psycopg_pool import PoolTimeout
 
@@ -167,30 +167,30 @@ def sqlstate(error: BaseException) -> str:
     return str(getattr(error.__cause__, "sqlstate", None) or "")
 
 
-def is_constraint_violation(error: Error) -> bool:
+def is_constraint_violation(error: BaseException) -> bool:
     """A UNIQUE or a CHECK said no."""
     if connection.vendor == "postgresql":
         return sqlstate(error) in (UNIQUE_VIOLATION, CHECK_VIOLATION)
     return isinstance(error, IntegrityError) and "FOREIGN KEY" not in str(error)
 
 
-def is_check_violation(error: Error) -> bool:
+def is_check_violation(error: BaseException) -> bool:
     """A CHECK said no: the books were about to become wrong."""
     return sqlstate(error) == CHECK_VIOLATION or "CHECK constraint failed" in str(error)
 
 
-def is_deadlock(error: Error) -> bool:
+def is_deadlock(error: BaseException) -> bool:
     """The database chose this transaction to end a circle of waits."""
     return sqlstate(error) == DEADLOCK_DETECTED
 
 
-def is_timeout(error: Error) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """A lock, a statement, an idle transaction or the pool took longer than the settings allow; nothing was written."""
     is_pool = isinstance(error.__cause__, PoolTimeout)
     return is_pool or sqlstate(error) in TIMEOUTS or "database is locked" in str(error)
 
 
-def is_connection_lost(error: Error) -> bool:
+def is_connection_lost(error: BaseException) -> bool:
     """The session is gone, or none could be had."""
     state = sqlstate(error)
     if connection.vendor != "postgresql":

@@ -48,6 +48,10 @@ class Unavailable(Refusal):
     code = "overloaded"
 
 
+class BooksDamaged(Exception):
+    """What a decision rests on is not in the books: no refusal, for the request was right, but damage to report."""
+
+
 def unknown_ids(*, product_ids: list[str] | None = None, warehouse_ids: list[str] | None = None) -> Invalid:
     """The refusal for ids in a request that nothing stands behind; lists all of them, sorted."""
     unknown = {"product_ids": sorted(product_ids or []), "warehouse_ids": sorted(warehouse_ids or [])}

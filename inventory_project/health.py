@@ -1,6 +1,7 @@
 """Is the service well? Live: the process answers. Ready: it can decide, for which it needs the database alone."""
 
 import time
+from collections.abc import Callable
 from threading import Lock
 
 from django.conf import settings
@@ -15,29 +16,31 @@ CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become 
 
 
 class Report:
-    """The state of each part, looked at afresh at most once in CACHE_SECONDS."""
+    """Which parts are well, looked at afresh at most once in CACHE_SECONDS."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], dict[str, bool]]) -> None:
+        self._look = look
         self._lock = Lock()
         self._parts: dict[str, str] = {}
         self._good_until = 0.0
 
     def parts(self) -> dict[str, str]:
-        """`ok` or `down` for each server that this installation is configured to use."""
+        """`ok` or `down` for each part."""
         with self._lock:
             if time.monotonic() >= self._good_until:
-                self._parts = _look()
+                self._parts = {name: "ok" if is_well else "down" for name, is_well in self._look().items()}
                 self._good_until = time.monotonic() + CACHE_SECONDS
             return self._parts
 
 
-def _look() -> dict[str, str]:
-    parts = {"database": _database_answers()}
+def _look_at_helpers() -> dict[str, bool]:
+    """The servers beside the database that this installation is configured to use."""
+    parts = {}
     if settings.REDIS_URL:
         parts["redis"] = counters.is_reachable()
     if settings.RABBITMQ_URL:
         parts["rabbitmq"] = is_broker_reachable()
-    return {name: "ok" if is_well else "down" for name, is_well in parts.items()}
+    return parts
 
 
 def _database_answers() -> bool:
@@ -50,13 +53,15 @@ def _database_answers() -> bool:
     return True
 
 
-report = Report()
+# Two, for a helper that does not answer must not delay the word that requests may be sent here.
+database = Report(lambda: {"database": _database_answers()})
+helpers = Report(_look_at_helpers)
 
 
 @problems.reading_only
 def health(request: HttpRequest) -> JsonResponse:
     """All parts. `degraded`: the service decides, but without Redis or RabbitMQ. 503 only without the database."""
-    parts = report.parts()
+    parts = database.parts() | helpers.parts()
     if parts["database"] == "down":
         return JsonResponse({"status": "down", "parts": parts}, status=503)
     is_whole = all(state == "ok" for state in parts.values())
@@ -72,5 +77,5 @@ def live(request: HttpRequest) -> JsonResponse:
 @problems.reading_only
 def ready(request: HttpRequest) -> JsonResponse:
     """The database answers; send no requests here while this fails."""
-    is_ready = report.parts()["database"] == "ok"
+    is_ready = database.parts()["database"] == "ok"
     return JsonResponse({"status": "ok" if is_ready else "down"}, status=200 if is_ready else 503)

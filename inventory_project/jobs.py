@@ -1,25 +1,35 @@
 """The periodic jobs, in one list: beat schedules them, and where there is no broker `run_jobs` runs them itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from inventory_project.messaging.tasks import drain_outbox_to_log
+from reservations import lifecycle
 from reservations.tasks import audit_stock, expire_reservations
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A Celery task and how often it runs."""
+    """A Celery task and how often it runs; `stoppable` is the same work where it can end early, after a batch."""
 
     name: str
     task: Any
     interval_seconds: int
+    stoppable: Callable[..., object] | None = None
+
+    def run(self, *, should_stop: Callable[[], bool]) -> None:
+        """Do the work once, in this process."""
+        if self.stoppable is None:
+            self.task()
+        else:
+            self.stoppable(should_stop=should_stop)
 
 
 JOBS = (
-    Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS),
+    Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS, stoppable=lifecycle.sweep),
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     *([Job("drain_outbox_to_log", drain_outbox_to_log, 1)] if settings.OUTBOX_TO_LOG else []),
 )

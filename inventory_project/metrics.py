@@ -62,10 +62,9 @@ def _outbox() -> Iterator[Metric]:
 
 
 def _overdue() -> Metric:
-    overdue = Reservation.objects.filter(
-        status=Reservation.Status.ACTIVE, expires_at__lte=database.database_now()
-    ).aggregate(oldest=Min("expires_at"))
-    lag = (database.database_now() - overdue["oldest"]).total_seconds() if overdue["oldest"] else 0.0
+    now = database.database_now()
+    overdue = Reservation.objects.overdue(now).aggregate(oldest=Min("expires_at"))
+    lag = (now - overdue["oldest"]).total_seconds() if overdue["oldest"] else 0.0
     return GaugeMetricFamily(
         "inventory_expiry_lag_seconds", "For how long the longest overdue hold has waited to be released.", lag
     )

@@ -5,8 +5,11 @@ DATABASE_URL, with Redis, RabbitMQ or both. A value that makes no sense, or that
 start with a sentence that names it. The README has the table of variables; `.env.example` has them as a file.
 """
 
+import fcntl
 import os
+import re
 import secrets
+import tempfile
 from collections.abc import MutableMapping
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
@@ -99,7 +102,8 @@ for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
-WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else max(2, os.cpu_count() or 1), low=1, high=64)
+# Four processes' pools fit a PostgreSQL as it is installed, with 100 connections.
+WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
 WEB_THREADS = whole("WEB_THREADS", 16, low=1, high=256)
 if EMBEDDED and WEB_WORKERS != 1:
     raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")
@@ -121,19 +125,41 @@ def embedded_secret_key() -> str:
     path = DATA_DIR / "secret_key"
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(64))
-        return path.read_text()
+        return kept_key(path) or make_key(path)
     except OSError as error:
         raise ImproperlyConfigured(f"INVENTORY_DATA_DIR {DATA_DIR} cannot be written: {error}.") from error
+
+
+def kept_key(path: Path) -> str:
+    """The key in the file; an empty string where there is none, or an empty file."""
+    return path.read_text().strip() if path.exists() else ""
+
+
+def make_key(path: Path) -> str:
+    """A key in a file that appears whole and is for its owner alone; two starts at once end with one key."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if key := kept_key(path):
+            return key
+        key = secrets.token_urlsafe(64)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="secret_key.", delete=False) as file:
+            file.write(key)
+        Path(file.name).replace(path)
+        return key
+    finally:
+        os.close(folder)
 
 
 SECRET_KEY = text("SECRET_KEY")
 if EMBEDDED:
     SECRET_KEY = SECRET_KEY or embedded_secret_key()
-elif len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5:
+elif not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY must be set with DATABASE_URL: at least 50 random characters.")
+elif len(SECRET_KEY) < 50:
+    raise ImproperlyConfigured(f"SECRET_KEY is too short: {len(SECRET_KEY)} characters, at least 50 are needed.")
+elif len(set(SECRET_KEY)) < 5:
+    raise ImproperlyConfigured("SECRET_KEY is too simple: the same few characters again and again, not random ones.")
 
 ALLOWED_HOSTS = [host.strip() for host in text("ALLOWED_HOSTS").split(",") if host.strip()]
 if "*" in ALLOWED_HOSTS:
@@ -144,7 +170,10 @@ if not ALLOWED_HOSTS:
     ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 HTTPS = switch("INVENTORY_HTTPS", default=not IS_LOOPBACK)
-CSRF_TRUSTED_ORIGINS = [origin for origin in text("CSRF_TRUSTED_ORIGINS").split(",") if origin]
+CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in text("CSRF_TRUSTED_ORIGINS").split(",") if origin.strip()]
+for _origin in CSRF_TRUSTED_ORIGINS:
+    if not _origin.startswith(("https://", "http://")):
+        raise ImproperlyConfigured(f"CSRF_TRUSTED_ORIGINS must begin with https:// or http:// each, not {_origin!r}.")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics$"]  # probes and scrapers come past the proxy that ends TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -158,6 +187,11 @@ DEBUG = False  # no variable turns it on: an error page that shows the settings 
 RESERVATION_TTL_MAX_MINUTES = whole("RESERVATION_TTL_MAX_MINUTES", 60, low=1, high=10_080)
 RESERVATION_TTL_MINUTES = positive_decimal("RESERVATION_TTL_MINUTES", "15", high=RESERVATION_TTL_MAX_MINUTES)
 RESERVATION_EXTEND_MAX_MINUTES = whole("RESERVATION_EXTEND_MAX_MINUTES", 120, low=1, high=43_200)
+if RESERVATION_EXTEND_MAX_MINUTES < RESERVATION_TTL_MAX_MINUTES:
+    raise ImproperlyConfigured(
+        f"RESERVATION_EXTEND_MAX_MINUTES is {RESERVATION_EXTEND_MAX_MINUTES} and RESERVATION_TTL_MAX_MINUTES is "
+        f"{RESERVATION_TTL_MAX_MINUTES}: with extensions a hold cannot last shorter than without."
+    )
 RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
 RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
 LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
@@ -169,6 +203,12 @@ DOCUMENT_MAX_LINES = 500
 AVAILABILITY_MAX_PRODUCTS = 500
 MAX_BODY_BYTES = 262_144
 INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests alone; see inventory_project.faults
+CRASH_POINT = re.compile(r"[a-z_.]+=(kill|sleep:[0-9]+(\.[0-9]+)?)")
+if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INVENTORY_CRASH_POINT.split(",")):
+    raise ImproperlyConfigured(
+        "INVENTORY_CRASH_POINT must be NAME=kill or NAME=sleep:SECONDS, several with commas and no spaces, "
+        f"not {INVENTORY_CRASH_POINT!r}."
+    )
 
 # --- Django --------------------------------------------------------------------------------------------------------
 
@@ -263,9 +303,14 @@ def postgresql(url: str) -> dict[str, Any]:
     config["OPTIONS"] = {
         **config.get("OPTIONS", {}),
         "connect_timeout": 5,
+        # A server that is gone without a word, by a cut cable or a fail-over, is noticed within twenty seconds.
+        "tcp_user_timeout": 10_000,  # ms
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
         "application_name": "inventory-service",
         "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
-        "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5},
+        "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "max_idle": 60},
     }
     return config
 
@@ -304,10 +349,12 @@ if REDIS_URL:
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# Without Redis each process has a cache of its own, in which a log-in would outlive its log-out in another process.
+SESSION_ENGINE = f"django.contrib.sessions.backends.{'cached_db' if REDIS_URL else 'db'}"
 
 CELERY_BROKER_URL = RABBITMQ_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "inventory-jobs"  # not Celery's own "celery", which others at the same broker may use
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics

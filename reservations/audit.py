@@ -4,6 +4,7 @@ They read one snapshot, without the time-outs of the service. I8 (no acknowledge
 checked against a client's own log, in tests; I10 (counters) comes with the counters. docs/invariants.md explains each.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from inventory_project import batches, database
 logger = logging.getLogger(__name__)
 
 ROWS_SHOWN = 20  # of each broken invariant; the count is always of all
+COUNTED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,15 @@ INVARIANTS = (
            WHERE status = 'ACTIVE' AND expires_at < %(long_ago)s""",
     ),
 )
+LEVELS_REPEAT = Invariant(
+    "I11",
+    "a level repeats the block and the threshold of its product and the closing of its warehouse",
+    """SELECT l.product_id, l.warehouse_id, l.is_blocked, p.is_blocked AS product_is_blocked, l.is_closed,
+              w.is_active AS warehouse_is_active, l.low_stock_threshold, p.low_stock_threshold AS product_threshold
+       FROM stock_level l JOIN stock_product p ON p.id = l.product_id JOIN warehouse w ON w.id = l.warehouse_id
+       WHERE l.is_blocked <> p.is_blocked OR l.is_closed = w.is_active
+          OR COALESCE(l.low_stock_threshold, -1) <> COALESCE(p.low_stock_threshold, -1)""",
+)
 OUTBOX_IS_DRAINED = Invariant(
     "I9",
     "no event has waited long to be published",
@@ -147,13 +158,13 @@ RESERVATION_ID_AS_TEXT = {
 
 def invariants() -> tuple[Invariant, ...]:
     """What is audited here; events are waited for only where this installation has somebody who takes them away."""
-    return (*INVARIANTS, OUTBOX_IS_DRAINED) if settings.OUTBOX_TO_LOG else INVARIANTS
+    return (*INVARIANTS, *([OUTBOX_IS_DRAINED] if settings.OUTBOX_TO_LOG else []), LEVELS_REPEAT)
 
 
 def run() -> Iterator[Finding]:
     """Check one invariant after the other over one snapshot; a Finding for each, with count 0 where it holds.
 
-    Damage is logged; of I1, I2 and I3 each broken row also raises `inventory_oversell_events` by one.
+    Each row that breaks I1, I2 or I3 raises `inventory_oversell_events` by one.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -164,19 +175,26 @@ def run() -> Iterator[Finding]:
             sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
             cursor.execute(sql, {"long_ago": long_ago} if "%(long_ago)s" in sql else None)
             names = [column[0] for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-            _report(invariant, rows)
-            yield Finding(invariant=invariant, count=len(rows), rows=rows[:ROWS_SHOWN])
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(ROWS_SHOWN)]
+            count = len(rows)
+            while more := cursor.fetchmany(COUNTED_AT_ONCE):
+                count += len(more)
+            if invariant.is_oversell:
+                batches.oversell_events.inc(count)
+            yield Finding(invariant=invariant, count=count, rows=rows)
 
 
 def watch() -> int:
-    """The periodic audit, in one process at a time; how many rows break the books."""
+    """The periodic audit, in one process at a time; damage is logged; how many rows break the books."""
+    broken = 0
     with database.job_lock("audit_stock") as is_ours:
-        return sum(finding.count for finding in run()) if is_ours else 0
+        for finding in run() if is_ours else ():
+            broken += finding.count
+            for row in finding.rows:
+                logger.error("%s is broken: %s row=%s", finding.invariant.name, finding.invariant.promise, as_json(row))
+    return broken
 
 
-def _report(invariant: Invariant, rows: list[dict[str, Any]]) -> None:
-    if invariant.is_oversell:
-        batches.oversell_events.inc(len(rows))
-    for row in rows[:ROWS_SHOWN]:
-        logger.error("%s is broken: %s row=%s", invariant.name, invariant.promise, row)
+def as_json(row: dict[str, Any]) -> str:
+    """A broken row on one line."""
+    return json.dumps(row, default=str)

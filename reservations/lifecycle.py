@@ -17,9 +17,20 @@ from inventory_project.batches import Work
 from inventory_project.errors import Refusal, Unavailable
 from inventory_project.faults import crash_point
 from reservations import metrics, paying, reserving, settling
-from reservations.holds import Hold, Status
+from reservations.holds import Hold
 from reservations.models import Reservation
-from reservations.requests import Cancel, Confirm, Expire, Extend, HeldByOverdue, Outcome, Pay, Reserve, Return
+from reservations.requests import (
+    Cancel,
+    Confirm,
+    Expire,
+    Extend,
+    HeldByOverdue,
+    OrderChanged,
+    Outcome,
+    Pay,
+    Reserve,
+    Return,
+)
 from stock.ledger import InsufficientStock
 
 logger = logging.getLogger(__name__)
@@ -27,6 +38,7 @@ logger = logging.getLogger(__name__)
 Answer = Outcome | Refusal
 Request = TypeVar("Request")
 
+AGAIN = (InsufficientStock, HeldByOverdue, OrderChanged)  # refusals that may be another answer a moment later
 SWEEP_LIMIT = 500  # overdue holds released in one transaction
 SWEEPER = "system:expiry"
 
@@ -53,12 +65,14 @@ def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Requ
     """
     answers = batches.run(work, requests)
     crash_point("reserve.after_commit")
-    lacking = [i for i, answer in enumerate(answers) if isinstance(answer, InsufficientStock | HeldByOverdue)]
+    lacking = [i for i, answer in enumerate(answers) if isinstance(answer, AGAIN)]
     if not lacking:
         return answers
     try:
         # Whether it is this call or a sweeper beside it that releases them: the stock is free afterwards.
-        again = batches.run(work, [requests[i] for i in lacking]) if _release_for([answers[i] for i in lacking]) else []
+        is_released = _release_for([answers[i] for i in lacking])
+        is_changed = any(isinstance(answers[i], OrderChanged) for i in lacking)
+        again = batches.run(work, [requests[i] for i in lacking]) if is_released or is_changed else []
     except Unavailable as refusal:
         again = [refusal] * len(lacking)
     except Error:
@@ -75,7 +89,8 @@ def _release_for(refusals: Sequence[Answer]) -> bool:
     product_ids = {shortage["product_id"] for extra in facts for shortage in extra.get("shortages", ())}
     reservation_ids = {extra["reservation_id"] for extra in facts if "reservation_id" in extra}
     in_the_way = Q(items__product_id__in=product_ids) | Q(id__in=reservation_ids)
-    return bool(_expire(_overdue().filter(in_the_way).distinct(), limit=SWEEP_LIMIT))
+    overdue = Reservation.objects.overdue(database.database_now()).filter(in_the_way).distinct()
+    return bool(_expire(overdue, limit=SWEEP_LIMIT))
 
 
 def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
@@ -125,12 +140,8 @@ def pay_many(requests: Sequence[Pay]) -> list[Answer]:
 
 def expire_due(*, limit: int) -> int:
     """Release up to `limit` holds whose time is up, the longest overdue first; how many were released."""
-    answers = _expire(_overdue(), limit=limit)
+    answers = _expire(Reservation.objects.overdue(database.database_now()), limit=limit)
     return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
-
-
-def _overdue() -> QuerySet[Reservation]:
-    return Reservation.objects.filter(status=Status.ACTIVE, expires_at__lte=database.database_now())
 
 
 def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
@@ -138,8 +149,11 @@ def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
     return expire_many([Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER) for id_ in ids])
 
 
-def sweep() -> int | None:
-    """Release everything that is overdue, in batches; how many holds that were, None when another process is at it."""
+def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
+    """Release everything that is overdue, in batches; how many holds that were, None when another process is at it.
+
+    `should_stop` is asked after each batch.
+    """
     total = 0
     with database.job_lock("expire_reservations") as is_ours:
         if not is_ours:
@@ -147,6 +161,8 @@ def sweep() -> int | None:
         while released := expire_due(limit=SWEEP_LIMIT):
             total += released
             crash_point("sweep.after_batch")
+            if should_stop():
+                break
     return total
 
 

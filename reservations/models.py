@@ -1,7 +1,18 @@
 """Reservations as they stand in the database; `reservations.holds` reads and writes them in sets."""
 
+from datetime import datetime
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import F, Q
+
+
+class ReservationQuerySet(models.QuerySet["Reservation"]):
+    """Which reservations wait for somebody."""
+
+    def overdue(self, now: datetime) -> "ReservationQuerySet":
+        """ACTIVE though their time is up at `now`, the database's clock."""
+        return self.filter(status=Reservation.Status.ACTIVE, expires_at__lte=now)
 
 
 class Reservation(models.Model):
@@ -35,6 +46,8 @@ class Reservation(models.Model):
         help_text="The expired reservation that a late payment brought back as this one.",
     )
     actor = models.CharField(max_length=150)
+
+    objects: ClassVar[models.Manager["Reservation"]] = ReservationQuerySet.as_manager()
 
     class Meta:
         db_table = "reservation"

@@ -11,10 +11,11 @@ from uuid_utils.compat import uuid7
 
 from inventory_project import database
 from inventory_project.errors import NotFound, Refusal
+from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
 from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status
-from reservations.requests import Confirm, Item, Outcome, Pay, merged
+from reservations.requests import Confirm, Item, OrderChanged, Outcome, Pay, merged
 from stock import ledger
 from warehouses import catalogue
 from warehouses.allocation import Allocation
@@ -24,20 +25,27 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     """Confirm the current reservation of each order; inside the caller's transaction."""
     current = holds.current_ids_of_orders({request.order_id for request in requests})
     locked = holds.lock(set(current.values()))
-    # While we waited for a lock, a hold may have been cancelled and the order reserved anew.
-    current = holds.current_ids_of_orders({request.order_id for request in requests})
-    locked |= holds.lock(set(current.values()) - locked.keys())
     # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
     levels = ledger.lock({product_id for hold in locked.values() for product_id in hold.product_ids})
     places = catalogue.places()
+    # While we waited for a lock, a hold may have been cancelled and the order reserved anew. To lock the new one now
+    # would be against the order of locks, so that request is decided once more.
+    changed = holds.current_ids_of_orders(current.keys()).items() - current.items()
     now = database.database_now()
     settled = settling.Desk(holds=locked, levels=levels, now=now)
-    revived = reserving.Desk(levels=levels, places=places, live={}, known_product_ids=set(levels.by_product), now=now)
-    outcomes = [_decide(settled, revived, current, request) for request in requests]
+    revived = reserving.Desk(levels=levels, places=places, live={}, now=now)
+    changed_order_ids = {order_id for order_id, _ in changed}
+    outcomes = [
+        OrderChanged("The order got another reservation just now; repeat the request.")
+        if request.order_id in changed_order_ids
+        else _decide(settled, revived, current, request)
+        for request in requests
+    ]
     holds.insert(revived.granted)
     holds.update(list(settled.changed.values()))
     crossings = ledger.write(levels, at=now)
     outbox.record([*settled.recorded, *revived.recorded, *crossings], at=now)
+    crash_point("pay.before_commit")
     return outcomes
 
 

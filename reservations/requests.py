@@ -147,6 +147,10 @@ class ExtensionLimit(Conflict):
     code = "extension_limit"
 
 
+class OrderChanged(Unavailable):
+    """The order got another reservation while this request waited."""
+
+
 class HeldByOverdue(Unavailable):
     """The order's earlier hold has run out and is not released yet."""
 

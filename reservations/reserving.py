@@ -45,8 +45,8 @@ class Desk:
     levels: ledger.LockedLevels
     places: dict[str, Place]
     live: dict[UUID, Hold]
-    known_product_ids: set[UUID]
     now: datetime
+    unstocked: dict[UUID, bool] = field(default_factory=dict)  # products without a level, and whether they are blocked
     granted: list[Hold] = field(default_factory=list)
     recorded: list[Event] = field(default_factory=list)
 
@@ -71,15 +71,14 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """Grant or refuse each request; one refusal leaves its neighbours alone."""
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
-    places = catalogue.places()
     levels = ledger.lock(product_ids)
     crash_point("reserve.after_lock")
     desk = Desk(
         levels=levels,
-        places=places,
+        places=catalogue.places(),  # after the levels: a warehouse that one of them names is there by then
         live=holds.live_of_orders({request.order_id for request in requests}),
-        known_product_ids=_known(product_ids, levels),
         now=database.database_now(),
+        unstocked=_unstocked(product_ids, levels),
     )
     outcomes = [_decide(desk, request) for request in requests]
     holds.insert(desk.granted)
@@ -89,12 +88,10 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     return outcomes
 
 
-def _known(product_ids: set[UUID], levels: ledger.LockedLevels) -> set[UUID]:
-    """Which of the products exist; asked of the database only for those that are stocked nowhere."""
+def _unstocked(product_ids: set[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:
+    """Of the products that are stocked nowhere those that exist, and whether their sales are blocked."""
     unstocked = product_ids - levels.by_product.keys()
-    if not unstocked:
-        return product_ids
-    return (product_ids - unstocked) | set(Product.objects.filter(pk__in=unstocked).values_list("id", flat=True))
+    return dict(Product.objects.filter(pk__in=unstocked).values_list("id", "is_blocked")) if unstocked else {}
 
 
 def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
@@ -133,7 +130,7 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
 
 
 def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
-    product_ids = {item.product_id for item in request.items} - desk.known_product_ids
+    product_ids = {item.product_id for item in request.items} - desk.levels.by_product.keys() - desk.unstocked.keys()
     warehouse_ids = {item.warehouse_id for item in request.items if item.warehouse_id is not None} - desk.places.keys()
     if not product_ids and not warehouse_ids:
         return None
@@ -147,8 +144,12 @@ def allocate(desk: Desk, items: Sequence[Item], *, allow_split: bool) -> Allocat
         {item.product_id: _candidates(desk, item.product_id) for item in items},
         allow_split=allow_split,
     )
-    if decision.blocked_product_ids:
-        blocked = sorted(str(product_id) for product_id in decision.blocked_product_ids)
+    blocked_ids = {
+        *decision.blocked_product_ids,
+        *(item.product_id for item in items if desk.unstocked.get(item.product_id)),
+    }
+    if blocked_ids:
+        blocked = sorted(str(product_id) for product_id in blocked_ids)
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
     if decision.shortages:
         shortages: list[dict[str, Any]] = [

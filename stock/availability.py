@@ -68,7 +68,11 @@ def of_products(product_ids: Sequence[UUID]) -> list[ProductAvailability]:
 def _read(
     product_ids: Sequence[UUID], *, warehouse_id: str | None = None, quantity: int | None = None
 ) -> tuple[list[ProductAvailability], list[UUID]]:
-    """The products that exist, and the ids of those that do not; two statements, whatever the number of products."""
+    """The products that exist, and the ids of those that do not; three statements, whatever the number of products.
+
+    The clock is read first, so the numbers are as of `as_of` or newer.
+    """
+    now = database.database_now()
     products = {
         product.pk: product
         for product in Product.objects.filter(pk__in=product_ids).only("id", "is_blocked", "low_stock_threshold")
@@ -79,7 +83,6 @@ def _read(
     levels: dict[UUID, list[StockLevel]] = defaultdict(list)
     for level in query.order_by("product_id", "warehouse_id"):
         levels[level.product_id].append(level)
-    now = database.database_now()
     asked = list(dict.fromkeys(product_ids))
     found = [
         _summed(products[product_id], levels[product_id], quantity=quantity, at=now)

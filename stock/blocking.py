@@ -9,7 +9,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import F
 
 from inventory_project import batches, database
@@ -33,7 +32,7 @@ class _Order:
 def block_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock:
     """Block all sales of the product from the return of this call on; blocked already: the open block, unchanged.
 
-    Raises NotFound.
+    Levels that lost the mark (by SQL, by a restored backup) get it again. Raises NotFound.
     """
     return batches.run_one(lambda orders: [_block(order) for order in orders], _Order(product_id, reason, actor))
 
@@ -45,9 +44,10 @@ def unblock_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock 
 
 def _block(order: _Order) -> SalesBlock:
     product = _hold_product(order.product_id)
-    if product.is_blocked:
-        return SalesBlock.objects.get(product=product, lifted_at=None)
+    was_blocked = product.is_blocked
     _mark(product, is_blocked=True)
+    if was_blocked:
+        return SalesBlock.objects.get(product=product, lifted_at=None)
     logger.info("sales blocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
     return SalesBlock.objects.create(
         product=product, reason=order.reason, blocked_by=order.actor, blocked_at=database.database_now()
@@ -68,12 +68,12 @@ def _unblock(order: _Order) -> SalesBlock | None:
 
 def close_warehouse(warehouse_id: str, *, actor: str) -> None:
     """Nothing is sold from the warehouse once this returns; what is held there can still be confirmed."""
-    _set_active(warehouse_id, is_active=False, actor=actor)
+    _switch(warehouse_id, is_active=False, actor=actor)
 
 
 def reopen_warehouse(warehouse_id: str, *, actor: str) -> None:
     """The warehouse sells again once this returns."""
-    _set_active(warehouse_id, is_active=True, actor=actor)
+    _switch(warehouse_id, is_active=True, actor=actor)
 
 
 def _hold_product(product_id: UUID) -> Product:
@@ -84,32 +84,50 @@ def _hold_product(product_id: UUID) -> Product:
 
 
 def _mark(product: Product, *, is_blocked: bool) -> None:
-    product.is_blocked = is_blocked
-    product.save(update_fields=["is_blocked", "updated_at"])
-    levels = ledger.lock([product.pk])
-    _write_flag([level.id for level in levels.by_key.values()], is_blocked=is_blocked)
+    """Mark the product and those of its levels that say otherwise."""
+    if product.is_blocked != is_blocked:
+        product.is_blocked = is_blocked
+        product.save(update_fields=["is_blocked", "updated_at"])
+    levels = ledger.lock([product.pk]).by_key.values()
+    _write_flag([level.id for level in levels if level.is_blocked != is_blocked], is_blocked=is_blocked)
 
 
-def _set_active(warehouse_id: str, *, is_active: bool, actor: str) -> None:
-    with transaction.atomic():
-        warehouse = Warehouse.objects.select_for_update(no_key=True).filter(pk=warehouse_id).first()
-        if warehouse is None:
-            raise NotFound(f"There is no warehouse {warehouse_id}.")
-        warehouse.is_active = is_active
-        warehouse.save(update_fields=["is_active", "updated_at"])
+@dataclass(frozen=True, slots=True)
+class _Switch:
+    warehouse_id: str
+    is_active: bool
+
+
+def _switch(warehouse_id: str, *, is_active: bool, actor: str) -> None:
+    switch = _Switch(warehouse_id, is_active)
+    batches.run_one(lambda switches: [_switch_warehouse(one) for one in switches], switch)
     # From here on a new level comes into being with the right mark; the old ones follow in chunks.
-    while product_ids := list(
-        StockLevel.objects.filter(warehouse_id=warehouse_id, is_closed=is_active)
-        .order_by("product_id")
-        .values_list("product_id", flat=True)[:CLOSING_CHUNK]
-    ):
-        with transaction.atomic():
-            held = Warehouse.objects.select_for_update(no_key=True).filter(pk=warehouse_id, is_active=is_active)
-            if not held.exists():
-                return  # somebody has decided otherwise since; the last decision wins
-            levels = ledger.lock(product_ids, warehouse_ids=[warehouse_id])
-            _write_flag([level.id for level in levels.by_key.values()], is_closed=not is_active)
+    while batches.run_one(lambda switches: [_switch_levels(one) for one in switches], switch):
+        pass
     logger.info("warehouse %s warehouse_id=%s actor=%s", "reopened" if is_active else "closed", warehouse_id, actor)
+
+
+def _switch_warehouse(switch: _Switch) -> Warehouse:
+    warehouse = Warehouse.objects.select_for_update(no_key=True).filter(pk=switch.warehouse_id).first()
+    if warehouse is None:
+        raise NotFound(f"There is no warehouse {switch.warehouse_id}.")
+    warehouse.is_active = switch.is_active
+    warehouse.save(update_fields=["is_active", "updated_at"])
+    return warehouse
+
+
+def _switch_levels(switch: _Switch) -> int:
+    """Mark up to CLOSING_CHUNK levels that say otherwise; how many."""
+    warehouse = Warehouse.objects.select_for_update(no_key=True).get(pk=switch.warehouse_id)
+    if warehouse.is_active != switch.is_active:
+        logger.warning("warehouse_id=%s was opened or closed by somebody else meanwhile, who wins", warehouse.pk)
+        return 0
+    others = StockLevel.objects.filter(warehouse=warehouse, is_closed=switch.is_active).order_by("product_id")
+    levels = ledger.lock(
+        list(others.values_list("product_id", flat=True)[:CLOSING_CHUNK]), warehouse_ids=[warehouse.pk]
+    )
+    _write_flag([level.id for level in levels.by_key.values()], is_closed=not switch.is_active)
+    return len(levels.by_key)
 
 
 def _write_flag(level_ids: Collection[int], **flag: bool) -> None:

@@ -86,8 +86,8 @@ def _book_one(request: DocumentRequest) -> BookedDocument | Refusal:
             product_ids=[str(product_id) for product_id in product_ids if product_id not in products],
             warehouse_ids=[] if warehouses else [request.warehouse_id],
         )
+    levels = ledger.lock_or_create(product_ids, request.warehouse_id)
     now = database.database_now()
-    levels = ledger.lock_or_create(product_ids, request.warehouse_id, at=now)
     booked = _find(request)
     if booked is not None:
         return booked

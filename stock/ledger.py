@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
 from inventory_project import database
-from inventory_project.errors import Conflict
+from inventory_project.errors import BooksDamaged, Conflict
 from inventory_project.faults import crash_point
 from inventory_project.messaging.outbox import Event
 from stock import events
@@ -114,7 +114,11 @@ class LockedLevels:
         self.by_product[level.product_id].append(level)
 
     def at(self, product_id: UUID, warehouse_id: str) -> LockedLevel:
-        return self.by_key[product_id, warehouse_id]
+        """The level; raises BooksDamaged when something was booked at a level that is not there."""
+        try:
+            return self.by_key[product_id, warehouse_id]
+        except KeyError:
+            raise BooksDamaged(f"no stock level product_id={product_id} warehouse_id={warehouse_id}") from None
 
 
 def lock(product_ids: Collection[UUID], *, warehouse_ids: Collection[str] | None = None) -> LockedLevels:
@@ -129,7 +133,7 @@ def lock(product_ids: Collection[UUID], *, warehouse_ids: Collection[str] | None
     return levels
 
 
-def lock_or_create(product_ids: Collection[UUID], warehouse_id: str, *, at: datetime) -> LockedLevels:
+def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLevels:
     """Lock the levels of these products at one warehouse; a level that is not there yet comes into being, empty.
 
     The products' and the warehouse's rows must be held already (`hold_masters`), so that no block or closing can pass
@@ -139,6 +143,7 @@ def lock_or_create(product_ids: Collection[UUID], warehouse_id: str, *, at: date
     missing = [product_id for product_id in product_ids if (product_id, warehouse_id) not in levels.by_key]
     if not missing:
         return levels
+    now = database.database_now()
     is_closed = not Warehouse.objects.values_list("is_active", flat=True).get(pk=warehouse_id)
     new = [
         StockLevel(
@@ -148,7 +153,7 @@ def lock_or_create(product_ids: Collection[UUID], warehouse_id: str, *, at: date
             is_closed=is_closed,
             low_stock_threshold=product.low_stock_threshold,
             is_low=True,
-            updated_at=at,
+            updated_at=now,
         )
         for product in Product.objects.filter(pk__in=missing).order_by("id")
     ]
@@ -178,11 +183,19 @@ def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) 
 
 
 def post(levels: LockedLevels, posting: Posting) -> None:
-    """Make one posting on the locked levels; written by `write`. Raises InsufficientStock and posts nothing."""
+    """Make one posting on the locked levels; written by `write`. Posts nothing where a number would fall below zero:
+
+    raises InsufficientStock for a document, and BooksDamaged on account of a line, whose stock must be there.
+    """
     level = levels.at(posting.product_id, posting.warehouse_id)
     available, reserved = level.available + posting.available, level.reserved + posting.reserved
     incoming = level.incoming + posting.incoming
     if available < 0 or reserved < 0 or incoming < 0:
+        if posting.line_id is not None:
+            raise BooksDamaged(
+                f"product_id={level.product_id} warehouse_id={level.warehouse_id} has available={level.available} "
+                f"reserved={level.reserved}, too little for {posting.kind} of line_id={posting.line_id}"
+            )
         shortage = {
             "product_id": str(posting.product_id),
             "warehouse_id": posting.warehouse_id,

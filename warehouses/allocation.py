@@ -16,12 +16,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import nlargest
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
 EXPLANATION_VERSION = 1
+MOST_NUMBERS = 300  # stocks shown in an explanation, and rejections: it is written while the levels are locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +344,13 @@ def _explained(supply: _Supply, lines: Sequence[Line], left: Units, decisions: S
 
     `strategy` and `tie_break` are those of the decision that had to go furthest; `chosen` has every decision.
     `candidates` are the warehouses that may sell, with what they had. `rejected` says what kept a warehouse from
-    serving a line whole: the product is blocked, the warehouse is closed, or its stock is insufficient.
+    serving a line whole: the product is blocked, the warehouse is closed, or its stock is insufficient. MOST_NUMBERS
+    bounds both; the preferred warehouses come first, and those that serve are always shown.
     """
     places = sorted(supply.places.values(), key=attrgetter("priority", "warehouse_id"))
+    most = max(1, MOST_NUMBERS // len(supply.sellable))
+    taken = {part.warehouse_id for decision in decisions for part in decision.parts}
+    shown = [place for i, place in enumerate(places) if i < most or place.warehouse_id in taken]
     text = {product_id: str(product_id) for product_id in supply.sellable}
     candidates = [
         {
@@ -358,18 +363,18 @@ def _explained(supply: _Supply, lines: Sequence[Line], left: Units, decisions: S
                 if place.warehouse_id in units
             },
         }
-        for place in places
+        for place in shown
     ]
+    rejected = [_rejection(*reason) for reason in supply.ruled_out[:MOST_NUMBERS]]
+    rejected += chain.from_iterable(_insufficient(line, supply, left, shown) for line in lines)
     furthest = max(decisions, key=lambda decision: STRATEGIES.index(decision.strategy), default=None)
     return {
         "version": EXPLANATION_VERSION,
         "strategy": furthest.strategy if furthest else REFUSED,
         "tie_break": furthest.tie_break if furthest else None,
         "candidates": candidates,
-        "rejected": [
-            *[_rejection(*reason) for reason in supply.ruled_out],
-            *[rejection for line in lines for rejection in _insufficient(line, supply, left, places)],
-        ],
+        "candidates_left_out": len(places) - len(shown),
+        "rejected": rejected[:MOST_NUMBERS],
         "chosen": [
             {
                 "strategy": decision.strategy,

@@ -1,11 +1,14 @@
 """Celery on RabbitMQ does the periodic work, and /health says which server is away."""
 
 import signal
+import socket
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,13 +21,14 @@ from tests.servers import Postgres, Redis, free_port
 from tests.service import KEY, Process, Service, environment, manage, url_of_test_database, wait_until
 
 CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
+BEAT = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
 
 
 @pytest.fixture
 def empty_queue() -> None:
     """No task of an earlier run waits at the broker."""
     with Connection(settings.RABBITMQ_URL) as broker:
-        queue = broker.SimpleQueue("celery")
+        queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
         queue.clear()
         queue.close()
 
@@ -36,6 +40,7 @@ def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_qu
         SECRET_KEY=KEY,
         EXPIRY_INTERVAL_SECONDS=1,
         WORKER_METRICS_PORT=(port := free_port()),
+        INVENTORY_HOST="127.0.0.2",
     )
     product = factories.product({factories.SP: 10})
     overdue, not_due = factories.hold(product.pk, 3), factories.hold(product.pk, 4)
@@ -50,23 +55,43 @@ def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_qu
         "--without-gossip",
         "--without-mingle",
     ]
-    beat_command = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
     with (
         Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
-        Process(beat_command, env=env, log=tmp_path / "beat.log") as beat,
+        Process(BEAT, env=env, log=tmp_path / "beat.log") as beat,
     ):
         wait_until(lambda: Reservation.objects.get(pk=overdue.id).status == "EXPIRED", "expired", seconds=40)
         assert factories.numbers(product.pk) == (6, 4, 0)
         assert Reservation.objects.get(pk=not_due.id).status == "ACTIVE"
-        assert "inventory_reservations_expired 1.0" in metrics_of(port)
+        assert "inventory_reservations_expired 1.0" in metrics_of("127.0.0.2", port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
         assert (beat.stop(signal.SIGTERM), worker.stop(signal.SIGTERM)) == (0, 0)
     assert "Traceback" not in worker.output + beat.output
     assert factories.broken_invariants() == []
 
 
-def metrics_of(port: int) -> str:
+def test_a_task_expires_so_that_a_worker_that_was_away_does_not_find_thousands(
+    transactional_db: None, empty_queue: None, tmp_path: Path
+) -> None:
+    env = environment(
+        DATABASE_URL=url_of_test_database(),
+        RABBITMQ_URL=settings.RABBITMQ_URL,
+        SECRET_KEY=KEY,
+        EXPIRY_INTERVAL_SECONDS=1,
+    )
+    with Process(BEAT, env=env, log=tmp_path / "beat.log"), Connection(settings.RABBITMQ_URL) as broker:
+        queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+        message = queue.get(timeout=40)
+        message.ack()
+        queue.close()
+    assert message.headers["task"] == "reservations.tasks.expire_reservations"
+    life = datetime.fromisoformat(message.headers["expires"]) - datetime.now(UTC)
+    assert 30 < life.total_seconds() <= 60
+
+
+def metrics_of(host: str, port: int) -> str:
     """What a worker shows on its metrics port."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as response:
         return str(response.read().decode())
 
 
@@ -102,6 +127,27 @@ def test_health_names_each_part_and_is_degraded_without_redis_or_rabbitmq(
         with Service(env=broken, log=tmp_path / "without_rabbitmq.log") as service:
             assert health_of(service) == (200, "degraded", {"database": "ok", "rabbitmq": "down"})
             assert service.ask("GET", f"/api/inventory/products/{product.pk}").status == 200
+
+
+def test_a_broker_that_accepts_and_never_answers_delays_health_by_a_second_and_ready_not_at_all(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = environment(
+            DATABASE_URL=url_of_test_database(),
+            RABBITMQ_URL=f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//",
+            SECRET_KEY=KEY,
+            WEB_WORKERS=1,
+            INVENTORY_API_AUTH="off",
+        )
+        with Service(env=env, log=tmp_path / "serve.log") as service, ThreadPoolExecutor() as threads:
+            begun = time.monotonic()
+            health = threads.submit(health_of, service)
+            with silent.accept()[0]:  # the probe is at it
+                assert service.ask("GET", "/health/ready").status == 200
+                assert not health.done()
+                assert health.result() == (200, "degraded", {"database": "ok", "rabbitmq": "down"})
+            assert time.monotonic() - begun < 3  # the time-out of the client library would be 4
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Every command and every variable: what it does, and the one clear line with which it fails."""
 
+import ast
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,6 +83,33 @@ def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
     assert (StockMovement.objects.count(), list(StockLevel.objects.order_by("id").values())) == before
 
 
+def test_a_seed_leaves_what_staff_changed_in_a_product_and_brings_warehouses_to_the_file(real: dict[str, str]) -> None:
+    assert manage("seed", "--warehouses", "--products", env=real).returncode == 0
+    Product.objects.filter(sku="GRINDER-CONICAL").update(name="Grinder, new burrs", low_stock_threshold=7)
+    Warehouse.objects.filter(pk=factories.SP).update(priority=9)
+    again = manage("seed", "--warehouses", "--products", env=real)
+    assert again.stdout.splitlines()[:2] == [
+        "Warehouses: 0 made, 1 changed, 2 as they were.",
+        f"Products: 0 made, {Product.objects.count()} as they were. Receipts: 0 booked, 3 booked before.",
+    ]
+    product = Product.objects.get(sku="GRINDER-CONICAL")
+    assert (product.name, product.low_stock_threshold) == ("Grinder, new burrs", 7)
+    assert Warehouse.objects.get(pk=factories.SP).priority == 1
+
+
+def test_a_seed_with_a_file_of_ones_own_says_where_no_stock_was_booked(real: dict[str, str], tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("warehouses: [{id: wh-rj-001, name: Rio, region: southeast, priority: 1}]")
+    done = manage("seed", "--warehouses", "--products", "--file", str(own), env=real)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:3] == [
+        "Warehouses: 1 made, 0 changed, 0 as they were.",
+        f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 1 booked, 0 booked before.",
+        "No stock was booked at wh-pr-001, wh-sp-001: there are no such warehouses.",
+    ]
+    assert {level.warehouse_id for level in StockLevel.objects.all()} == {"wh-rj-001"}
+
+
 def test_two_seeds_at_once_make_everything_once(real: dict[str, str]) -> None:
     done = ends_of(start([["seed", "--warehouses", "--products"]] * 2, real))
     assert [(one.returncode, one.stderr) for one in done] == [(0, ""), (0, "")]
@@ -134,7 +163,6 @@ def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, st
         (["seed"], "CommandError: Say what to seed: --warehouses, --products or both."),
         (["seed", "--warehouses", "--file", "/nowhere.yaml"], "/nowhere.yaml"),
         (["seed", "--warehouses", "--file", "{broken}"], "warehouses"),
-        (["seed", "--products"], "CommandError: Unknown ids: wh-"),
         (["expire_reservations", "--reservation", str(uuid4())], "CommandError: There is no reservation "),
         (["expire_reservations", "--reservation", "{confirmed}"], " is CONFIRMED."),
         (TOKEN, "CommandError: No superuser is there to answer for the token"),
@@ -155,8 +183,7 @@ def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
     before = (Product.objects.count(), StockMovement.objects.count(), Warehouse.objects.count())
     arguments = [argument.format(confirmed=confirmed, broken=broken) for argument in command]
     assert sentence in the_one_line(manage(*arguments, env=real))
-    if command[:2] != ["seed", "--products"]:
-        assert (Product.objects.count(), StockMovement.objects.count(), Warehouse.objects.count()) == before
+    assert (Product.objects.count(), StockMovement.objects.count(), Warehouse.objects.count()) == before
 
 
 @pytest.mark.parametrize(
@@ -188,7 +215,11 @@ def test_without_database_or_migrations_every_command_fails_with_one_clear_line(
     nowhere = f"postgres://nobody@127.0.0.1:{free_port()}/none"
     name = f"unmigrated_{uuid4().hex[:8]}"
     unmigrated = urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl()
-    away = start(COMMANDS, environment(DATABASE_URL=nowhere, SECRET_KEY=KEY))  # which takes its time to give up
+    with_djangos = (*COMMANDS, ["migrate"])
+    away = start(with_djangos, environment(DATABASE_URL=nowhere, SECRET_KEY=KEY))  # which takes its time to give up
+    misnamed = start([["audit_stock"], ["migrate"]], environment(DATABASE_URL=unmigrated, SECRET_KEY=KEY))
+    for done in ends_of(misnamed):
+        assert the_one_line(done).endswith(f'FATAL:  database "{name}" does not exist.')
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
@@ -197,8 +228,32 @@ def test_without_database_or_migrations_every_command_fails_with_one_clear_line(
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     for command, done in zip(COMMANDS, empty, strict=True):
         assert "manage.py migrate" in the_one_line(done), command
-    for command, done in zip(COMMANDS, ends_of(away), strict=True):
-        assert the_one_line(done).startswith("CommandError: The database cannot be "), command
+    for command, done in zip(with_djangos, ends_of(away), strict=True):
+        line = the_one_line(done)
+        assert line.startswith("CommandError: The database cannot be used: "), command
+        assert line.endswith("Connection refused."), command
+
+
+def test_serve_on_a_port_that_is_taken_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = environment(INVENTORY_DATA_DIR=tmp_path, SECRET_KEY=KEY, INVENTORY_PORT=port)
+        done = manage("serve", env=env)
+    assert the_one_line(done).startswith(
+        f"CommandError: Cannot listen on 127.0.0.1:{port}: Address already in use. Set "
+    )
+    assert "INVENTORY_PORT" in done.stderr
+    assert (done.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_serve_refuses_pools_that_would_leave_postgresql_no_connections(real: dict[str, str]) -> None:
+    env = real | {"WEB_WORKERS": "64", "DATABASE_POOL_SIZE": "500", "INVENTORY_PORT": str(free_port())}
+    done = manage("serve", env=env)
+    assert the_one_line(done).startswith(
+        "CommandError: WEB_WORKERS (64) times DATABASE_POOL_SIZE (500) is 32000 connections, "
+        "more than 80% of PostgreSQL's max_connections ("
+    )
+    assert done.stdout == ""
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -242,8 +297,12 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     ({"WEB_WORKERS": 2}, "WEB_WORKERS must be 1 without DATABASE_URL"),
     (OPEN | {"INVENTORY_API_AUTH": "off"}, "INVENTORY_API_AUTH is off and INVENTORY_HOST is 0.0.0.0"),
     (REAL | {"SECRET_KEY": ""}, "SECRET_KEY must be set with DATABASE_URL"),
-    (REAL | {"SECRET_KEY": "short"}, "SECRET_KEY must be set with DATABASE_URL"),
-    (REAL | {"SECRET_KEY": "a" * 60}, "SECRET_KEY must be set with DATABASE_URL"),
+    (REAL | {"SECRET_KEY": "short"}, "SECRET_KEY is too short: 5 characters, at least 50 are needed"),
+    (REAL | {"SECRET_KEY": "a" * 60}, "SECRET_KEY is too simple"),
+    (
+        {"CSRF_TRUSTED_ORIGINS": "https://a.example, b.example"},
+        "CSRF_TRUSTED_ORIGINS must begin with https:// or http:// each, not 'b.example'",
+    ),
     ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS must name the hosts"),
     (REAL | {"ALLOWED_HOSTS": "a.example, *"}, "ALLOWED_HOSTS must name the hosts"),
     (OPEN | {"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must be set when INVENTORY_HOST is 0.0.0.0"),
@@ -257,6 +316,13 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
     ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of json, console, not 'xml'"),
     ({"RESERVATION_TTL_MINUTES": 61}, "RESERVATION_TTL_MINUTES must be a number above 0 and at most 60, not '61'"),
+    (
+        {"RESERVATION_EXTEND_MAX_MINUTES": 59},
+        "RESERVATION_EXTEND_MAX_MINUTES is 59 and RESERVATION_TTL_MAX_MINUTES is 60",
+    ),
+    ({"INVENTORY_CRASH_POINT": "reserve.after_lock"}, "INVENTORY_CRASH_POINT must be NAME=kill or NAME=sleep:SECONDS"),
+    ({"INVENTORY_CRASH_POINT": "a=kill, b=kill"}, "INVENTORY_CRASH_POINT must be NAME=kill or NAME=sleep:SECONDS"),
+    ({"INVENTORY_CRASH_POINT": "a=sleep:-1"}, "INVENTORY_CRASH_POINT must be NAME=kill or NAME=sleep:SECONDS"),
     ({"INVENTORY_DATA_DIR": "/dev/null/x"}, "INVENTORY_DATA_DIR /dev/null/x cannot be written"),
 )
 
@@ -336,3 +402,42 @@ def test_every_variable_has_an_effect(tmp_path: Path) -> None:
     assert ttl["RESERVATION_TTL_MINUTES"] == "Decimal('0.05')"
     assert str(folder / "inventory.sqlite3") in moved["DATABASES"]
     assert "'max_size': 33" in pool["DATABASES"]
+
+
+def test_log_ins_are_cached_only_where_all_processes_share_the_cache(tmp_path: Path) -> None:
+    embedded, alone, shared = read_settings(tmp_path, [{}, REAL, REAL | {"REDIS_URL": "redis://localhost"}])
+    backends = "django.contrib.sessions.backends"
+    assert [answer["SESSION_ENGINE"] for answer in (embedded, alone, shared)] == [
+        repr(f"{backends}.db"),
+        repr(f"{backends}.db"),
+        repr(f"{backends}.cached_db"),
+    ]
+
+
+def test_a_postgresql_that_is_gone_without_a_word_is_noticed_and_the_default_fits_it(tmp_path: Path) -> None:
+    (real,) = read_settings(tmp_path, [REAL])
+    options = ast.literal_eval(real["DATABASES"])["default"]["OPTIONS"]
+    expected = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+    assert options.items() >= expected.items()
+    assert options["pool"] == {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
+    assert 2 <= int(real["WEB_WORKERS"]) <= 4
+
+
+def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    path.touch(mode=0o644)  # what a start that was cut short left
+    reader = "from inventory_project import settings; print(settings.SECRET_KEY)"
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", reader],
+            env=environment(INVENTORY_DATA_DIR=tmp_path),
+            cwd=settings.BASE_DIR,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    keys = {start.communicate(timeout=60)[0].strip() for start in starts}
+    assert keys == {path.read_text()}
+    assert len(path.read_text()) >= 64
+    assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from stock.models import StockLevel
@@ -160,6 +161,20 @@ def test_on_postgresql_counts_add_up_and_bodies_are_bounded(real: Service) -> No
     assert StockLevel.objects.values().get() == before
     assert "request_failed" not in real.output
     assert "Internal Server Error" not in real.output
+
+
+def test_marks_of_low_stock_that_cannot_be_made_anew_do_not_keep_the_service_from_starting(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    factories.product({factories.SP: 15})
+    url = url_of_test_database()
+    env = environment(DATABASE_URL=url, SECRET_KEY=KEY, WEB_WORKERS=1, INVENTORY_API_AUTH="off", LOW_STOCK_THRESHOLD=20)
+    with psycopg.connect(url) as somebody:
+        somebody.execute("SELECT 1 FROM stock_level FOR UPDATE")
+        with Service(env=env, log=tmp_path / "serve.log") as service:
+            assert service.ask("GET", "/health/ready").status == 200
+            assert "the marks of low stock were not all brought to LOW_STOCK_THRESHOLD" in service.output
+    assert StockLevel.objects.get().is_low is False
 
 
 def chunked_bodies_are_read_and_bounded(real: Service, product_id: str) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from inventory_project import webserver
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 WEB = [sys.executable, "-m", "gunicorn", "--config", "python:inventory_project.webserver"]
 JOBS = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_jobs"]
+POOLS_SHARE = 0.8  # of PostgreSQL's connections; the rest is for jobs, workers, commands and people
 STOP_SECONDS = webserver.graceful_timeout + 5
 RESTART_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
@@ -35,8 +37,10 @@ class Command(ServiceCommand):
     help = "Serve the API and the admin on INVENTORY_HOST:INVENTORY_PORT until SIGTERM or Ctrl-C."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _require_address()
+        _require_connections()
         _require_migrations()
-        catalogue.refresh_low_marks()
+        _refresh_low_marks()
         self._greet()
         connection.close()
         with tempfile.TemporaryDirectory(prefix="inventory-metrics-") as folder:
@@ -46,13 +50,49 @@ class Command(ServiceCommand):
             raise CommandError(f"The web server ended with exit code {exit_code}; its log says why.")
 
     def _greet(self) -> None:
-        address = f"http://{settings.INVENTORY_HOST}:{settings.INVENTORY_PORT}"
+        address = f"http://{webserver.bind}"
         self.stdout.write(f"Inventory Service on {address}")
         self.stdout.write(f"  API, to try it   {address}/api/docs")
         self.stdout.write(f"  Admin            {address}/admin/  {_admin_login()}")
         self.stdout.write(f"  Health, metrics  {address}/health  {address}/metrics")
         self.stdout.write(f"  Tokens           {'asked for' if settings.API_AUTH_ENABLED else 'not asked for'}")
         self.stdout.flush()
+
+
+def _require_address() -> None:
+    """gunicorn would say it later and again and again, beside a jobs process that runs already."""
+    family = socket.AF_INET6 if ":" in settings.INVENTORY_HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn: old connections may linger
+        try:
+            probe.bind((settings.INVENTORY_HOST, settings.INVENTORY_PORT))
+        except OSError as error:
+            raise CommandError(
+                f"Cannot listen on {webserver.bind}: {error.strerror}. Set INVENTORY_PORT or INVENTORY_HOST to another."
+            ) from error
+
+
+def _require_connections() -> None:
+    if settings.EMBEDDED:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_connections")
+        most = int(cursor.fetchone()[0])
+    wanted = settings.WEB_WORKERS * settings.DATABASE_POOL_SIZE
+    if wanted > most * POOLS_SHARE:
+        raise CommandError(
+            f"WEB_WORKERS ({settings.WEB_WORKERS}) times DATABASE_POOL_SIZE ({settings.DATABASE_POOL_SIZE}) is "
+            f"{wanted} connections, more than {POOLS_SHARE:.0%} of PostgreSQL's max_connections ({most}): lower one of "
+            "the two, or raise max_connections."
+        )
+
+
+def _refresh_low_marks() -> None:
+    """Not worth a shop that stays closed: the marks of levels that move are made anew by the movement."""
+    try:
+        catalogue.refresh_low_marks()
+    except Error as error:
+        logger.warning("the marks of low stock were not all brought to LOW_STOCK_THRESHOLD: %s", error)
 
 
 def _require_migrations() -> None:

@@ -1,6 +1,5 @@
 """manage.py audit_stock: do the books hold?"""
 
-import json
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -21,7 +20,7 @@ class Command(ServiceCommand):
             verdict = "ok" if finding.count == 0 else f"BROKEN by {finding.count} rows"
             self.stdout.write(f"{finding.invariant.name}  {verdict}  {finding.invariant.promise}")
             for row in finding.rows:
-                self.stdout.write(f"      {json.dumps(row, default=str)}")
+                self.stdout.write(f"      {audit.as_json(row)}")
         if broken:
             raise CommandError(
                 f"{broken} rows break the books. docs/invariants.md says what each means and what to do."

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from inventory_project.commands import ServiceCommand
 from stock import catalogue as products
 from stock import documents
+from stock.models import Product
 from warehouses import catalogue as warehouses
 
 FIXTURES = settings.BASE_DIR / "fixtures"
@@ -19,12 +20,19 @@ ACTOR = "command:seed"
 
 
 class Command(ServiceCommand):
-    help = "Make warehouses and products with stock; repeating it changes nothing that is there already."
+    help = (
+        "Bring the warehouses to what a file says, and make products with stock to try the service with; products that "
+        "are there stay as they are. It can be repeated."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--warehouses", action="store_true", help="make the warehouses of the file")
         parser.add_argument(
-            "--products", action="store_true", help="make the products of fixtures/products.yaml, with stock"
+            "--warehouses", action="store_true", help="make the warehouses of the file, or bring them to it"
+        )
+        parser.add_argument(
+            "--products",
+            action="store_true",
+            help="make the products of fixtures/products.yaml that are not there, and book their stock once",
         )
         parser.add_argument(
             "--file",
@@ -46,8 +54,10 @@ class Command(ServiceCommand):
 
     def _seed_products(self) -> None:
         entries = yaml.safe_load((FIXTURES / "products.yaml").read_text(encoding="utf-8"))["products"]
+        known = set(Product.objects.filter(pk__in=[e["id"] for e in entries]).values_list("pk", flat=True))
+        missing = [entry for entry in entries if UUID(entry["id"]) not in known]
         made = 0
-        for entry in tqdm(entries, desc="Products", unit="product", disable=None, leave=False):
+        for entry in tqdm(missing, desc="Products", unit="product", disable=None, leave=False):
             _, is_new = products.put(
                 products.ProductRequest(
                     product_id=UUID(entry["id"]),
@@ -57,14 +67,15 @@ class Command(ServiceCommand):
                 )
             )
             made += is_new
-        receipts = [
-            _receipt(warehouse_id, entries) for warehouse_id in sorted({w for e in entries for w in e["stock"]})
-        ]
+        stocked, places = sorted({w for e in entries for w in e["stock"]}), warehouses.places()
+        receipts = [_receipt(warehouse_id, entries) for warehouse_id in stocked if warehouse_id in places]
         booked = sum(not documents.book(receipt).is_replay for receipt in receipts)
         self.stdout.write(
             f"Products: {made} made, {len(entries) - made} as they were. "
             f"Receipts: {booked} booked, {len(receipts) - booked} booked before."
         )
+        if absent := [warehouse_id for warehouse_id in stocked if warehouse_id not in places]:
+            self.stdout.write(f"No stock was booked at {', '.join(absent)}: there are no such warehouses.")
         self.stdout.write(f"A product id to try: {entries[0]['id']}")
 
 

@@ -91,7 +91,7 @@ def test_in_clean_books_nothing_is_found_and_every_invariant_is_asked(settings: 
     factories.make_overdue(holds[4])  # not for long yet
     findings = list(audit.run())
     assert [(finding.invariant.name, finding.count, finding.rows) for finding in findings] == [
-        (name, 0, []) for name in ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I9")
+        (name, 0, []) for name in ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I9", "I11")
     ]
 
 
@@ -293,9 +293,28 @@ def test_damage_to_quantities_raises_the_oversell_gauge_and_is_logged_with_the_p
     with caplog.at_level(logging.ERROR, logger="reservations.audit"):
         assert list(found()) == ["I2", "I3", "I5"]
     assert REGISTRY.get_sample_value("inventory_oversell_events") == before + 2  # I2 and I3
+    assert caplog.records == []  # the command prints what it finds; the periodic audit logs it
+    with caplog.at_level(logging.ERROR, logger="reservations.audit"):
+        assert audit.watch() == 3
     messages = [record.getMessage() for record in caplog.records]
     assert [message.partition(" ")[0] for message in messages] == ["I2", "I3", "I5"]
     assert all(str(held.lines[0].product_id) in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE stock_level SET is_blocked = NOT is_blocked",
+        "UPDATE stock_level SET is_closed = NOT is_closed",
+        "UPDATE stock_level SET low_stock_threshold = 7",
+        "UPDATE warehouse SET is_active = false",
+    ],
+)
+def test_i11_finds_a_level_that_says_otherwise_than_its_product_and_warehouse(sql: str) -> None:
+    _, held = sold_and_held()
+    damage(sql)
+    [row] = found()["I11"]
+    assert row["product_id"] == held.lines[0].product_id
 
 
 def test_damage_to_events_does_not_raise_the_oversell_gauge() -> None:

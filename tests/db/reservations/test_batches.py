@@ -13,13 +13,14 @@ from prometheus_client import REGISTRY
 from inventory_project import batches
 from inventory_project.errors import Conflict, Refusal, Unavailable
 from reservations import lifecycle, reserving
+from reservations.holds import Hold
 from reservations.models import Reservation
-from reservations.requests import Outcome, Reserve
+from reservations.requests import Confirm, Outcome, Reserve
 from stock.models import Product, StockLevel
 from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
-from tests.factories import SP, reserve_request
+from tests.factories import ACTOR, SP, reserve_request
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -149,6 +150,58 @@ def test_a_connection_lost_at_commit_leaves_the_outcome_unknown_though_the_secon
     with records.no_trace(), pytest.raises(Unavailable) as refusal:
         batches.run(then_away, [reserve_request(product.pk, 2)])
     assert refusal.value.code == "outcome_unknown"
+
+
+def test_a_connection_lost_at_commit_leaves_the_outcome_unknown_though_the_second_try_waits_too_long() -> None:
+    product = factories.product({SP: 5})
+    work = Unlucky("before the commit", tries=[1])
+    with verbs.another_session() as cursor, records.no_trace():
+
+        def then_slow(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
+            if work.tries == 1:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT 1 FROM stock_level FOR UPDATE")
+                with connection.cursor() as ours:
+                    ours.execute("SET LOCAL lock_timeout = '100ms'")
+            return work(requests)
+
+        with pytest.raises(Unavailable) as refusal:
+            batches.run(then_slow, [reserve_request(product.pk, 2)])
+        cursor.execute("ROLLBACK")
+    assert (work.tries, refusal.value.code) == (2, "outcome_unknown")
+
+
+def damage_the_level_of(held: Hold) -> None:
+    """The level forgets what the hold has, as SQL by hand would do it."""
+    StockLevel.objects.filter(product_id=held.lines[0].product_id).update(reserved=0)
+
+
+def mend_the_level_of(held: Hold) -> None:
+    StockLevel.objects.filter(product_id=held.lines[0].product_id).update(reserved=held.lines[0].quantity)
+
+
+def test_a_damaged_level_holds_up_no_other_hold_and_is_reported() -> None:
+    damaged, sound = (factories.hold(factories.product({SP: 5}).pk, 2) for _ in range(2))
+    for held in (damaged, sound):
+        factories.make_overdue(held)
+    damage_the_level_of(damaged)
+    before = REGISTRY.get_sample_value("inventory_oversell_events")
+    assert before is not None
+    assert lifecycle.sweep() == 1
+    # Counted by each of the two batches that met it; the second found nothing else to release.
+    assert REGISTRY.get_sample_value("inventory_oversell_events") == before + 2
+    assert (verbs.status(damaged), verbs.status(sound)) == (("ACTIVE", True), ("EXPIRED", False))
+    mend_the_level_of(damaged)
+
+
+def test_a_damaged_hold_is_refused_and_its_neighbour_confirmed() -> None:
+    damaged, sound = (factories.hold(factories.product({SP: 5}).pk, 2) for _ in range(2))
+    damage_the_level_of(damaged)
+    refused, confirmed = lifecycle.confirm_many([Confirm(reservation_id=h.id, actor=ACTOR) for h in (damaged, sound)])
+    assert isinstance(refused, Conflict)
+    assert isinstance(confirmed, Outcome)
+    assert (verbs.status(damaged), verbs.status(sound)) == (("ACTIVE", True), ("CONFIRMED", True))
+    mend_the_level_of(damaged)
 
 
 @contextmanager

@@ -133,6 +133,7 @@ def test_a_second_sweeper_leaves_the_work_to_the_first() -> None:
         cursor.execute("SELECT pg_advisory_lock(%s)", [verbs.job_lock_key("expire_reservations")])
         with records.no_trace():
             assert lifecycle.sweep() is None
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [verbs.job_lock_key("expire_reservations")])
     with job_lock("expire_reservations") as is_ours:
         assert is_ours
     assert lifecycle.sweep() == 1

@@ -379,3 +379,12 @@ def test_every_change_of_a_level_raises_its_version_once_for_a_batch() -> None:
     product = factories.product({SP: 5})
     lifecycle.reserve_many([reserve_request(product.pk) for _ in range(4)])
     assert StockLevel.objects.get().version == 2
+
+
+def test_a_blocked_product_is_blocked_though_it_is_stocked_nowhere() -> None:
+    product = factories.product()
+    blocking.block_product(product.pk, reason="recall", actor=factories.ACTOR)
+    with records.no_trace():
+        [refusal] = lifecycle.reserve_many([reserve_request(product.pk)])
+    assert isinstance(refusal, SalesBlocked)
+    assert refusal.extra == {"product_ids": [str(product.pk)]}

@@ -37,6 +37,14 @@ def test_a_block_marks_every_level_of_the_product_and_keeps_who_when_and_why() -
     assert (kept.reason, kept.blocked_by, kept.lifted_by, kept.lifted_at) == ("recall", "ana", "", None)
 
 
+def test_a_second_block_marks_levels_that_lost_the_mark() -> None:
+    product = factories.product({SP: 5})
+    blocking.block_product(product.pk, reason="recall", actor="ana")
+    StockLevel.objects.update(is_blocked=False)  # as SQL by hand or a restored backup would
+    blocking.block_product(product.pk, reason="recall", actor="ana")
+    assert marks() == {(str(product.pk), SP): (True, False, 3)}
+
+
 def test_a_second_block_answers_with_the_open_one_and_changes_nothing() -> None:
     product = factories.product({SP: 5})
     block = blocking.block_product(product.pk, reason="recall", actor="ana")

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from stock import catalogue
+from stock import blocking, catalogue
 from stock.catalogue import ProductRequest, SkuConflict
 from stock.models import Product, StockLevel
 from tests import factories
@@ -50,7 +50,7 @@ def test_a_sku_belongs_to_one_product() -> None:
 
 def test_a_put_does_not_lift_a_block() -> None:
     product = factories.product({SP: 5})
-    Product.objects.filter(pk=product.pk).update(is_blocked=True)
+    blocking.block_product(product.pk, reason="recall", actor=factories.ACTOR)
     catalogue.put(request(product.pk))
     assert Product.objects.get().is_blocked is True
 

@@ -16,7 +16,7 @@ from inventory_project import database
 from inventory_project.errors import Refusal
 from reservations import lifecycle, reserving
 from reservations.lifecycle import Answer
-from reservations.requests import Confirm, Outcome, Reserve
+from reservations.requests import Confirm, Outcome, Pay, Reserve
 from tests.factories import ACTOR, reserve_request
 
 
@@ -26,6 +26,11 @@ def ask_once(request: Reserve) -> Answer:
         return lifecycle.reserve_many([request])[0]
     except Refusal as refusal:
         return refusal
+
+
+def pay_once(order_id: UUID) -> Answer:
+    """What becomes of a payment for the order."""
+    return lifecycle.pay_many([Pay(order_id=order_id, actor=ACTOR)])[0]
 
 
 def ask_with(request: Reserve, **options: str) -> Answer:

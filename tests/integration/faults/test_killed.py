@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.db import connection, transaction
 
-from reservations import lifecycle
+from reservations import holds, lifecycle, reserving, settling
 from reservations.models import Reservation
-from reservations.requests import Outcome
+from reservations.requests import Cancel, Outcome
 from tests import factories
 from tests.integration.faults import clients
 from tests.integration.faults.sessions import Sessions
@@ -44,6 +45,58 @@ def test_a_client_whose_server_was_killed_repeats_and_has_one_reservation(
     assert outcome.is_replay is bool(left)
     assert Reservation.objects.get().pk == outcome.hold.id
     assert factories.numbers(product.pk) == (3, 2, 0)
+
+
+@pytest.mark.usefixtures("books")
+def test_a_late_payment_whose_process_was_killed_is_repeated_and_revives_once(sessions: Sessions) -> None:
+    held = factories.hold(factories.product({factories.SP: 5}).pk, 2)
+    factories.make_overdue(held)
+    lifecycle.sweep()
+    run_until_killed(partial(clients.pay_once, held.order_id), "pay.before_commit", sessions)
+    assert Reservation.objects.get().status == "EXPIRED"
+
+    outcome = clients.pay_once(held.order_id)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.hold.status, outcome.hold.replaces_id) == ("CONFIRMED", held.id)
+    assert Reservation.objects.count() == 2
+    assert factories.numbers(held.lines[0].product_id) == (3, 0, 0)
+
+
+@pytest.mark.usefixtures("books")
+def test_a_warehouse_made_while_a_reservation_waits_is_known_to_it() -> None:
+    product = factories.product({factories.SP: 1})
+    with Worker(INVENTORY_CRASH_POINT="reserve.before_lock=sleep:1") as worker:
+        worker.begin(partial(clients.ask_once, factories.reserve_request(product.pk, 5)))
+        factories.receive(product.pk, "wh-new-001", 5)
+        [outcome] = worker.answers()
+    assert isinstance(outcome, Outcome)
+    assert [line.warehouse_id for line in outcome.hold.lines] == ["wh-new-001"]
+
+
+@pytest.mark.usefixtures("books")
+def test_a_payment_meets_the_reservation_that_the_order_got_while_it_waited() -> None:
+    product = factories.product({factories.SP: 5})
+    held = factories.hold(product.pk, 2)
+    with Worker() as worker:
+        with transaction.atomic():
+            holds.lock([held.id])
+            worker.begin(partial(clients.pay_once, held.order_id))
+            wait_until(is_somebody_waiting)
+            settling.cancel([Cancel(reservation_id=held.id, actor=factories.ACTOR)])
+            again = factories.reserve_request(product.pk, 3, order_id=held.order_id)
+            [reserved] = reserving.reserve([again])
+        [paid] = worker.answers()
+    assert isinstance(reserved, Outcome)
+    assert isinstance(paid, Outcome)
+    assert (paid.hold.id, paid.hold.status) == (reserved.hold.id, "CONFIRMED")
+    assert factories.numbers(product.pk) == (2, 0, 0)
+
+
+def is_somebody_waiting() -> bool:
+    """Whether somebody waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
 
 
 def test_control_without_look_up_and_constraint_the_repeat_makes_a_second_one(sessions: Sessions) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,9 @@ def free(product_id: UUID, quantity: int) -> Line:
     return Line(product_id, quantity, None)
 
 
-def allocated(lines: Sequence[Line], stock: dict[UUID, Sequence[Candidate]], *, allow_split: bool = True) -> Allocation:
+def allocated(
+    lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]], *, allow_split: bool = True
+) -> Allocation:
     return allocate(lines, stock, allow_split=allow_split)
 
 
@@ -289,6 +291,7 @@ def test_the_explanation_says_everything_in_json() -> None:
             {"warehouse_id": "wh-sp-001", "region": "southeast", "priority": 1, "available": {str(SHIRT): 7}},
             {"warehouse_id": "wh-rj-001", "region": "southeast", "priority": 2, "available": {str(SHIRT): 3}},
         ],
+        "candidates_left_out": 0,
         "rejected": [
             {"warehouse_id": "wh-pr-001", "product_id": str(SHIRT), "reason": "closed"},
             {
@@ -308,6 +311,18 @@ def test_the_explanation_says_everything_in_json() -> None:
         ],
     }
     assert answer.explanation == expected
+
+
+def test_the_explanation_is_bounded_however_many_warehouses_there_are() -> None:
+    places = [Place(f"wh-{number:04}", "north", 1 + number) for number in range(1_000)]
+    lines = [free(UUID(int=number), 5) for number in range(1, 101)]
+    stock = {line.product_id: [level(place, 1 if place is not places[-1] else 5) for place in places] for line in lines}
+    answer = allocated(lines, stock)
+    assert {part.warehouse_id for part in answer.parts} == {"wh-0999"}
+    shown = [candidate["warehouse_id"] for candidate in answer.explanation["candidates"]]
+    assert shown == ["wh-0000", "wh-0001", "wh-0002", "wh-0999"]
+    assert answer.explanation["candidates_left_out"] == 996
+    assert len(answer.explanation["rejected"]) == 300
 
 
 def test_a_named_warehouse_that_served_its_line_is_not_called_insufficient() -> None:
