@@ -201,8 +201,7 @@ class ReservationViewSet(ViewSet[Reservation]):
 
     def list(self, request: Request) -> Response:
         """Reservations, the newest first."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
     def retrieve(self, request: Request, reservation_id: UUID) -> Response:
         """One reservation.

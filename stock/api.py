@@ -173,8 +173,7 @@ class ProductViewSet(ViewSet[Product]):
 
     def list(self, request: Request) -> Response:
         """What is stocked."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
     @extend_schema(parameters=[PRODUCT_ID])
     def retrieve(self, request: Request, product_id: UUID) -> Response:
@@ -255,8 +254,7 @@ class StockLevelViewSet(ViewSet[StockLevel]):
 
     def list(self, request: Request) -> Response:
         """How much lies where, as the database has it."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
 
 class MovementOut(serializers.ModelSerializer[StockMovement]):
@@ -289,8 +287,7 @@ class MovementViewSet(ViewSet[StockMovement]):
 
     def list(self, request: Request) -> Response:
         """The ledger, the newest first."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
 
 # --- documents -----------------------------------------------------------------------------------------------------

@@ -46,8 +46,7 @@ class WarehouseViewSet(ViewSet[Warehouse]):
 
     def list(self, request: Request) -> Response:
         """All warehouses in the order of their ids, closed ones too."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
     def retrieve(self, request: Request, warehouse_id: str) -> Response:
         """One warehouse."""

@@ -11,8 +11,7 @@ by `problems.exception_handler`. Nothing here knows an app.
         required_scopes = {"list": scopes.RESERVATIONS_READ, "create": scopes.RESERVATIONS_WRITE}
 
         def list(self, request: Request) -> Response:
-            page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-            return self.get_paginated_response(self.get_serializer(page, many=True).data)
+            return self.page()
 
         @extend_schema(request=ReserveIn, responses={201: ReservationOut, **schema.refusals(409, 422)})
         def create(self, request: Request) -> Response:

@@ -9,13 +9,14 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django_filters import CharFilter, FilterSet
 from pytest_django import Settings
-from rest_framework import serializers, viewsets
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from inventory_project.access import scopes
 from inventory_project.http import filters
+from inventory_project.http.views import ViewSet
 
 UUID_TEXT = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -40,7 +41,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
         fields = ("name",)
 
 
-class UserViewSet(viewsets.GenericViewSet[User]):
+class UserViewSet(ViewSet[User]):
     """A list along a unique name."""
 
     queryset = User.objects.all()
@@ -51,8 +52,7 @@ class UserViewSet(viewsets.GenericViewSet[User]):
 
     def list(self, request: Request) -> Response:
         """A page of them."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page()
 
 
 class NewestFirst(UserViewSet):
