@@ -54,6 +54,7 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
     sound = [i for i, answer in enumerate(answers) if answer is None]
     for i, answer in zip(sound, _run_releasing_overdue(reserving.reserve, [requests[i] for i in sound]), strict=True):
         answers[i] = answer
+    crash_point("reserve.after_commit")
     return _counted("reserve", [answer for answer in answers if answer is not None])
 
 
@@ -64,7 +65,6 @@ def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Requ
     Nothing is raised from there on, because the neighbours' holds are committed and their callers must learn of them.
     """
     answers = batches.run(work, requests)
-    crash_point("reserve.after_commit")
     lacking = [i for i, answer in enumerate(answers) if isinstance(answer, AGAIN)]
     if not lacking:
         return answers

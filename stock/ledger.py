@@ -183,9 +183,10 @@ def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) 
 
 
 def post(levels: LockedLevels, posting: Posting) -> None:
-    """Make one posting on the locked levels; written by `write`. Posts nothing where a number would fall below zero:
+    """Make one posting on the locked levels; written by `write`.
 
-    raises InsufficientStock for a document, and BooksDamaged on account of a line, whose stock must be there.
+    Where a number would fall below zero nothing is posted: raises InsufficientStock for a document, and BooksDamaged on
+    account of a line, whose stock must be there.
     """
     level = levels.at(posting.product_id, posting.warehouse_id)
     available, reserved = level.available + posting.available, level.reserved + posting.reserved
