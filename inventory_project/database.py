@@ -1,22 +1,29 @@
 """What the two databases can do for a set of rows: one clock, set-based statements, locks for jobs, kinds of failure.
 
-PostgreSQL and SQLite differ in spelling only; the callers' SQL is written once, over `rows()`.
+PostgreSQL and SQLite differ in spelling only; the callers' SQL is written once, over `rows()` and `among()`. On
+PostgreSQL it is prepared once for each connection, and what stands in `pipelined()` is sent in one go.
 """
 
 import fcntl
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, models
+from django.db.backends.utils import CursorWrapper
 from prometheus_client import Gauge
+from psycopg import Cursor
 from psycopg_pool import PoolTimeout
+
+T = TypeVar("T")
+Pending = Callable[[], T]  # waits for the answer of a statement that was sent; raises what it failed with
 
 job_last_success = Gauge(
     "inventory_job_last_success_timestamp_seconds",
@@ -32,18 +39,118 @@ TIMEOUTS = ("55P03", "57014", "25P03")  # lock, statement, idle in transaction
 CONNECTION_LOST = ("08", "57P")  # class 08, connection exception; 57P01 to 57P05, the server ended the session
 
 
-def database_now() -> datetime:
-    """The database's clock at this moment, which alone decides expiry.
+# --- statements ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Send the statements inside together, so that all of them cost one round trip.
+
+    PostgreSQL still does one after the other: each sees what was committed while the one before waited for its locks.
+    The first that fails is raised, at the latest by leaving. SQLite has no round trips to save.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:
+    """Send a statement, on PostgreSQL as a prepared one; so its text must not depend on the values."""
+    if connection.vendor != "postgresql":
+        cursor = connection.cursor()
+        cursor.execute(sql, parameters)
+        return cursor
+    connection.ensure_connection()
+    prepared: Any = Cursor(connection.connection)  # Django's own cursors write the values into the text
+    if not connection.queries_logged:
+        cursor = connection.make_cursor(prepared)
+        cursor.execute(sql, parameters)
+        return cursor
+    cursor = connection.make_debug_cursor(prepared)
+    cursor.execute(sql, parameters)
+    connection.queries_log[-1]["sql"] = sql  # psycopg does not tell the text of what it had prepared before
+    return cursor
+
+
+def fields_of(model: type[models.Model], names: Sequence[str]) -> tuple[models.Field[Any, Any], ...]:
+    """The model's fields of these names."""
+    return tuple(cast("models.Field[Any, Any]", model._meta.get_field(name)) for name in names)
+
+
+def select(
+    fields: Sequence[models.Field[Any, Any]],
+    sql: str,
+    parameters: Sequence[Any],
+    make: Callable[[Sequence[Any]], T],
+) -> Pending[T]:
+    """Send a SELECT of these fields; `make` gets the rows, with the values that the fields would have."""
+    cursor = execute(sql, parameters)
+    converters = _converters(tuple(fields))
+
+    def answer() -> T:
+        with cursor:
+            rows = cursor.fetchall()
+        return make([_convert(row, converters) for row in rows] if converters else rows)
+
+    return answer
+
+
+@lru_cache(maxsize=64)
+def _converters(fields: tuple[models.Field[Any, Any], ...]) -> list[tuple[int, models.Expression, list[Any]]]:
+    """By position what turns the driver's values into the fields' own, where the two differ."""
+    columns = [field.get_col(field.model._meta.db_table) for field in fields]
+    found = [
+        (i, column, [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)])
+        for i, column in enumerate(columns)
+    ]
+    return [(i, column, converters) for i, column, converters in found if converters]
+
+
+def _convert(row: Sequence[Any], converters: list[tuple[int, models.Expression, list[Any]]]) -> list[Any]:
+    values = list(row)
+    for i, column, functions in converters:
+        for function in functions:
+            values[i] = function(values[i], column, connection)
+    return values
+
+
+def among(values: Collection[Any]) -> tuple[str, Any]:
+    """The condition that a column is one of `values`, whatever their number, and its one parameter."""
+    if connection.vendor == "postgresql":
+        return "= ANY(%s)", list(values)
+    plain = [value.hex if isinstance(value, UUID) else value for value in values]
+    return "IN (SELECT value FROM json_each(%s))", json.dumps(plain)
+
+
+def for_no_key_update(table: str) -> str:
+    """The clause that locks the rows read from `table`; nothing on SQLite, where a transaction locks the file."""
+    return f"FOR NO KEY UPDATE OF {table}" if connection.vendor == "postgresql" else ""
+
+
+def read_clock() -> Pending[datetime]:
+    """The database's clock once the statements sent before are done, which alone decides expiry.
 
     A statement of its own, sent after the locks: inside the locking statement the value is as old as the wait.
     SQLite has no server and so no clock of its own; there it is the host's.
     """
     if connection.vendor != "postgresql":
-        return datetime.now(UTC)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment
+        return lambda: datetime.now(UTC)
+    cursor = execute("SELECT clock_timestamp()")
+
+    def answer() -> datetime:
+        with cursor:
+            moment: datetime = cursor.fetchone()[0]
+        return moment
+
+    return answer
+
+
+def database_now() -> datetime:
+    """The database's clock at this moment; see `read_clock`."""
+    return read_clock()()
 
 
 # --- sets of rows --------------------------------------------------------------------------------------------------
@@ -59,13 +166,6 @@ def _recordset(model: type[models.Model], columns: tuple[str, ...]) -> str:
     return f"jsonb_to_recordset(%s::jsonb) AS v ({typed})"
 
 
-def _as_text(value: object) -> str:
-    """What JSON has no form for, as PostgreSQL reads it. Raises TypeError for anything that no column here holds."""
-    if isinstance(value, (UUID, datetime)):
-        return str(value)
-    raise TypeError(f"{value!r} cannot be written as JSON")
-
-
 def _column_names(model: type[models.Model], columns: tuple[str, ...]) -> list[str]:
     return [getattr(model._meta.get_field(name), "column") for name in columns]  # noqa: B009  # typed for columns alone
 
@@ -76,8 +176,8 @@ def rows(model: type[models.Model], columns: tuple[str, ...], values: Sequence[S
         # One document and not arrays with unnest: psycopg escapes what is in an array in Python, element by element,
         # which took a third of the time of a batch (docs/performance.md).
         names = _column_names(model, columns)
-        document = json.dumps([dict(zip(names, row, strict=True)) for row in values], default=_as_text)
-        return _recordset(model, columns), [document]
+        document = orjson.dumps([dict(zip(names, row, strict=True)) for row in values])
+        return _recordset(model, columns), [document.decode()]
     fields: list[Any] = [model._meta.get_field(name) for name in columns]
     tuples = ", ".join(["(" + ", ".join(["%s"] * len(columns)) + ")"] * len(values))
     aliases = ", ".join(f"column{i} AS {name}" for i, name in enumerate(_column_names(model, columns), start=1))
@@ -93,11 +193,10 @@ def insert_rows(model: type[models.Model], columns: tuple[str, ...], values: Seq
         return
     source, parameters = rows(model, columns, values)
     names = ", ".join(_column_names(model, columns))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM {source}",  # noqa: S608  # names of ours
-            parameters,
-        )
+    execute(
+        f"INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM {source}",  # noqa: S608  # names of ours
+        parameters,
+    )
 
 
 def update_rows(
@@ -113,11 +212,23 @@ def update_rows(
     source, parameters = rows(model, columns, values)
     key, *names = _column_names(model, columns)
     assignments = assignments or ", ".join(f"{name} = v.{name}" for name in names)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {model._meta.db_table} AS t SET {assignments} FROM {source} WHERE t.{key} = v.{key}",  # noqa: S608
-            parameters,
-        )
+    execute(
+        f"UPDATE {model._meta.db_table} AS t SET {assignments} FROM {source} WHERE t.{key} = v.{key}",  # noqa: S608
+        parameters,
+    )
+
+
+# --- migrations ----------------------------------------------------------------------------------------------------
+
+
+def on_postgresql(sql: str) -> Callable[[Any, Any], None]:
+    """For a migration: what only PostgreSQL has; SQLite is there for a first look, and does without."""
+
+    def run(apps: Any, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(sql)
+
+    return run
 
 
 # --- locks ---------------------------------------------------------------------------------------------------------

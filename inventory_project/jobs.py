@@ -9,6 +9,8 @@ from django.conf import settings
 from inventory_project.messaging.tasks import drain_outbox_to_log
 from reservations import lifecycle
 from reservations.tasks import audit_stock, expire_reservations
+from stock import reconciliation
+from stock.tasks import sync_counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +33,10 @@ class Job:
 JOBS = (
     Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS, stoppable=lifecycle.sweep),
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
+    *(
+        [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=reconciliation.watch)]
+        if settings.REDIS_URL
+        else []
+    ),
     *([Job("drain_outbox_to_log", drain_outbox_to_log, 1)] if settings.OUTBOX_TO_LOG else []),
 )

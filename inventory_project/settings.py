@@ -105,6 +105,13 @@ IS_LOOPBACK = is_loopback(INVENTORY_HOST)
 # Four processes' pools fit a PostgreSQL as it is installed, with 100 connections.
 WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
 WEB_THREADS = whole("WEB_THREADS", 16, low=1, high=256)
+GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
+GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
+# While batches are slow so many may wait, and the other threads still answer: that it is too busy, and all the rest.
+GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS * 3 // 4)
+GROUP_COMMIT_SLOW_SECONDS = 1
+GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than LOCK_TIMEOUT_MS, so that one batch without luck does not fail the next
+GROUP_COMMIT_WORK_SECONDS = 15  # with the patience less than the web server's graceful_timeout
 if EMBEDDED and WEB_WORKERS != 1:
     raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")
 
@@ -198,6 +205,8 @@ LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
 EXPIRY_INTERVAL_SECONDS = whole("EXPIRY_INTERVAL_SECONDS", 2, low=1, high=3_600)
 AUDIT_INTERVAL_SECONDS = whole("AUDIT_INTERVAL_SECONDS", 3_600, low=1, high=604_800)
 AUDIT_GRACE_SECONDS = whole("AUDIT_GRACE_SECONDS", 120, low=1, high=86_400)
+SYNC_INTERVAL_SECONDS = whole("SYNC_INTERVAL_SECONDS", 60, low=1, high=86_400)
+SYNC_WORKERS = whole("SYNC_WORKERS", min(os.cpu_count() or 1, 4), low=1, high=64)
 DOCUMENT_MAX_QUANTITY = 10_000_000  # units in one line of a receipt or an adjustment; a level stays far below 2^63
 DOCUMENT_MAX_LINES = 500
 AVAILABILITY_MAX_PRODUCTS = 500
@@ -301,6 +310,7 @@ def postgresql(url: str) -> dict[str, Any]:
     }
     config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {
+        "prepare_threshold": 2,  # for the SQL of inventory_project.database alone; the ORM's is never prepared
         **config.get("OPTIONS", {}),
         "connect_timeout": 5,
         # A server that is gone without a word, by a cut cable or a fail-over, is noticed within twenty seconds.
@@ -332,6 +342,8 @@ DATABASES = {"default": sqlite() if EMBEDDED else postgresql(DATABASE_URL)}
 
 # --- cache, sessions, background jobs ------------------------------------------------------------------------------
 
+REDIS_TIMEOUT_SECONDS = 0.05  # to connect, and for each answer
+
 if REDIS_URL:
     CACHES: dict[str, Any] = {
         "default": {
@@ -341,9 +353,19 @@ if REDIS_URL:
             "OPTIONS": {
                 # JSON: whoever can write to Redis must not be able to run code here by a pickle.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-                "SOCKET_CONNECT_TIMEOUT": 1,
-                "SOCKET_TIMEOUT": 1,
+                # A helper that is slow is worth less than none. The client does not repeat on its own, as it would
+                # when built from host and port: from a URL it has no retries unless it is given some.
+                "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+                "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
                 "IGNORE_EXCEPTIONS": True,
+                "CONNECTION_POOL_KWARGS": {
+                    "max_connections": 1_024,  # more than a process has threads; past it a call would fail
+                    # A new connection begins with nothing but AUTH and SELECT, each of which may cost the time-out.
+                    "protocol": 2,
+                    "driver_info": None,
+                    "retry_on_timeout": False,
+                    "health_check_interval": 0,
+                },
             },
         }
     }

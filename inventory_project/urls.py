@@ -8,8 +8,15 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from inventory_project import health, metrics
 from inventory_project.http import paths as _paths  # noqa: F401  # registers <id:...>
 from inventory_project.http import problems
-from reservations.api import ReservationViewSet
-from stock.api import AvailabilityViewSet, DocumentViewSet, MovementViewSet, ProductViewSet, StockLevelViewSet
+from reservations.api import InspectionViewSet, ReservationViewSet
+from stock.api import (
+    AvailabilityViewSet,
+    CountersViewSet,
+    DocumentViewSet,
+    MovementViewSet,
+    ProductViewSet,
+    StockLevelViewSet,
+)
 from warehouses.api import WarehouseViewSet
 
 inventory = [
@@ -34,6 +41,9 @@ inventory = [
 
 # For tokens, never for the admin's session; they stand before the Django admin's own pages.
 operations = [
+    path("inventory/sync", CountersViewSet.as_view({"post": "sync"})),
+    path("inventory/products/<id:product_id>/reset-counter", CountersViewSet.as_view({"post": "reset"})),
+    path("inventory/products/<id:product_id>/debug", InspectionViewSet.as_view({"get": "retrieve"})),
     path("reservations/<id:reservation_id>/expire", ReservationViewSet.as_view({"post": "expire"})),
     path("products/<id:product_id>/block-sales", ProductViewSet.as_view({"post": "block_sales"})),
     path("products/<id:product_id>/unblock-sales", ProductViewSet.as_view({"post": "unblock_sales"})),

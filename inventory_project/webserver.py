@@ -4,9 +4,31 @@ from typing import Any
 
 import django
 from django.conf import settings
+from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
 django.setup()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's worker with threads, which when told to stop leaves nobody unheard who is connected already.
+
+    The kernel goes on making connections until the last process has closed the port, and then resets those that nobody
+    has accepted. gunicorn's own worker stops accepting at once, and closes the port seconds later.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begin or cease to accept; to stop, take in whoever stands at the port, and close it at once."""
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in [listener for listener in self.sockets if listener.fileno() != -1]:
+            before = -1
+            while self.nr_conns != before:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
 
 wsgi_app = "inventory_project.wsgi"
 bind = (
@@ -14,7 +36,7 @@ bind = (
     if ":" in settings.INVENTORY_HOST
     else (f"{settings.INVENTORY_HOST}:{settings.INVENTORY_PORT}")
 )
-worker_class = "gthread"
+worker_class = Worker
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 keepalive = 5

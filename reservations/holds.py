@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
 from uuid_utils.compat import uuid7
 
 from inventory_project import database
+from inventory_project.database import Pending
 from reservations.models import Reservation, ReservationItem
+from stock import ledger
 
 Status = Reservation.Status
 
@@ -20,6 +21,10 @@ FIELDS = (
 )  # fmt: skip
 LINE_FIELDS = ("id", "product_id", "warehouse_id", "quantity", "confirmed", "returned")
 RESERVATION_COLUMNS = tuple(name.removesuffix("_id") if name == "replaces_id" else name for name in FIELDS)
+HOLD = database.fields_of(Reservation, RESERVATION_COLUMNS)
+LINE = database.fields_of(ReservationItem, ("reservation", *LINE_FIELDS))
+HOLD_COLUMNS = ", ".join(f"reservation.{name}" for name in FIELDS)
+LINE_COLUMNS = ", ".join(f"reservation_item.{name}" for name in ("reservation_id", *LINE_FIELDS))
 ITEM_COLUMNS = ("id", "reservation", "product", "warehouse", "quantity", "confirmed", "returned")
 
 
@@ -72,35 +77,62 @@ def new_line(*, product_id: UUID, warehouse_id: str, quantity: int) -> HoldLine:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def of(queryset: QuerySet[Reservation]) -> list[Hold]:
-    """The holds of a query of reservations, in its order; two statements."""
-    holds = {row[0]: Hold(*row) for row in queryset.values_list(*FIELDS)}
-    lines = ReservationItem.objects.filter(reservation_id__in=holds).order_by("id")
-    for reservation_id, *line in lines.values_list("reservation_id", *LINE_FIELDS):
-        holds[reservation_id].lines.append(HoldLine(*line))
-    return list(holds.values())
+def locking(reservation_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:
+    """Lock these reservations in the order of their ids and read them; unknown ids are left out.
 
-
-def lock(reservation_ids: Collection[UUID]) -> dict[UUID, Hold]:
-    """Lock these reservations in the order of their ids and read them; unknown ids are left out."""
-    queryset = Reservation.objects.select_for_update(no_key=True).filter(pk__in=reservation_ids).order_by("id")
-    return {hold.id: hold for hold in of(queryset)}
-
-
-def live_of_orders(order_ids: Collection[UUID]) -> dict[UUID, Hold]:
-    """The live reservation of each order that has one; one statement, nothing is locked."""
-    rows = (
-        ReservationItem.objects.filter(reservation__order_id__in=order_ids, reservation__is_live=True)
-        .order_by("id")
-        .values_list(*(f"reservation__{name}" for name in FIELDS), *LINE_FIELDS)
+    Their lines are read by a statement of their own: in the locking one they would be as old as the wait.
+    """
+    among, parameter = database.among(reservation_ids)
+    lock = database.for_no_key_update("reservation")
+    holds = database.select(
+        HOLD,
+        f"SELECT {HOLD_COLUMNS} FROM reservation WHERE id {among} ORDER BY id {lock}",  # noqa: S608  # names of ours
+        [parameter],
+        lambda rows: {row[0]: Hold(*row) for row in rows},
     )
-    found: dict[UUID, Hold] = {}
-    for row in rows:
-        hold = found.get(row[1])
-        if hold is None:
-            hold = found[row[1]] = Hold(*row[: len(FIELDS)])
-        hold.lines.append(HoldLine(*row[len(FIELDS) :]))
-    return found
+    lines = database.select(
+        LINE,
+        f"SELECT {LINE_COLUMNS} FROM reservation_item WHERE reservation_id {among} ORDER BY id",  # noqa: S608
+        [parameter],
+        list,
+    )
+    return lambda: _with_lines(holds(), lines())
+
+
+def locking_levels(reservation_ids: Collection[UUID]) -> Pending[ledger.LockedLevels]:
+    """Lock the levels where the lines of these reservations stand; a line never moves."""
+    among, parameter = database.among(reservation_ids)
+    places = f"SELECT product_id, warehouse_id FROM reservation_item WHERE reservation_id {among}"  # noqa: S608
+    return ledger.locking_places(places, [parameter])
+
+
+def live_of_orders(order_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:
+    """The live reservation of each order that has one; one statement, nothing is locked."""
+    among, parameter = database.among(order_ids)
+    return database.select(
+        (*HOLD, *LINE),
+        f"SELECT {HOLD_COLUMNS}, {LINE_COLUMNS} FROM reservation "  # noqa: S608  # names of ours
+        "JOIN reservation_item ON reservation_item.reservation_id = reservation.id "
+        f"WHERE reservation.order_id {among} AND reservation.is_live ORDER BY reservation_item.id",
+        [parameter],
+        _by_order,
+    )
+
+
+def _by_order(rows: Sequence[Any]) -> dict[UUID, Hold]:
+    holds = {row[0]: Hold(*row[: len(HOLD)]) for row in rows}
+    return {hold.order_id: hold for hold in _with_lines(holds, [row[len(HOLD) :] for row in rows]).values()}
+
+
+def _with_lines(holds: dict[UUID, Hold], lines: Iterable[Sequence[Any]]) -> dict[UUID, Hold]:
+    for reservation_id, *line in lines:
+        holds[reservation_id].lines.append(HoldLine(*line))
+    return holds
+
+
+def time_left(holds: Iterable[Hold], now: datetime) -> dict[UUID, timedelta | None]:
+    """How long each hold lasts from `now` on; None for one that is settled."""
+    return {hold.id: hold.expires_at - now if hold.status == Status.ACTIVE else None for hold in holds}
 
 
 def current_ids_of_orders(order_ids: Collection[UUID]) -> dict[UUID, UUID]:

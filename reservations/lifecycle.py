@@ -6,7 +6,8 @@ request. Every verb may be repeated: the second time answers as the first.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from django.db import Error
@@ -16,7 +17,7 @@ from inventory_project import batches, database
 from inventory_project.batches import Work
 from inventory_project.errors import Refusal, Unavailable
 from inventory_project.faults import crash_point
-from reservations import metrics, paying, reserving, settling
+from reservations import gate, metrics, paying, reserving, settling
 from reservations.holds import Hold
 from reservations.models import Reservation
 from reservations.requests import (
@@ -48,14 +49,29 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
 
     The same order with the same content gets its live reservation again. Refusals: Invalid (also `unknown_ids`),
     OrderConflict, InsufficientStock with all shortages, SalesBlocked. Before stock is refused, holds on these
-    products whose time is up are released and the request is decided once more.
+    products whose time is up are released and the request is decided once more; a refusal by the gate leaves that to
+    the gate's probes.
     """
-    answers: list[Answer | None] = [reserving.check(request) for request in requests]
-    sound = [i for i, answer in enumerate(answers) if answer is None]
-    for i, answer in zip(sound, _run_releasing_overdue(reserving.reserve, [requests[i] for i in sound]), strict=True):
-        answers[i] = answer
+    unsound = {i: refusal for i, request in enumerate(requests) if (refusal := reserving.check(request))}
+    answers = _with_the_others(_reserve, requests, unsound)
     crash_point("reserve.after_commit")
-    return _counted("reserve", [answer for answer in answers if answer is not None])
+    return _counted("reserve", answers)
+
+
+def _with_the_others(
+    decide: Callable[[Sequence[Request]], list[Answer]], requests: Sequence[Request], refused: Mapping[int, Refusal]
+) -> list[Answer]:
+    """All answers in their places: the refusals that stand at these positions, and what is decided of the others."""
+    others = [i for i in range(len(requests)) if i not in refused]
+    answers = {**refused, **dict(zip(others, decide([requests[i] for i in others]), strict=True))}
+    return [answers[i] for i in range(len(requests))]
+
+
+def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
+    watched = gate.watch(requests)
+    answers = _with_the_others(partial(_run_releasing_overdue, reserving.reserve), requests, watched.refused)
+    gate.learn(watched, answers)
+    return answers
 
 
 def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Request]) -> list[Answer]:

@@ -10,3 +10,9 @@ expired = Gauge(
 refusals = Counter("inventory_reservation_refusals", "Requests refused, by verb and code.", ["verb", "code"])
 settlements = Counter("inventory_reservation_settlements", "Holds settled, by what became of them.", ["status"])
 replays = Counter("inventory_reservation_replays", "Requests answered as they were before, by verb.", ["verb"])
+gate_answers = Counter(
+    "inventory_gate_answers",
+    "Reservations that came to the gate: refused by the counters, probed (refused by them, and sent on all the same to "
+    "see whether they are right), passed.",
+    ["answer"],
+)

@@ -24,27 +24,32 @@ from warehouses.allocation import Allocation
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     """Confirm the current reservation of each order; inside the caller's transaction."""
     current = holds.current_ids_of_orders({request.order_id for request in requests})
-    locked = holds.lock(set(current.values()))
-    # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
-    levels = ledger.lock({product_id for hold in locked.values() for product_id in hold.product_ids})
-    places = catalogue.places()
+    locked = holds.locking(set(current.values()))()
+    with database.pipelined():
+        # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
+        locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
+        reading_places = catalogue.places()
+    levels, places = locking(), reading_places()
     # While we waited for a lock, a hold may have been cancelled and the order reserved anew. To lock the new one now
     # would be against the order of locks, so that request is decided once more.
-    changed = holds.current_ids_of_orders(current.keys()).items() - current.items()
+    others = holds.current_ids_of_orders(current.keys()).items() - current.items()
     now = database.database_now()
     settled = settling.Desk(holds=locked, levels=levels, now=now)
     revived = reserving.Desk(levels=levels, places=places, live={}, now=now)
-    changed_order_ids = {order_id for order_id, _ in changed}
+    changed_order_ids = {order_id for order_id, _ in others}
     outcomes = [
         OrderChanged("The order got another reservation just now; repeat the request.")
         if request.order_id in changed_order_ids
         else _decide(settled, revived, current, request)
         for request in requests
     ]
-    holds.insert(revived.granted)
-    holds.update(list(settled.changed.values()))
-    crossings = ledger.write(levels, at=now)
-    outbox.record([*settled.recorded, *revived.recorded, *crossings], at=now)
+    changed = list(settled.changed.values())
+    levels.hold_ends = holds.time_left(changed, now)
+    with database.pipelined():
+        holds.insert(revived.granted)
+        holds.update(changed)
+        crossings = ledger.write(levels, at=now)
+        outbox.record([*settled.recorded, *revived.recorded, *crossings], at=now)
     crash_point("pay.before_commit")
     return outcomes
 

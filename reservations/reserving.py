@@ -4,7 +4,7 @@ Runs inside the transaction of its caller. First the levels are locked, then liv
 looked up, then the clock is read: so twins in other processes are seen, and the clock is not as old as the wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,19 +71,20 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """Grant or refuse each request; one refusal leaves its neighbours alone."""
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
-    levels = ledger.lock(product_ids)
+    with database.pipelined():
+        locking = ledger.locking(product_ids)
+        places = catalogue.places()  # after the levels: a warehouse that one of them names is there by then
+        live = holds.live_of_orders({request.order_id for request in requests})
+        now = database.read_clock()
     crash_point("reserve.after_lock")
-    desk = Desk(
-        levels=levels,
-        places=catalogue.places(),  # after the levels: a warehouse that one of them names is there by then
-        live=holds.live_of_orders({request.order_id for request in requests}),
-        now=database.database_now(),
-        unstocked=_unstocked(product_ids, levels),
-    )
+    levels = locking()
+    desk = Desk(levels=levels, places=places(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
     outcomes = [_decide(desk, request) for request in requests]
-    holds.insert(desk.granted)
-    crossings = ledger.write(desk.levels, at=desk.now)
-    outbox.record([*desk.recorded, *crossings], at=desk.now)
+    levels.hold_ends = holds.time_left(desk.granted, desk.now)
+    with database.pipelined():
+        holds.insert(desk.granted)
+        crossings = ledger.write(levels, at=desk.now)
+        outbox.record([*desk.recorded, *crossings], at=desk.now)
     crash_point("reserve.before_commit")
     return outcomes
 
@@ -130,26 +131,36 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
 
 
 def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
-    product_ids = {item.product_id for item in request.items} - desk.levels.by_product.keys() - desk.unstocked.keys()
-    warehouse_ids = {item.warehouse_id for item in request.items if item.warehouse_id is not None} - desk.places.keys()
+    stocked, unstocked, places = desk.levels.by_product, desk.unstocked, desk.places
+    product_ids = {
+        str(item.product_id)
+        for item in request.items
+        if item.product_id not in stocked and item.product_id not in unstocked
+    }
+    warehouse_ids = {
+        item.warehouse_id for item in request.items if item.warehouse_id is not None and item.warehouse_id not in places
+    }
     if not product_ids and not warehouse_ids:
         return None
-    return unknown_ids(product_ids=[str(product_id) for product_id in product_ids], warehouse_ids=list(warehouse_ids))
+    return unknown_ids(product_ids=list(product_ids), warehouse_ids=list(warehouse_ids))
 
 
 def allocate(desk: Desk, items: Sequence[Item], *, allow_split: bool) -> Allocation | Refusal:
     """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
+    stock = {item.product_id: _candidates(desk, item.product_id) for item in items}
+    blocked_ids = {item.product_id for item in items if desk.unstocked.get(item.product_id)}
+    return decide(items, stock, blocked_ids, allow_split=allow_split)
+
+
+def decide(
+    items: Sequence[Item], stock: Mapping[UUID, Sequence[Candidate]], blocked_ids: Set[UUID], *, allow_split: bool
+) -> Allocation | Refusal:
+    """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
     decision = allocation.allocate(
-        [Line(item.product_id, item.quantity, item.warehouse_id) for item in items],
-        {item.product_id: _candidates(desk, item.product_id) for item in items},
-        allow_split=allow_split,
+        [Line(item.product_id, item.quantity, item.warehouse_id) for item in items], stock, allow_split=allow_split
     )
-    blocked_ids = {
-        *decision.blocked_product_ids,
-        *(item.product_id for item in items if desk.unstocked.get(item.product_id)),
-    }
-    if blocked_ids:
-        blocked = sorted(str(product_id) for product_id in blocked_ids)
+    blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
+    if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
     if decision.shortages:
         shortages: list[dict[str, Any]] = [

@@ -96,20 +96,22 @@ def _of_known(
 
 def open_desk(reservation_ids: set[UUID]) -> Desk:
     """Lock these reservations, then the levels of their lines, then read the clock."""
-    locked = holds.lock(reservation_ids)
-    levels = ledger.lock(
-        {product_id for hold in locked.values() for product_id in hold.product_ids},
-        warehouse_ids={warehouse_id for hold in locked.values() for warehouse_id in hold.warehouse_ids},
-    )
+    with database.pipelined():
+        locked = holds.locking(reservation_ids)
+        levels = holds.locking_levels(reservation_ids)
+        now = database.read_clock()
     crash_point("settle.after_lock")
-    return Desk(holds=locked, levels=levels, now=database.database_now())
+    return Desk(holds=locked(), levels=levels(), now=now())
 
 
 def close_desk(desk: Desk) -> None:
     """Write everything the batch decided."""
-    holds.update(list(desk.changed.values()))
-    crossings = ledger.write(desk.levels, at=desk.now)
-    outbox.record([*desk.recorded, *crossings], at=desk.now)
+    changed = list(desk.changed.values())
+    desk.levels.hold_ends = holds.time_left(changed, desk.now)
+    with database.pipelined():
+        holds.update(changed)
+        crossings = ledger.write(desk.levels, at=desk.now)
+        outbox.record([*desk.recorded, *crossings], at=desk.now)
     crash_point("settle.before_commit")
 
 

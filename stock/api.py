@@ -1,4 +1,4 @@
-"""The HTTP door of stock: availability, levels, movements, products, documents, sales blocks."""
+"""The HTTP door of stock: availability, levels, movements, products, documents, sales blocks, sync."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,10 +23,11 @@ from inventory_project.http.fields import (
     StrictSerializer,
     StrictUUIDField,
     TextField,
+    shown_moment,
 )
 from inventory_project.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
 from inventory_project.http.views import ViewSet
-from stock import availability, blocking, catalogue, documents
+from stock import availability, blocking, catalogue, documents, reconciliation
 from stock.models import Product, StockDocument, StockLevel, StockMovement
 from warehouses.api import PostalCodeField, WarehouseIdField
 
@@ -81,16 +82,34 @@ class AvailabilityOut(serializers.Serializer[Any]):
     source = serializers.ChoiceField(choices=["counters", "database"])  # type: ignore[assignment]  # Field.source is a name
     as_of = serializers.DateTimeField()
 
-    def to_representation(self, instance: availability.ProductAvailability) -> dict[str, Any]:
-        """Without `is_sufficient` where no quantity was asked for."""
-        shown: dict[str, Any] = super().to_representation(instance)
-        if instance.is_sufficient is None:
-            del shown["is_sufficient"]
-        return shown
-
 
 class BulkAvailabilityOut(serializers.Serializer[Any]):
     products = AvailabilityOut(many=True)
+
+
+def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
+    """AvailabilityOut by hand: DRF would need more time for so many fields than the counters do for the numbers."""
+    shown: dict[str, Any] = {
+        "product_id": str(product.product_id),
+        "available": product.available,
+        "state": product.state,
+        "incoming": product.incoming,
+        "warehouses": [
+            {
+                "warehouse_id": place.warehouse_id,
+                "available": place.available,
+                "reserved": place.reserved,
+                "incoming": place.incoming,
+                "distance_km": place.distance_km,
+            }
+            for place in product.warehouses
+        ],
+        "source": product.source,
+        "as_of": shown_moment(product.as_of),
+    }
+    if product.is_sufficient is not None:
+        shown["is_sufficient"] = product.is_sufficient
+    return shown
 
 
 class AvailabilityViewSet(ViewSet[Product]):
@@ -99,17 +118,17 @@ class AvailabilityViewSet(ViewSet[Product]):
     @extend_schema(parameters=[PRODUCT_ID, AvailabilityQuery], responses={200: AvailabilityOut, **schema.refusals(422)})
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
-        query = AvailabilityQuery.read(request.query_params)
+        query = AvailabilityQuery.read(request.query_params) if request.query_params else {}
         found = availability.of_product(
             product_id, warehouse_id=query.get("warehouse_id"), quantity=query.get("quantity")
         )
-        return Response(AvailabilityOut(found).data)
+        return Response(_shown(found))
 
     @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
     def bulk(self, request: Request) -> Response:
         """What can be sold of up to 500 products now, in the order asked."""
         body = BulkAvailabilityIn.read(request.data)
-        return Response(BulkAvailabilityOut({"products": availability.of_products(body["product_ids"])}).data)
+        return Response({"products": [_shown(found) for found in availability.of_products(body["product_ids"])]})
 
 
 # --- products and sales blocks -------------------------------------------------------------------------------------
@@ -390,3 +409,73 @@ class DocumentViewSet(ViewSet[StockDocument]):
         booked = documents.book(documents.DocumentRequest(kind=kind, items=items, actor=actor_of(request), **body))
         shown = asdict(booked) | {"items": [{"product_id": id_, units: number} for id_, number in booked.items]}
         return Response(body_out(shown).data, status=200 if booked.is_replay else 201)
+
+
+# --- counters ------------------------------------------------------------------------------------------------------
+
+
+@extend_schema_serializer(
+    examples=[
+        schema.example("Everything there is", {}),
+        schema.example("What one warehouse stocks", {"warehouse_id": "wh-sp-001"}),
+        schema.example("Two products", {"product_ids": [BEANS, MACHINE]}),
+    ]
+)
+class SyncIn(StrictSerializer):
+    warehouse_id = WarehouseIdField(required=False, help_text="Only the products that this warehouse stocks.")
+    product_ids = BoundedListField(
+        child=StrictUUIDField(),
+        max_length=settings.AVAILABILITY_MAX_PRODUCTS,
+        required=False,
+        help_text="Only these; not together with warehouse_id.",
+    )
+
+
+class DriftOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    field = serializers.CharField(help_text="The warehouse, or `_` for what the counters say of the whole product.")
+    counter = serializers.CharField(allow_null=True, help_text="As it stood; null where there was none.")
+    database = serializers.CharField(allow_null=True, help_text="As it ought to be; null where nothing ought to be.")
+
+
+class SyncOut(serializers.Serializer[Any]):
+    products_checked = serializers.IntegerField(source="products")
+    levels_checked = serializers.IntegerField(source="levels")
+    missing = serializers.IntegerField(help_text="Products that had no counters.")
+    wrong = serializers.IntegerField(help_text="Products whose counters said something else than the database.")
+    repaired = serializers.IntegerField(help_text="Products.")
+    drift_units = serializers.IntegerField(help_text="By so much in all the available stock differed.")
+    seconds = serializers.FloatField()
+    drifts = DriftOut(many=True, help_text="What was found, the first of it.")
+
+
+class ResetCounterOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    before = serializers.DictField(child=serializers.CharField(), help_text="The fields as they stood.")
+    after = serializers.DictField(child=serializers.CharField(), help_text="The fields as they are now.")
+
+
+class NothingIn(StrictSerializer):
+    pass
+
+
+class CountersViewSet(ViewSet[Product]):
+    required_scopes = scopes.OPERATIONS
+
+    @extend_schema(request=SyncIn, responses={200: SyncOut, **schema.refusals(409, 422)})
+    def sync(self, request: Request) -> Response:
+        """Compare the counters with the database now, and repair what differs.
+
+        409: `sync_running` while everything is being synced already, `no_counters` without Redis.
+        """
+        body = SyncIn.read(request.data)
+        return Response(SyncOut(reconciliation.sync(actor=actor_of(request), **body)).data)
+
+    @extend_schema(parameters=[PRODUCT_ID], request=NothingIn, responses={200: ResetCounterOut, **schema.refusals(409)})
+    def reset(self, request: Request, product_id: UUID) -> Response:
+        """Rewrite the counters of a product from the database, right or wrong.
+
+        409: `no_counters` without Redis.
+        """
+        NothingIn.read(request.data)
+        return Response(ResetCounterOut(reconciliation.reset(product_id, actor=actor_of(request))).data)

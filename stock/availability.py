@@ -1,24 +1,35 @@
-"""What can be sold now, by product and warehouse."""
+"""What can be sold now, by product and warehouse: from the counters, and from the database for what those lack.
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+Whoever reads the database for others warms the counters with what was found, so that the next one need not.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 
 from inventory_project import database
 from inventory_project.errors import NotFound, unknown_ids
-from stock.models import Product, StockLevel
+from stock import counters
+from stock.counters import LevelCounter, ProductCounters
+from stock.models import Product
 from warehouses.models import Warehouse
 
 State = Literal["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"]
+Source = Literal["counters", "database"]
+
+VIEW_COLUMNS = (
+    "pk", "low_stock_threshold", "is_blocked",
+    "levels__warehouse_id", "levels__version", "levels__available", "levels__reserved", "levels__incoming",
+    "levels__is_blocked", "levels__is_closed",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarehouseAvailability:
+# Tuples and not dataclasses, which take four times as long to make: a bulk read makes thousands.
+class WarehouseAvailability(NamedTuple):
     """Units of one product at one warehouse; `available` counts only what may be sold.
 
     `distance_km` is to where the goods would go, None where that is not known.
@@ -31,17 +42,19 @@ class WarehouseAvailability:
     distance_km: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProductAvailability:
-    """Units of one product over the warehouses; `is_sufficient` only where a quantity was asked for."""
+class ProductAvailability(NamedTuple):
+    """Units of one product over the warehouses, as of `as_of` or newer, by the clock of the `source`.
+
+    `is_sufficient` only where a quantity was asked for.
+    """
 
     product_id: UUID
     available: int
     state: State
     incoming: int
-    warehouses: tuple[WarehouseAvailability, ...]
+    warehouses: list[WarehouseAvailability]
     is_sufficient: bool | None
-    source: Literal["counters", "database"]
+    source: Source
     as_of: datetime
 
 
@@ -49,77 +62,90 @@ def of_product(
     product_id: UUID, *, warehouse_id: str | None = None, quantity: int | None = None
 ) -> ProductAvailability:
     """One product, everywhere or at one warehouse. Raises NotFound for the product, Invalid for the warehouse."""
+    reading = counters.read_at([product_id])
+    view = None if reading is None else reading.products.get(product_id)
+    if reading is not None and view is not None and (warehouse_id is None or warehouse_id in view.levels):
+        return _summed(view, warehouse_id=warehouse_id, quantity=quantity, source="counters", at=reading.at)
     if warehouse_id is not None and not Warehouse.objects.filter(pk=warehouse_id).exists():
         raise unknown_ids(warehouse_ids=[warehouse_id])
-    found, _ = _read([product_id], warehouse_id=warehouse_id, quantity=quantity)
-    if not found:
+    now = database.database_now()
+    view = _from_database([product_id], is_warming=reading is not None).get(product_id)
+    if view is None:
         raise NotFound(f"There is no product {product_id}.")
-    return found[0]
+    return _summed(view, warehouse_id=warehouse_id, quantity=quantity, source="database", at=now)
 
 
 def of_products(product_ids: Sequence[UUID]) -> list[ProductAvailability]:
     """Many products, in the order asked. Raises Invalid (`unknown_ids`) naming every one that does not exist."""
-    found, unknown = _read(product_ids)
-    if unknown:
-        raise unknown_ids(product_ids=[str(product_id) for product_id in unknown])
-    return found
-
-
-def _read(
-    product_ids: Sequence[UUID], *, warehouse_id: str | None = None, quantity: int | None = None
-) -> tuple[list[ProductAvailability], list[UUID]]:
-    """The products that exist, and the ids of those that do not; three statements, whatever the number of products.
-
-    The clock is read first, so the numbers are as of `as_of` or newer.
-    """
-    now = database.database_now()
-    products = {
-        product.pk: product
-        for product in Product.objects.filter(pk__in=product_ids).only("id", "is_blocked", "low_stock_threshold")
-    }
-    query = StockLevel.objects.filter(product_id__in=product_ids)
-    if warehouse_id is not None:
-        query = query.filter(warehouse_id=warehouse_id)
-    levels: dict[UUID, list[StockLevel]] = defaultdict(list)
-    for level in query.order_by("product_id", "warehouse_id"):
-        levels[level.product_id].append(level)
     asked = list(dict.fromkeys(product_ids))
-    found = [
-        _summed(products[product_id], levels[product_id], quantity=quantity, at=now)
-        for product_id in asked
-        if product_id in products
-    ]
-    return found, [product_id for product_id in asked if product_id not in products]
+    reading = counters.read_at(asked)
+    found: dict[UUID, ProductAvailability] = {}
+    if reading is not None:
+        for product_id, view in reading.products.items():
+            found[product_id] = _summed(view, source="counters", at=reading.at)
+    lacking = [product_id for product_id in asked if product_id not in found]
+    if lacking:
+        now = database.database_now()
+        for product_id, view in _from_database(lacking, is_warming=reading is not None).items():
+            found[product_id] = _summed(view, source="database", at=now)
+    if unknown := [str(product_id) for product_id in lacking if product_id not in found]:
+        raise unknown_ids(product_ids=unknown)
+    return [found[product_id] for product_id in asked]
+
+
+def views_of(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
+    """What the counters of these products ought to say, those without a level too; unknown products are left out.
+
+    One statement, so one snapshot: the block, the threshold and the levels belong together, as their versions say.
+    """
+    products = Product.objects.filter(pk__in=product_ids).order_by("pk", "levels__warehouse_id")
+    views: dict[UUID, ProductCounters] = {}
+    for product_id, threshold, is_blocked, warehouse_id, *numbers in products.values_list(*VIEW_COLUMNS):
+        view = views.setdefault(product_id, ProductCounters(product_id, threshold, is_blocked, {}))
+        if warehouse_id is not None:  # a product that is nowhere has one row without a level
+            version, available, reserved, incoming, is_level_blocked, is_level_closed = numbers
+            is_sellable = not (is_level_blocked or is_level_closed)
+            view.levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable)
+    return views
+
+
+def _from_database(product_ids: Collection[UUID], *, is_warming: bool) -> dict[UUID, ProductCounters]:
+    """`views_of`, copied to the counters, where only what is newer stays: a slow reader harms nobody.
+
+    Not inside a transaction, which may have changed rows and still be rolled back.
+    """
+    views = views_of(product_ids)
+    if is_warming and not connection.in_atomic_block:
+        counters.publish(views.values(), whole=True)
+    return views
 
 
 def _summed(
-    product: Product, levels: Sequence[StockLevel], *, quantity: int | None, at: datetime
+    view: ProductCounters,
+    *,
+    warehouse_id: str | None = None,
+    quantity: int | None = None,
+    source: Source,
+    at: datetime,
 ) -> ProductAvailability:
-    places = tuple(
-        WarehouseAvailability(
-            warehouse_id=level.warehouse_id,
-            available=0 if level.is_blocked or level.is_closed else level.available,
-            reserved=level.reserved,
-            incoming=level.incoming,
-        )
-        for level in levels
-    )
-    available = sum(place.available for place in places)
-    reserved = sum(place.reserved for place in places)
-    threshold = product.low_stock_threshold
+    places = []
+    available = reserved = incoming = 0
+    for place in sorted(view.levels) if warehouse_id is None else view.levels.keys() & {warehouse_id}:
+        level = view.levels[place]
+        sellable = level.available if level.is_sellable else 0
+        places.append(WarehouseAvailability(place, sellable, level.reserved, level.incoming))
+        available += sellable
+        reserved += level.reserved
+        incoming += level.incoming
+    threshold = settings.LOW_STOCK_THRESHOLD if view.threshold is None else view.threshold
     return ProductAvailability(
-        product_id=product.pk,
+        product_id=view.product_id,
         available=available,
-        state=state_of(
-            is_blocked=product.is_blocked,
-            available=available,
-            reserved=reserved,
-            threshold=settings.LOW_STOCK_THRESHOLD if threshold is None else threshold,
-        ),
-        incoming=sum(place.incoming for place in places),
+        state=state_of(is_blocked=view.is_blocked, available=available, reserved=reserved, threshold=threshold),
+        incoming=incoming,
         warehouses=places,
         is_sufficient=None if quantity is None else available >= quantity,
-        source="database",
+        source=source,
         as_of=at,
     )
 

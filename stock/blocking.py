@@ -5,11 +5,8 @@ Whatever refuses a sale is a column of the stock level that the sale locks. So a
 """
 
 import logging
-from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
-
-from django.db.models import F
 
 from inventory_project import batches, database
 from inventory_project.errors import NotFound
@@ -89,7 +86,7 @@ def _mark(product: Product, *, is_blocked: bool) -> None:
         product.is_blocked = is_blocked
         product.save(update_fields=["is_blocked", "updated_at"])
     levels = ledger.lock([product.pk]).by_key.values()
-    _write_flag([level.id for level in levels if level.is_blocked != is_blocked], is_blocked=is_blocked)
+    ledger.mark([level for level in levels if level.is_blocked != is_blocked], is_blocked=is_blocked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +123,5 @@ def _switch_levels(switch: _Switch) -> int:
     levels = ledger.lock(
         list(others.values_list("product_id", flat=True)[:CLOSING_CHUNK]), warehouse_ids=[warehouse.pk]
     )
-    _write_flag([level.id for level in levels.by_key.values()], is_closed=not switch.is_active)
+    ledger.mark(levels.by_key.values(), is_closed=not switch.is_active)
     return len(levels.by_key)
-
-
-def _write_flag(level_ids: Collection[int], **flag: bool) -> None:
-    StockLevel.objects.filter(pk__in=level_ids).update(
-        **flag, version=F("version") + 1, updated_at=database.database_now()
-    )

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
-from inventory_project import batches, database
+from inventory_project import batches
 from inventory_project.errors import Conflict, Invalid, Refusal
 from stock import ledger
 from stock.models import Product, StockLevel
@@ -60,15 +60,7 @@ def _put(request: ProductRequest) -> tuple[Product, bool] | Refusal:
 
 def _mark_levels(product: Product) -> None:
     """Repeat the threshold on the product's levels, under their locks."""
-    threshold = product.low_stock_threshold
-    low_below = settings.LOW_STOCK_THRESHOLD if threshold is None else threshold
-    levels = ledger.lock([product.pk]).by_key.values()
-    now = database.database_now()
-    for is_low in (True, False):
-        ids = [level.id for level in levels if (level.available < low_below) == is_low]
-        StockLevel.objects.filter(pk__in=ids).update(
-            low_stock_threshold=threshold, is_low=Value(is_low), version=F("version") + 1, updated_at=now
-        )
+    ledger.mark(ledger.lock([product.pk]).by_key.values(), low_stock_threshold=product.low_stock_threshold)
 
 
 def refresh_low_marks() -> int:
@@ -79,9 +71,9 @@ def refresh_low_marks() -> int:
     changed, last_id = 0, 0
     while found := list(wrong.filter(pk__gt=last_id).order_by("pk").values_list("pk", "product_id")[:MARK_CHUNK]):
         last_id = found[-1][0]
+        level_ids = {level_id for level_id, _ in found}
         with transaction.atomic():
-            held = [level.id for level in ledger.lock({product_id for _, product_id in found}).by_key.values()]
-            changed += wrong.filter(pk__in=held).update(
-                is_low=is_low, version=F("version") + 1, updated_at=database.database_now()
-            )
+            held = ledger.lock({product_id for _, product_id in found}).by_key.values()
+            ledger.mark([level for level in held if level.id in level_ids])
+        changed += len(found)
     return changed

@@ -2,29 +2,40 @@
 
 A transaction locks the levels it concerns, posts to them in memory while it decides, and writes all postings at last:
 one UPDATE of the levels, one INSERT of the movements. Lock order: products, then warehouses, then reservations, then
-levels by (product, warehouse); see docs/locking.md.
+levels by (product, warehouse); see docs/locking.md. After the commit the counters get what was locked as it is then.
 """
 
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from prometheus_client import Histogram
 from uuid_utils.compat import uuid7
 
 from inventory_project import database
+from inventory_project.database import Pending
 from inventory_project.errors import BooksDamaged, Conflict
 from inventory_project.faults import crash_point
 from inventory_project.messaging.outbox import Event
-from stock import events
+from stock import counters, events
 from stock.models import Product, StockLevel, StockMovement
 from warehouses.models import Warehouse
 
 logger = logging.getLogger(__name__)
+
+lock_wait = Histogram(
+    "inventory_lock_wait_seconds",
+    "From asking for the locks of a batch's stock levels to having them, the round trip included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
+)
 
 Kind = StockMovement.Kind
 Key = tuple[UUID, str]  # product, warehouse
@@ -33,11 +44,14 @@ LEVEL_COLUMNS = (
     "id", "product_id", "warehouse_id", "available", "reserved", "incoming",
     "is_blocked", "is_closed", "low_stock_threshold", "version",
 )  # fmt: skip
+LEVEL_FIELDS = database.fields_of(StockLevel, LEVEL_COLUMNS)
+SELECT_LEVELS = f"SELECT {', '.join(LEVEL_COLUMNS)} FROM stock_level"  # noqa: S608  # names of ours
 MOVEMENT_COLUMNS = (
     "id", "product", "warehouse", "kind", "available_delta", "reserved_delta", "incoming_delta",
     "line_id", "reference", "actor", "reason", "created_at",
 )  # fmt: skip
 CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "is_low", "updated_at")
+MARK_COLUMNS = ("id", "is_blocked", "is_closed", "low_stock_threshold", "is_low", "version", "updated_at")
 # Deltas, not totals: should a lock ever be missing, the CHECKs still refuse what would oversell.
 APPLY_CHANGES = (
     "available = t.available + v.available, reserved = t.reserved + v.reserved, incoming = t.incoming + v.incoming, "
@@ -103,11 +117,17 @@ class LockedLevel:
 
 @dataclass(slots=True)
 class LockedLevels:
-    """The levels that a transaction has locked, and the postings it has made on them so far."""
+    """The levels that a transaction has locked, and the postings it has made on them so far.
 
+    `is_whole`: all levels of their products, not only those at some warehouses. `hold_ends`: for the counters, how long
+    each hold that was decided on these levels lasts, None once it is settled.
+    """
+
+    is_whole: bool
     by_key: dict[Key, LockedLevel] = field(default_factory=dict)
     by_product: dict[UUID, list[LockedLevel]] = field(default_factory=lambda: defaultdict(list))
     postings: list[Posting] = field(default_factory=list)
+    hold_ends: Mapping[UUID, timedelta | None] = field(default_factory=dict)
 
     def add(self, level: LockedLevel) -> None:
         self.by_key[level.product_id, level.warehouse_id] = level
@@ -121,16 +141,62 @@ class LockedLevels:
             raise BooksDamaged(f"no stock level product_id={product_id} warehouse_id={warehouse_id}") from None
 
 
+def locking(product_ids: Collection[UUID]) -> Pending[LockedLevels]:
+    """Lock all levels of these products, in the one order that everybody locks in."""
+    among, parameter = database.among(product_ids)
+    return _locking(f"product_id {among}", [parameter], is_whole=True)
+
+
+def locking_places(places: str, parameters: Sequence[Any]) -> Pending[LockedLevels]:
+    """Lock the levels at the places that a sub-select of `product_id, warehouse_id` names."""
+    return _locking(f"(product_id, warehouse_id) IN ({places})", parameters, is_whole=False)
+
+
 def lock(product_ids: Collection[UUID], *, warehouse_ids: Collection[str] | None = None) -> LockedLevels:
-    """Lock the levels of these products (in these warehouses, or all), in the one order that everybody locks in."""
+    """Lock the levels of these products (in these warehouses, or all)."""
+    if warehouse_ids is None:
+        return locking(product_ids)()
+    products, product_parameter = database.among(product_ids)
+    warehouses, warehouse_parameter = database.among(warehouse_ids)
+    condition = f"product_id {products} AND warehouse_id {warehouses}"
+    return _locking(condition, [product_parameter, warehouse_parameter], is_whole=False)()
+
+
+def _locking(condition: str, parameters: Sequence[Any], *, is_whole: bool) -> Pending[LockedLevels]:
     _require_transaction()
-    query = StockLevel.objects.select_for_update(no_key=True).filter(product_id__in=product_ids)
-    if warehouse_ids is not None:
-        query = query.filter(warehouse_id__in=warehouse_ids)
-    levels = LockedLevels()
-    for row in query.order_by("product_id", "warehouse_id").values_list(*LEVEL_COLUMNS):
+    order = f"ORDER BY product_id, warehouse_id {database.for_no_key_update('stock_level')}"
+    sql = f"{SELECT_LEVELS} WHERE {condition} {order}"
+    began = time.perf_counter()
+    return database.select(LEVEL_FIELDS, sql, parameters, partial(_locked, is_whole=is_whole, began=began))
+
+
+def _locked(rows: Sequence[Any], *, is_whole: bool, began: float) -> LockedLevels:
+    lock_wait.observe(time.perf_counter() - began)
+    levels = LockedLevels(is_whole=is_whole)
+    for row in rows:
         levels.add(LockedLevel(*row))
+    if settings.REDIS_URL:
+        transaction.on_commit(partial(_publish, levels), robust=True)
     return levels
+
+
+def _publish(levels: LockedLevels) -> None:
+    """Tell the counters, also of what has not changed: a copy that was lost or is wrong is right again."""
+    views = [
+        counters.ProductCounters(
+            product_id=product_id,
+            threshold=rows[0].low_stock_threshold,
+            is_blocked=rows[0].is_blocked,
+            levels={
+                row.warehouse_id: counters.LevelCounter(
+                    row.version, row.available, row.reserved, row.incoming, not (row.is_blocked or row.is_closed)
+                )
+                for row in rows
+            },
+        )
+        for product_id, rows in levels.by_product.items()
+    ]
+    counters.publish(views, whole=levels.is_whole, hold_ends=levels.hold_ends)
 
 
 def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLevels:
@@ -160,6 +226,20 @@ def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLe
     crash_point("level.before_create")
     StockLevel.objects.bulk_create(new, ignore_conflicts=True)
     return lock(product_ids, warehouse_ids=[warehouse_id])
+
+
+def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
+    """Set `is_blocked`, `is_closed` or `low_stock_threshold` of these locked levels."""
+    now = database.database_now()
+    for level in marked:
+        for name, value in marks.items():
+            setattr(level, name, value)
+        level.version += 1
+    values = [
+        (level.id, level.is_blocked, level.is_closed, level.low_stock_threshold, level.is_low, level.version, now)
+        for level in marked
+    ]
+    database.update_rows(StockLevel, MARK_COLUMNS, values)
 
 
 def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
@@ -224,13 +304,11 @@ def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
     )  # fmt: skip
     touched = {(p.product_id, p.warehouse_id) for p in levels.postings}
     changed = [level for key, level in levels.by_key.items() if key in touched]
-    _apply(changed, at=at)
-    return list(_crossings(changed))
-
-
-def _apply(levels: Iterable[LockedLevel], *, at: datetime) -> None:
-    values = [(level.id, *level.deltas, level.is_low, at) for level in levels]
+    values = [(level.id, *level.deltas, level.is_low, at) for level in changed]
     database.update_rows(StockLevel, CHANGE_COLUMNS, values, assignments=APPLY_CHANGES)
+    for level in changed:
+        level.version += 1
+    return list(_crossings(changed))
 
 
 def _crossings(levels: Iterable[LockedLevel]) -> Iterable[Event]:
@@ -251,7 +329,7 @@ def _crossings(levels: Iterable[LockedLevel]) -> Iterable[Event]:
             warehouse_id=level.warehouse_id,
             available=now,
             threshold=level.threshold,
-            version=level.version + 1,
+            version=level.version,
         )
 
 

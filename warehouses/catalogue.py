@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import yaml
 from django.db import transaction
 
+from inventory_project import database
+from inventory_project.database import Pending
 from inventory_project.errors import Invalid, NotFound
 from warehouses.allocation import Place
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
@@ -36,10 +38,14 @@ class Result(NamedTuple):
 KEPT = ("name", "region", "priority", "postal_code", "latitude", "longitude")  # never is_active: closing needs locks
 
 
-def places() -> dict[str, Place]:
+PLACE = database.fields_of(Warehouse, ("id", "region", "priority"))
+
+
+def places() -> Pending[dict[str, Place]]:
     """All warehouses, open and closed, by id, as allocation wants them; one SELECT."""
-    rows = Warehouse.objects.values_list("id", "region", "priority")
-    return {warehouse_id: Place(warehouse_id, region, priority) for warehouse_id, region, priority in rows}
+    return database.select(
+        PLACE, "SELECT id, region, priority FROM warehouse", [], lambda rows: {row[0]: Place(*row) for row in rows}
+    )
 
 
 def get(warehouse_id: str) -> Warehouse:

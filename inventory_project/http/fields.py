@@ -6,6 +6,7 @@ DRF's own are lenient for the sake of HTML forms; a caller's mistake then become
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -167,6 +168,17 @@ def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
         raise serializers.ValidationError(errors)
 
 
+def shown_moment(moment: datetime) -> str:
+    """A moment in UTC as DRF's fields show it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+@cache
+def _checker(serializer: "type[StrictSerializer]") -> "StrictSerializer":
+    """The one instance that checks for all threads: checking changes nothing in it, and copying its fields is slow."""
+    return serializer()
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """An object whose every field is known; `read()` is the one call that a door makes."""
 
@@ -175,12 +187,11 @@ class StrictSerializer(serializers.Serializer[Any]):
     @classmethod
     def read(cls, data: object) -> dict[str, Any]:
         """The checked values of a body or of query parameters. Raises DRF's ValidationError with what is wrong."""
+        checker = _checker(cls)
         if isinstance(data, QueryDict):
-            refuse_parameters(data, cls().fields.keys())
+            refuse_parameters(data, checker.fields.keys())
             data = data.dict()
-        serializer = cls(data=data)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
+        return dict(checker.run_validation(data))
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """The checked values; unknown fields are refused together with the wrong ones."""

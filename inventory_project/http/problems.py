@@ -14,6 +14,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
+import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -56,10 +57,13 @@ _ADMIN_PAGES = re.compile(r"/admin(/|$)(?!(inventory|products)/|reservations/[^/
 
 
 class JSONRenderer(renderers.JSONRenderer):
-    """JSON in one form: DRF would indent it for `Accept: application/json; indent=8`, at many times the size."""
+    """JSON in one form, whatever indent an Accept header asks for; by orjson, ten times as fast as Python's own."""
 
-    def get_indent(self, accepted_media_type: str, renderer_context: Mapping[str, Any]) -> None:
-        """None, whatever is asked."""
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        """The bytes; nothing for None. Moments are in UTC and end in Z."""
+        return b"" if data is None else orjson.dumps(data, default=self._encoder.default, option=orjson.OPT_UTC_Z)
+
+    _encoder = renderers.JSONRenderer.encoder_class()  # knows what else an answer may hold: decimals, lazy texts
 
 
 class AnyAccept(DefaultContentNegotiation):

@@ -1,6 +1,6 @@
-from typing import Any
-
 from django.db import migrations
+
+from inventory_project.database import on_postgresql
 
 REFUSE = """
 CREATE FUNCTION stock_movement_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -18,16 +18,6 @@ DROP INDEX stock_movement_by_time;
 DROP TRIGGER stock_movement_is_append_only ON stock_movement;
 DROP FUNCTION stock_movement_refuse_change();
 """
-
-
-def on_postgresql(sql: str) -> Any:
-    """SQLite is there for a first look, and has neither."""
-
-    def run(apps: Any, schema_editor: Any) -> None:
-        if schema_editor.connection.vendor == "postgresql":
-            schema_editor.execute(sql)
-
-    return run
 
 
 class Migration(migrations.Migration):

@@ -3,8 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from pytest_django import Settings
 
 from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def no_redis(settings: Settings) -> None:
+    """This tier is about the database; what Redis changes is seen in tests/integration."""
+    settings.REDIS_URL = ""
 
 
 @pytest.fixture

@@ -167,6 +167,7 @@ def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, st
         (["expire_reservations", "--reservation", "{confirmed}"], " is CONFIRMED."),
         (TOKEN, "CommandError: No superuser is there to answer for the token"),
         (["revoke_api_token", "nobody"], "CommandError: There is no token named nobody"),
+        (["sync_counters"], "CommandError: There are no counters here: REDIS_URL is not set."),
     ],
 )
 def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
@@ -192,6 +193,8 @@ def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
         (["expire_reservations", "--reservation", "5"], "argument --reservation: invalid UUID value: '5'"),
         (["create_api_token", "a", "--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
         (["audit_stock", "--quickly"], "unrecognized arguments: --quickly"),
+        (["sync_counters", "--workers", "0"], "argument --workers: '0' is no whole number from 1 to 64"),
+        (["sync_counters", "--workers", "65"], "argument --workers: '65' is no whole number from 1 to 64"),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_a_usage_error(command: list[str], complaint: str) -> None:
@@ -205,6 +208,7 @@ COMMANDS = (
     ["seed", "--warehouses", "--products"],
     ["expire_reservations"],
     ["audit_stock"],
+    ["sync_counters"],
     ["serve"],
     list(TOKEN),
     ["revoke_api_token", "checkout"],
@@ -362,6 +366,8 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("INVENTORY_PORT", "4006", {}, "INVENTORY_PORT", 4006),
     ("WEB_WORKERS", "7", REAL, "WEB_WORKERS", 7),
     ("WEB_THREADS", "9", {}, "WEB_THREADS", 9),
+    ("GROUP_COMMIT", "off", {}, "GROUP_COMMIT", False),
+    ("GROUP_COMMIT_MAX_BATCH", "16", {}, "GROUP_COMMIT_MAX_BATCH", 16),
     ("INVENTORY_API_AUTH", "on", {}, "API_AUTH_ENABLED", True),
     ("SECRET_KEY", "k" * 60, {}, "SECRET_KEY", "k" * 60),
     ("ALLOWED_HOSTS", "a.example, b.example", {}, "ALLOWED_HOSTS", ["a.example", "b.example"]),
@@ -375,6 +381,8 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("EXPIRY_INTERVAL_SECONDS", "5", {}, "EXPIRY_INTERVAL_SECONDS", 5),
     ("AUDIT_INTERVAL_SECONDS", "5", {}, "AUDIT_INTERVAL_SECONDS", 5),
     ("AUDIT_GRACE_SECONDS", "5", {}, "AUDIT_GRACE_SECONDS", 5),
+    ("SYNC_INTERVAL_SECONDS", "5", {}, "SYNC_INTERVAL_SECONDS", 5),
+    ("SYNC_WORKERS", "10", {}, "SYNC_WORKERS", 10),
     ("WORKER_METRICS_PORT", "9100", REAL, "WORKER_METRICS_PORT", 9100),
     ("LOG_LEVEL", "ERROR", {}, "LOG_LEVEL", "ERROR"),
     ("LOG_FORMAT", "json", {}, "LOG_FORMAT", "json"),

@@ -7,18 +7,20 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from stock.models import StockLevel
 from tests import factories
+from tests.integration.group_commit import callers
 from tests.servers import with_descendants
 from tests.service import KEY, Service, environment, is_running, manage, url_of_test_database, wait_until
 
 API = "/api/inventory"
 LIMIT = 262_144
+BATCHES = 'inventory_group_commit_batch_size_count{verb="reserve"}'
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,13 @@ def test_serve_leaves_nothing_running_however_it_ends(
             probe.bind(("127.0.0.1", service.port))
     if signal_number != signal.SIGKILL:
         assert "Traceback" not in service.output
+
+
+def test_32_callers_at_once_share_transactions_and_are_all_served(embedded: Service, product_id: str) -> None:
+    before = embedded.metric(BATCHES) or 0
+    told = callers.ask_at_once(embedded, [callers.reservation(UUID(product_id)) for _ in range(32)])
+    assert callers.words(told) == {(201, "ACTIVE"): 32}
+    assert 1 <= (embedded.metric(BATCHES) or 0) - before < 32
 
 
 # --- on PostgreSQL with two web processes ----------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def test_the_table_of_metrics_has_every_metric_of_ours_and_no_other() -> None:
     made: set[str] = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for kind, name in re.findall(
-            r"\b(Counter|Gauge|GaugeMetricFamily)\(\s*\"(inventory_\w+)\"", path.read_text(encoding="utf-8")
+            r"\b(Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*\"(inventory_\w+)\"", path.read_text(encoding="utf-8")
         ):
             made.add(f"{name}_total" if kind == "Counter" else name)
     rows = first_cells(section(page("docs/operations.md"), "## Metrics"))
@@ -226,7 +226,7 @@ def test_the_tables_of_events_have_every_event_and_no_other() -> None:
 def test_the_page_of_invariants_has_a_section_for_each_with_its_promise() -> None:
     text = page("docs/invariants.md")
     assert re.findall(r"(?m)^## (I\d+)$", text) == [f"I{number}" for number in range(1, 12)]
-    for invariant in (*audit.INVARIANTS, audit.OUTBOX_IS_DRAINED, audit.LEVELS_REPEAT):
+    for invariant in (*audit.INVARIANTS, audit.OUTBOX_IS_DRAINED, audit.LEVELS_REPEAT, audit.COUNTERS_AGREE):
         assert f"**{invariant.promise}**" in section(text, f"## {invariant.name}"), invariant.name
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from inventory_project.commands import ServiceCommand
@@ -12,9 +12,15 @@ from reservations import audit
 class Command(ServiceCommand):
     help = "Check the invariants of the books (docs/invariants.md); ends non-zero when one of them is broken."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--counters", action="store_true", help="also compare the counters in Redis; run sync_counters before"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        broken = 0
-        progress = tqdm(audit.run(), total=len(audit.invariants()), unit="check", disable=None, leave=False)
+        broken, with_counters = 0, options["counters"]
+        findings, total = audit.run(with_counters=with_counters), len(audit.invariants(with_counters=with_counters))
+        progress = tqdm(findings, total=total, unit="check", disable=None, leave=False)
         for finding in progress:
             broken += finding.count
             verdict = "ok" if finding.count == 0 else f"BROKEN by {finding.count} rows"

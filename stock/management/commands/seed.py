@@ -67,7 +67,7 @@ class Command(ServiceCommand):
                 )
             )
             made += is_new
-        stocked, places = sorted({w for e in entries for w in e["stock"]}), warehouses.places()
+        stocked, places = sorted({w for e in entries for w in e["stock"]}), warehouses.places()()
         receipts = [_receipt(warehouse_id, entries) for warehouse_id in stocked if warehouse_id in places]
         booked = sum(not documents.book(receipt).is_replay for receipt in receipts)
         self.stdout.write(

@@ -81,6 +81,8 @@ def test_every_operation_says_what_it_needs_and_how_it_refuses(method: str, path
 
 # --- the examples ----------------------------------------------------------------------------------------------------
 
+# Refused here, where there is no Redis; tests/integration/sync has them succeed.
+OF_REDIS = ("/admin/inventory/sync", "/admin/inventory/products/{product_id}/reset-counter")
 TAKING_A_BODY = [
     (method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method.lower()]
 ]
@@ -97,7 +99,7 @@ def examples_of(method: str, path: str) -> dict[str, Any]:
     content = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
     examples = {example["summary"]: example["value"] for example in content.get("examples", {}).values()}
     if not examples:
-        assert path.endswith(("/cancel", "/expire"))
+        assert path.endswith(("/cancel", "/expire", "/reset-counter"))
     return examples or {"Nothing": {}}
 
 
@@ -115,7 +117,7 @@ def test_every_example_succeeds_on_the_seeded_service(api: Client, method: str, 
             if path.endswith("/return"):
                 api.post(f"/api/inventory/reservations/{held['id']}/confirm", {}, JSON)
             answer = api.generic(method, path.format(**ids), json.dumps(body), JSON)
-            assert answer.status_code in (200, 201), (name, answer.content)
+            assert answer.status_code in ((409,) if path in OF_REDIS else (200, 201)), (name, answer.content)
 
 
 # --- any input at all ------------------------------------------------------------------------------------------------
@@ -198,4 +200,4 @@ def test_whatever_is_sent_the_answer_is_a_declared_one(
         case.validate_response(answer, checks=CHECKS)
 
     examples()
-    assert statuses & {200, 201}, statuses
+    assert statuses & ({409} if path in OF_REDIS else {200, 201}), statuses

@@ -46,6 +46,9 @@ RIGHTS = {
     ("GET", "api/inventory/movements"): scopes.STOCK_READ,
     ("POST", "api/inventory/receipts"): scopes.STOCK_WRITE,
     ("POST", "api/inventory/adjustments"): scopes.STOCK_WRITE,
+    ("POST", "admin/inventory/sync"): scopes.OPERATIONS,
+    ("POST", "admin/inventory/products/<id:product_id>/reset-counter"): scopes.OPERATIONS,
+    ("GET", "admin/inventory/products/<id:product_id>/debug"): scopes.OPERATIONS,
     ("POST", "admin/reservations/<id:reservation_id>/expire"): scopes.OPERATIONS,
     ("POST", "admin/products/<id:product_id>/block-sales"): scopes.SALES_BLOCK,
     ("POST", "admin/products/<id:product_id>/unblock-sales"): scopes.SALES_BLOCK,
@@ -208,8 +211,8 @@ def test_what_is_malformed_below_the_operations_is_404_and_no_log_in_page(guarde
         "products/5/block-sales",
         "products/x/",
         "reservations/5/expire",
-        "inventory/sync",
-        "inventory/products/5",
+        "inventory/sync/",
+        "inventory/products/5/debug",
     ):
         response = guarded_api.post(f"/admin/{path}", "{}", content_type="application/json")
         assert (response.status_code, code(response)) == (404, "not_found"), path

@@ -147,9 +147,9 @@ def test_a_reservation_locks_then_looks_for_twins_then_reads_the_clock_then_writ
     sent = statements(lifecycle.reserve_many, [reserve_request(product.pk)], answers={"new"})
     patterns = [
         "BEGIN",
-        'SELECT .* FROM "stock_level" .* FOR NO KEY UPDATE$',
-        'SELECT .* FROM "warehouse"',
-        'SELECT .* FROM "reservation_item" .*"reservation"."is_live"',
+        "SELECT .* FROM stock_level .* FOR NO KEY UPDATE OF stock_level$",
+        "SELECT .* FROM warehouse",
+        "SELECT .* FROM reservation JOIN reservation_item .* AND reservation.is_live",
         r"SELECT clock_timestamp\(\)",
         "INSERT INTO reservation ",
         "INSERT INTO reservation_item ",

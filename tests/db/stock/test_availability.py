@@ -1,10 +1,11 @@
-"""What can be sold now, as it is read from the database."""
+"""What can be sold now, as it is read from the database; tests/integration/counters has the reads from the counters."""
 
 from uuid import uuid4
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
+from inventory_project.database import database_now
 from inventory_project.errors import Invalid, NotFound
 from stock import availability, blocking
 from stock.availability import State, WarehouseAvailability
@@ -19,10 +20,10 @@ def test_a_products_numbers_are_summed_over_its_warehouses_and_shown_by_warehous
     factories.hold(product.pk, 2, SP)
     found = availability.of_product(product.pk)
     assert (found.product_id, found.available, found.incoming, found.source) == (product.pk, 10, 0, "database")
-    assert found.warehouses == (
+    assert found.warehouses == [
         WarehouseAvailability(warehouse_id=RJ, available=7, reserved=0, incoming=0),
         WarehouseAvailability(warehouse_id=SP, available=3, reserved=2, incoming=0),
-    )
+    ]
     assert found.is_sufficient is None
 
 
@@ -37,7 +38,7 @@ def test_a_warehouse_where_it_is_not_stocked_has_none_of_it() -> None:
     product = factories.product({SP: 5})
     factories.warehouse(PR)
     found = availability.of_product(product.pk, warehouse_id=PR)
-    assert (found.available, found.state, found.warehouses) == (0, "out_of_stock", ())
+    assert (found.available, found.state, found.warehouses) == (0, "out_of_stock", [])
 
 
 @pytest.mark.parametrize(("quantity", "is_sufficient"), [(1, True), (12, True), (13, False)])
@@ -68,7 +69,7 @@ def test_a_blocked_product_shows_nothing_available_though_it_is_there() -> None:
     blocking.block_product(product.pk, reason="recall", actor=ACTOR)
     found = availability.of_product(product.pk, quantity=1)
     assert (found.available, found.state, found.is_sufficient) == (0, "blocked", False)
-    assert found.warehouses == (WarehouseAvailability(warehouse_id=SP, available=0, reserved=2, incoming=0),)
+    assert found.warehouses == [WarehouseAvailability(warehouse_id=SP, available=0, reserved=2, incoming=0)]
 
 
 def test_a_closed_warehouse_counts_for_nothing_and_the_others_count() -> None:
@@ -108,11 +109,17 @@ def test_all_unknown_products_are_named() -> None:
     assert refusal.value.extra == {"unknown": {"product_ids": sorted(map(str, unknown)), "warehouse_ids": []}}
 
 
-def test_a_read_takes_three_statements_for_one_product_as_for_many(
+def test_a_read_takes_two_statements_for_one_product_as_for_many(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     products = [factories.product({SP: 1, RJ: 1}) for _ in range(20)]
-    with django_assert_num_queries(3):  # products, levels, clock
+    with django_assert_num_queries(2):  # clock, rows
         availability.of_product(products[0].pk)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2):
         availability.of_products([product.pk for product in products])
+
+
+def test_what_is_read_is_as_of_the_moment_or_newer() -> None:
+    product = factories.product({SP: 1})
+    began = database_now()
+    assert began <= availability.of_product(product.pk).as_of <= database_now()

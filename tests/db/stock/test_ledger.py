@@ -88,7 +88,7 @@ def test_a_level_that_was_locked_but_not_posted_to_stays_as_it_is() -> None:
         lambda: ledger.lock([uuid4()]),
         lambda: ledger.lock_or_create([uuid4()], SP),
         lambda: ledger.hold_masters([uuid4()], [SP]),
-        lambda: ledger.write(ledger.LockedLevels(), at=database_now()),
+        lambda: ledger.write(ledger.LockedLevels(is_whole=True), at=database_now()),
     ],
 )
 def test_the_ledger_refuses_to_work_outside_a_transaction(call: Callable[[], object]) -> None:

@@ -73,7 +73,7 @@ def test_places_are_all_warehouses_by_one_select(django_assert_num_queries: Djan
     catalogue.upsert([saopaulo(), rio()])
     Warehouse.objects.filter(pk="wh-rj-001").update(is_active=False)
     with django_assert_num_queries(1):
-        places = catalogue.places()
+        places = catalogue.places()()
     assert places == {
         "wh-sp-001": Place("wh-sp-001", "southeast", 1),
         "wh-rj-001": Place("wh-rj-001", "southeast", 2),

@@ -79,7 +79,7 @@ def test_a_payment_meets_the_reservation_that_the_order_got_while_it_waited() ->
     held = factories.hold(product.pk, 2)
     with Worker() as worker:
         with transaction.atomic():
-            holds.lock([held.id])
+            holds.locking([held.id])()
             worker.begin(partial(clients.pay_once, held.order_id))
             wait_until(is_somebody_waiting)
             settling.cancel([Cancel(reservation_id=held.id, actor=factories.ACTOR)])

@@ -4,7 +4,7 @@ A context changes its whole process; the constraints are the database's own, so 
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -69,7 +69,7 @@ def without_constraints(*constraints: tuple[type[models.Model], str]) -> Iterato
 def without_twin_look_up() -> Iterator[None]:
     """A batch of reservations does not look for live reservations of its orders."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holds, "live_of_orders", lambda _order_ids: {})
+        patch.setattr(holds, "live_of_orders", lambda _order_ids: dict)
         yield
 
 
@@ -107,22 +107,22 @@ def without_release_of_overdue() -> Iterator[None]:
 @contextmanager
 def with_locks_in_the_order_of_the_request() -> Iterator[None]:
     """Levels are locked one by one as the order names its products, and not in the one order of everybody."""
-    lock, reserve = ledger.lock, reserving.reserve
+    locking, reserve = ledger.locking, reserving.reserve
     named: ContextVar[list[UUID]] = ContextVar("named")
 
     def reserve_as_named(requests: Sequence[Reserve]) -> list[Outcome | Any]:
         named.set([item.product_id for request in requests for item in request.items])
         return reserve(requests)
 
-    def lock_as_named(product_ids: Collection[UUID], **options: Any) -> ledger.LockedLevels:
-        levels = ledger.LockedLevels()
+    def lock_as_named(product_ids: Collection[UUID]) -> Callable[[], ledger.LockedLevels]:
+        levels = ledger.LockedLevels(is_whole=True)
         for product_id in sorted(product_ids, key=named.get().index):
-            for level in lock([product_id], **options).by_key.values():
+            for level in locking([product_id])().by_key.values():
                 levels.add(level)
             time.sleep(0.002)
-        return levels
+        return lambda: levels
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reserving, "reserve", reserve_as_named)
-        patch.setattr(ledger, "lock", lock_as_named)
+        patch.setattr(ledger, "locking", lock_as_named)
         yield

@@ -1,0 +1,118 @@
+"""Turns away what the counters say nothing can serve, before the database is asked.
+
+The counters may be wrong, and nothing is sold by them: a yes of theirs means nothing, and of those that they refuse for
+a product one in each interval asks the database all the same, as its probe. So a counter that is too low delays a sale
+by that long at most. What the counters do not know, and a Redis that does not answer, means that there is no gate.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error, connection
+
+from inventory_project.errors import Refusal
+from reservations import metrics, reserving
+from reservations.models import Reservation
+from reservations.requests import Outcome, Reserve, merged
+from stock import counters
+from stock.counters import ProductCounters
+from warehouses.allocation import Candidate, Place
+
+Known = Mapping[UUID, ProductCounters]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """By position in the batch: who is turned away, and who is the probe of which products."""
+
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    probes: dict[int, set[UUID]] = field(default_factory=dict)
+
+
+def watch(requests: Sequence[Reserve]) -> Watch:
+    """Judge a batch: one round trip to Redis, and where somebody would be refused one more and one SELECT."""
+    if not settings.REDIS_URL:
+        return Watch()
+    known = counters.read({item.product_id for request in requests for item in request.items})
+    lacking = {i: lacks for i, request in enumerate(requests) if (lacks := _lacks(request, known))}
+    probed = counters.probe(set().union(*lacking.values())) if lacking else None
+    if probed is None:
+        metrics.gate_answers.labels("passed").inc(len(requests))
+        return Watch()
+    watched = Watch()
+    for i, product_ids in lacking.items():
+        if mine := product_ids & probed:
+            watched.probes[i] = mine
+            probed -= mine
+    doubtful = {requests[i].order_id for i in lacking.keys() - watched.probes.keys()}
+    # A replay of the last unit's buyer must get its reservation again, and a probe's twin its answer.
+    passing = _with_reservation(doubtful) | {requests[i].order_id for i in watched.probes}
+    for i in lacking.keys() - watched.probes.keys():
+        if requests[i].order_id not in passing:
+            watched.refused[i] = _refusal(requests[i], known)
+    metrics.gate_answers.labels("refused").inc(len(watched.refused))
+    metrics.gate_answers.labels("probed").inc(len(watched.probes))
+    metrics.gate_answers.labels("passed").inc(len(requests) - len(watched.refused) - len(watched.probes))
+    return watched
+
+
+def learn(watched: Watch, answers: Sequence[Outcome | Refusal]) -> None:
+    """Where a probe was served the counters were too low: they are forgotten, and the next reading makes them anew."""
+    for i, product_ids in watched.probes.items():
+        answer = answers[i]
+        if isinstance(answer, Outcome) and not answer.is_replay:
+            counters.forget(product_ids)
+
+
+def _lacks(request: Reserve, known: Known) -> set[UUID]:
+    """The products that the request cannot get by any choice of warehouses; none if a counter is not known."""
+    asked: dict[UUID, int] = defaultdict(int)
+    lacks = set()
+    for item in request.items:
+        product = known.get(item.product_id)
+        if product is None or (item.warehouse_id is not None and item.warehouse_id not in product.levels):
+            return set()  # the database tells what is unknown from what is sold out
+        asked[item.product_id] += item.quantity
+        if item.warehouse_id is not None and _sellable(product, item.warehouse_id) < item.quantity:
+            lacks.add(item.product_id)
+    for product_id, quantity in asked.items():
+        product = known[product_id]
+        if sum(_sellable(product, warehouse_id) for warehouse_id in product.levels) < quantity:
+            lacks.add(product_id)
+    return lacks
+
+
+def _sellable(product: ProductCounters, warehouse_id: str) -> int:
+    level = product.levels[warehouse_id]
+    return level.available if level.is_sellable else 0
+
+
+def _with_reservation(order_ids: set[UUID]) -> set[UUID]:
+    """Those of the orders that have a live reservation; all of them when the database cannot say."""
+    if not order_ids:
+        return set()
+    try:
+        live = Reservation.objects.filter(order_id__in=order_ids, is_live=True)
+        return set(live.values_list("order_id", flat=True))
+    except Error:
+        connection.close()  # of no use any more; the batch gets a new one, and says it if there is none
+        return order_ids
+
+
+def _refusal(request: Reserve, known: Known) -> Refusal:
+    """What the database would answer if the counters are right."""
+    stock = {
+        item.product_id: [
+            Candidate(
+                Place(warehouse_id, "", 0), level.available, known[item.product_id].is_blocked, not level.is_sellable
+            )
+            for warehouse_id, level in known[item.product_id].levels.items()
+        ]
+        for item in request.items
+    }
+    decision = reserving.decide(merged(request.items), stock, frozenset(), allow_split=request.allow_split)
+    assert isinstance(decision, Refusal)  # noqa: S101  # whoever lacks something cannot be served
+    return decision

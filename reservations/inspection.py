@@ -1,0 +1,175 @@
+"""One product as Redis, the levels, the ledger and the holds have it, side by side: for whoever looks for a difference.
+
+Nothing is changed, and nothing is decided by it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from inventory_project.errors import NotFound
+from stock import counters
+from stock.counters import SUMMARY, LevelCounter
+from stock.models import Product
+
+TIMEOUT_MS = 30_000  # the ledger of a product that has sold for years takes longer than a sale may
+
+# One statement, so one snapshot: the sides belong to the same moment.
+SIDES = """
+SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming), MAX(is_blocked), MAX(is_closed),
+       SUM(available_moved), SUM(reserved_moved), SUM(incoming_moved), SUM(holds), SUM(units) FROM (
+  SELECT warehouse_id, version, available, reserved, incoming,
+         CASE WHEN is_blocked THEN 1 ELSE 0 END AS is_blocked, CASE WHEN is_closed THEN 1 ELSE 0 END AS is_closed,
+         0 AS available_moved, 0 AS reserved_moved, 0 AS incoming_moved, 0 AS holds, 0 AS units
+  FROM stock_level WHERE product_id = %(product_id)s
+  UNION ALL
+  SELECT warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL,
+         SUM(available_delta), SUM(reserved_delta), SUM(incoming_delta), 0, 0
+  FROM stock_movement WHERE product_id = %(product_id)s GROUP BY warehouse_id
+  UNION ALL
+  SELECT i.warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, COUNT(*), SUM(i.quantity)
+  FROM reservation_item i JOIN reservation r ON r.id = i.reservation_id
+  WHERE i.product_id = %(product_id)s AND r.status = 'ACTIVE' GROUP BY i.warehouse_id) AS sides
+GROUP BY warehouse_id
+"""
+
+# `sound`: they are used. `missing` and `odd`: the database answers in their place. `away`: Redis does not answer.
+# `none`: this installation has no Redis.
+CounterState = Literal["sound", "missing", "odd", "away", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelNumbers:
+    """The row."""
+
+    version: int
+    available: int
+    reserved: int
+    incoming: int
+    is_blocked: bool
+    is_closed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSums:
+    """What all movements add up to."""
+
+    available: int
+    reserved: int
+    incoming: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveHolds:
+    """Lines of ACTIVE reservations, and the units that they hold."""
+
+    lines: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One warehouse. `counter` is None where Redis has none that can be read; `counter_text` is what stands there.
+
+    `drift` is by how much the counter's available is above the row's, None without either.
+    """
+
+    warehouse_id: str
+    counter: LevelCounter | None
+    counter_text: str | None
+    database: LevelNumbers | None
+    ledger: LedgerSums
+    active_holds: ActiveHolds
+
+    @property
+    def drift(self) -> int | None:
+        if self.counter is None or self.database is None:
+            return None
+        return self.counter.available - self.database.available
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A product; `summary_text` is the field of its counters that is no warehouse's."""
+
+    product_id: UUID
+    is_blocked: bool
+    low_stock_threshold: int | None
+    counters: CounterState
+    summary_text: str | None
+    warehouses: list[Place]
+
+
+def of_product(product_id: UUID) -> Inspection:
+    """Everything that is known of the product's numbers. Raises NotFound."""
+    product = Product.objects.filter(pk=product_id).first()
+    if product is None:
+        raise NotFound(f"There is no product {product_id}.")
+    sides = _sides(product_id)
+    state, texts, of_warehouses = _counters(product_id)
+    return Inspection(
+        product_id=product_id,
+        is_blocked=product.is_blocked,
+        low_stock_threshold=product.low_stock_threshold,
+        counters=state,
+        summary_text=texts.get(SUMMARY),
+        warehouses=[
+            Place(
+                warehouse_id=warehouse_id,
+                counter=of_warehouses.get(warehouse_id),
+                counter_text=texts.get(warehouse_id),
+                database=sides[warehouse_id][0] if warehouse_id in sides else None,
+                ledger=sides[warehouse_id][1] if warehouse_id in sides else NOTHING_MOVED,
+                active_holds=sides[warehouse_id][2] if warehouse_id in sides else NOTHING_HELD,
+            )
+            for warehouse_id in sorted((sides.keys() | texts.keys()) - {SUMMARY})
+        ],
+    )
+
+
+NOTHING_MOVED = LedgerSums(available=0, reserved=0, incoming=0)
+NOTHING_HELD = ActiveHolds(lines=0, units=0)
+
+
+def _sides(product_id: UUID) -> dict[str, tuple[LevelNumbers | None, LedgerSums, ActiveHolds]]:
+    key = Product._meta.pk.get_db_prep_value(product_id, connection)
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
+        cursor.execute(SIDES, {"product_id": key})
+        return {warehouse_id: _side(*numbers) for warehouse_id, *numbers in cursor.fetchall()}
+
+
+def _side(
+    version: int | None, available: int, reserved: int, incoming: int, is_blocked: int, is_closed: int, *sums: int
+) -> tuple[LevelNumbers | None, LedgerSums, ActiveHolds]:
+    available_moved, reserved_moved, incoming_moved, lines, units = map(int, sums)  # PostgreSQL adds up to decimals
+    level = None
+    if version is not None:
+        level = LevelNumbers(
+            version=version,
+            available=available,
+            reserved=reserved,
+            incoming=incoming,
+            is_blocked=is_blocked == 1,
+            is_closed=is_closed == 1,
+        )
+    moved = LedgerSums(available=available_moved, reserved=reserved_moved, incoming=incoming_moved)
+    return level, moved, ActiveHolds(lines=lines, units=units)
+
+
+def _counters(product_id: UUID) -> tuple[CounterState, dict[str, str], dict[str, LevelCounter]]:
+    """How the product's counters are, their fields as they stand, and what they mean if they mean anything."""
+    if not settings.REDIS_URL:
+        return "none", {}, {}
+    raw = counters.read_raw([product_id])
+    if raw is None:
+        return "away", {}, {}
+    texts = raw[product_id]
+    if not texts:
+        return "missing", {}, {}
+    sound = counters.read([product_id]).get(product_id)
+    return ("odd", texts, {}) if sound is None else ("sound", texts, sound.levels)

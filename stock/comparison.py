@@ -1,0 +1,183 @@
+"""What the counters in Redis ought to say by the database, chunk by chunk, and whether they do.
+
+A chunk costs one statement, in which PostgreSQL itself writes the text of each counter: no object for each level.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from stock.counters import SUMMARY, LevelCounter, ProductCounters
+
+Fields = Mapping[str, str]
+
+CHUNK_LEVELS = 3_000
+CHUNK_PRODUCTS = 1_000
+
+# The fields that counters.expected_fields would make. `_` repeats what the levels say of their product, as the ledger
+# does: to join the products' rows would cost more than all the rest.
+EXPECTED = """
+SELECT json_agg(json_build_array(product_id, fields, summary))::text FROM (
+  SELECT product_id,
+         json_object_agg(warehouse_id, concat_ws(':', version, available, reserved, incoming,
+                                                 (NOT is_blocked AND NOT is_closed)::int)) AS fields,
+         concat_ws(':', sum(version) + count(*), coalesce(max(low_stock_threshold)::text, ''), bool_or(is_blocked)::int,
+                   count(*)) AS summary
+  FROM stock_level WHERE {condition} GROUP BY product_id) AS of_products
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The levels that a condition selects, of whole products; `product_ids` where they are named."""
+
+    condition: str
+    parameters: list[Any]
+    product_ids: Sequence[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One field of a product's counters as it stands, and as the database would have it; None where there is none."""
+
+    product_id: UUID
+    field: str
+    counter: str | None
+    database: str | None
+
+    @property
+    def units(self) -> int:
+        """By how much the available stock differs; 0 where one of the two does not say how much there is."""
+        counter, database = (_available(self.field, text) for text in (self.counter, self.database))
+        return 0 if counter is None or database is None else abs(counter - database)
+
+
+# --- chunks --------------------------------------------------------------------------------------------------------
+
+
+def of(product_ids: Sequence[UUID]) -> Chunk:
+    """All levels of these products."""
+    return Chunk("product_id = ANY(%s)", [list(product_ids)], product_ids)
+
+
+def named(product_ids: Sequence[UUID]) -> list[Chunk]:
+    """The same in chunks."""
+    return [of(some) for some in in_chunks(product_ids)]
+
+
+def everything() -> Iterator[Chunk]:
+    """All levels, in the order of product ids."""
+    for condition, parameters in _ranges("TRUE", [], size=CHUNK_LEVELS):
+        yield Chunk(condition, parameters)
+
+
+def stocked_at(warehouse_id: str) -> Iterator[Chunk]:
+    """All levels of the products that this warehouse stocks, in the order of product ids."""
+    place = "warehouse_id = %s"
+    for condition, parameters in _ranges(place, [warehouse_id], size=CHUNK_PRODUCTS):
+        products = f"SELECT product_id FROM stock_level WHERE {condition} AND {place}"  # noqa: S608  # words of ours
+        yield Chunk(f"product_id IN ({products})", [*parameters, warehouse_id])
+
+
+def in_chunks(product_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    """The ids, so many at a time."""
+    for i in range(0, len(product_ids), CHUNK_PRODUCTS):
+        yield product_ids[i : i + CHUNK_PRODUCTS]
+
+
+def _ranges(counted: str, parameters: list[Any], *, size: int) -> Iterator[tuple[str, list[Any]]]:
+    """Conditions on product_id, each for about `size` of the counted levels, and together for every product.
+
+    Where a range ends is looked up when it is wanted: a short step along an index, however large the table is.
+    """
+    begin, after = "TRUE", list[Any]()
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT product_id FROM stock_level WHERE {begin} AND {counted} "  # noqa: S608  # words of ours
+                "ORDER BY product_id OFFSET %s LIMIT 1",
+                [*after, *parameters, size - 1],
+            )
+            end = cursor.fetchone()
+        if end is None:
+            yield begin, after
+            return
+        yield f"{begin} AND product_id <= %s", [*after, *end]
+        begin, after = "product_id > %s", list(end)
+
+
+# --- what ought to be ----------------------------------------------------------------------------------------------
+
+
+def expected(chunk: Chunk) -> dict[UUID, Fields]:
+    """The counters of the products that have a level in the chunk; one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(EXPECTED.format(condition=chunk.condition), chunk.parameters)
+        (document,) = cursor.fetchone()
+    return {
+        UUID(product_id): {SUMMARY: summary, **fields} for product_id, fields, summary in orjson.loads(document or "[]")
+    }
+
+
+def view(product_id: UUID, fields: Fields) -> ProductCounters:
+    """What `expected` gave, as the counters take it."""
+    _, threshold, is_blocked, _ = fields[SUMMARY].split(":")
+    levels = {}
+    for warehouse_id, text in fields.items():
+        if warehouse_id != SUMMARY:
+            version, available, reserved, incoming, is_sellable = map(int, text.split(":"))
+            levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable == 1)
+    return ProductCounters(product_id, int(threshold) if threshold else None, is_blocked == "1", levels)
+
+
+# --- what is ---------------------------------------------------------------------------------------------------------
+
+
+def is_as_expected(found: Fields, wanted: Fields) -> bool:
+    """The quick look. False also where the counters may be newer than what is wanted."""
+    if found == wanted:
+        return True
+    summary = found.get(SUMMARY)
+    return (
+        summary is not None
+        and {**found, SUMMARY: wanted.get(SUMMARY)} == wanted
+        and _is_right(SUMMARY, summary, wanted[SUMMARY], wanted[SUMMARY])
+    )
+
+
+def drifts(product_id: UUID, *, found: Fields, before: Fields, after: Fields) -> list[Drift]:
+    """What is wrong in counters that were read between two readings of the database: none of the two, nor between."""
+    return [
+        Drift(product_id, name, found.get(name), after.get(name))
+        for name in sorted(found.keys() | before.keys() | after.keys())
+        if not _is_right(name, found.get(name), before.get(name), after.get(name))
+    ]
+
+
+def _is_right(name: str, text: str | None, before: str | None, after: str | None) -> bool:
+    if text in (before, after):
+        return True
+    if name == SUMMARY and text is not None:
+        # Publications of single levels leave its version behind theirs; what else it says must be right.
+        is_old = 0 <= _version(text) <= _version(after)
+        return is_old and any(text.partition(":")[2] == (other or "").partition(":")[2] for other in (before, after))
+    return _version(before) < _version(text) < _version(after)
+
+
+def _version(text: str | None) -> int:
+    """The version that a field begins with; -1 for what is no field of ours."""
+    number = _whole((text or "").partition(":")[0])
+    return -1 if number is None else number
+
+
+def _available(name: str, text: str | None) -> int | None:
+    parts = (text or "").split(":")
+    return _whole(parts[1]) if name != SUMMARY and len(parts) > 1 else None
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None

@@ -1,0 +1,215 @@
+"""Brings the counters in Redis to what the database says, never the other way round.
+
+Of everything, of what one warehouse stocks, or of some products, on demand; and by a periodic job, which looks at what
+has changed since it last ran, and each FULL_EVERY-th time at everything. How far it came is kept in Redis itself. So a
+Redis that was emptied remembers nothing and is synced in full; one that was brought back with an old dump, or failed
+over to a copy that lagged, remembers that old moment, and what has changed since then is looked at.
+
+Keys of products that the database does not have, or that have no level, are not looked for: neither is ever deleted,
+and finding such keys would mean to walk through all of Redis.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.core.cache import cache
+from prometheus_client import Counter
+
+from inventory_project import database
+from inventory_project.errors import Conflict, Invalid, NotFound, unknown_ids
+from stock import comparison, repair
+from stock.comparison import Chunk, Fields
+from stock.models import Product, StockLevel
+from stock.repair import Report, Run
+from warehouses.models import Warehouse
+
+logger = logging.getLogger(__name__)
+
+JOB = "sync_counters"
+MARKER = "sync-marker"
+FULL_EVERY = 10  # runs of the periodic sync
+# A row is stamped before its commit. What took longer than this in between waits for the next full run.
+MARGIN = timedelta(seconds=60)
+MOST_CHANGED = 50_000  # products; when more have changed, a full run is not much dearer
+
+sync_failures = Counter("inventory_sync_failures", "Syncs that Redis or the database did not let end.")
+
+
+class SyncRunning(Conflict):
+    """One full sync at a time."""
+
+    code = "sync_running"
+
+
+class NoCounters(Conflict):
+    """This installation has no Redis, so there is nothing to bring to anything."""
+
+    code = "no_counters"
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCounter:
+    """The fields of a product's counters as they stood before and after a reset; empty where there were none."""
+
+    product_id: UUID
+    before: Fields
+    after: Fields
+
+
+def sync(
+    *,
+    warehouse_id: str | None = None,
+    product_ids: Sequence[UUID] | None = None,
+    workers: int | None = None,
+    is_dry_run: bool = False,
+    actor: str = "",
+    on_progress: Callable[[int], object] = repair.unseen,
+    should_stop: Callable[[], bool] = repair.never,
+) -> Report:
+    """Compare the counters of everything, of what one warehouse stocks, or of some products, and repair what is wrong.
+
+    A dry run only reports. `workers` threads at most, SYNC_WORKERS unless given. `on_progress` is told how many levels
+    each chunk had; `should_stop` is asked before each. Raises NoCounters, Invalid for a warehouse or products that do
+    not exist, SyncRunning while another process syncs everything, and Unavailable when Redis does not answer or takes
+    no writes: what was repaired until then stays so.
+    """
+    _require_redis()
+    is_part = warehouse_id is not None or product_ids is not None
+    with _failures_counted():
+        run = Run(
+            "part" if is_part else "full",
+            _part(warehouse_id, product_ids) if is_part else comparison.everything(),
+            workers=workers,
+            is_dry_run=is_dry_run,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        report = run.to_the_end() if is_part or is_dry_run else _alone(run)
+    _log(report, actor=actor, is_dry_run=is_dry_run)
+    return report
+
+
+def watch(*, should_stop: Callable[[], bool] = repair.never) -> Report | None:
+    """The periodic sync, of what has changed or of everything; None while another process syncs. Raises Unavailable."""
+    with _failures_counted(), database.job_lock(JOB) as is_ours:
+        if not is_ours:
+            return None
+        report = _remembered(partial(_next_run, should_stop=should_stop))
+    _log(report, actor="job")
+    return report
+
+
+def reset(product_id: UUID, *, actor: str) -> ResetCounter:
+    """Rewrite one product's counters, right or wrong. Raises NotFound, NoCounters, Unavailable."""
+    _require_redis()
+    if not Product.objects.filter(pk=product_id).exists():
+        raise NotFound(f"There is no product {product_id}.")
+    before = repair.read([product_id])[product_id]
+    repair.by_force([product_id])
+    after = repair.read([product_id])[product_id]
+    logger.info("counters reset product_id=%s actor=%s before=%s after=%s", product_id, actor, before, after)
+    return ResetCounter(product_id=product_id, before=before, after=after)
+
+
+def _require_redis() -> None:
+    if not settings.REDIS_URL:
+        raise NoCounters("There are no counters here: REDIS_URL is not set.")
+
+
+def _part(warehouse_id: str | None, product_ids: Sequence[UUID] | None) -> Iterable[Chunk]:
+    if product_ids is None:
+        if not Warehouse.objects.filter(pk=warehouse_id).exists():
+            raise unknown_ids(warehouse_ids=[str(warehouse_id)])
+        return comparison.stocked_at(str(warehouse_id))
+    if warehouse_id is not None:
+        raise Invalid("Name a warehouse or products, not both.")
+    known = set(Product.objects.filter(pk__in=product_ids).values_list("pk", flat=True))
+    if unknown := [str(product_id) for product_id in product_ids if product_id not in known]:
+        raise unknown_ids(product_ids=unknown)
+    return comparison.named(list(dict.fromkeys(product_ids)))
+
+
+def _alone(run: Run) -> Report:
+    with database.job_lock(JOB) as is_ours:
+        if not is_ours:
+            raise SyncRunning("Another sync of all counters is running now.")
+        return _remembered(lambda _memory: run)
+
+
+@contextmanager
+def _failures_counted() -> Iterator[None]:
+    try:
+        yield
+    except (Invalid, Conflict):
+        raise  # refused before it began
+    except Exception:
+        sync_failures.inc()
+        raise
+
+
+def _log(report: Report, *, actor: str, is_dry_run: bool = False) -> None:
+    logger.log(
+        logging.WARNING if report.wrong else logging.INFO,
+        "counters synced kind=%s products=%s levels=%s missing=%s wrong=%s repaired=%s drift_units=%s seconds=%.3f "
+        "is_complete=%s is_dry_run=%s actor=%s first=%s",
+        report.kind, report.products, report.levels, report.missing, report.wrong, report.repaired, report.drift_units,
+        report.seconds, report.is_complete, is_dry_run, actor, report.drifts[:1],
+    )  # fmt: skip
+
+
+# --- how far the periodic sync came --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The beginning of the last sync, by the database's clock, and how many have been since the last full one."""
+
+    since: datetime
+    runs: int
+
+
+def _recall() -> _Memory | None:
+    """None where nothing is remembered, or nothing that was written here."""
+    kept = cache.get(MARKER)
+    try:
+        memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
+        return memory if memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY else None
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+def _remembered(choose: Callable[[_Memory | None], Run]) -> Report:
+    """Do the run that fits the memory, and remember it; not if Redis was emptied or exchanged meanwhile."""
+    memory = _recall()
+    since = database.database_now()
+    run = choose(memory)
+    mark = {"run": str(uuid4())} | ({} if memory is None else {"since": memory.since.isoformat(), "runs": memory.runs})
+    cache.set(MARKER, mark, timeout=None)
+    report = run.to_the_end()
+    if report.is_complete and cache.get(MARKER) == mark:
+        runs = 0 if memory is None or report.kind == "full" else memory.runs + 1
+        cache.set(MARKER, {"since": since.isoformat(), "runs": runs}, timeout=None)
+    return report
+
+
+def _next_run(memory: _Memory | None, *, should_stop: Callable[[], bool]) -> Run:
+    changed = None if memory is None or memory.runs == FULL_EVERY - 1 else _changed_since(memory.since - MARGIN)
+    if changed is None:
+        return Run("full", comparison.everything(), should_stop=should_stop)
+    return Run("changed", comparison.named(changed), should_stop=should_stop)
+
+
+def _changed_since(moment: datetime) -> list[UUID] | None:
+    """The products with a level that was stamped since; None when there are too many to name.
+
+    A walk through the whole table: with an index on `updated_at` no sale's UPDATE could be HOT any more.
+    """
+    changed = StockLevel.objects.filter(updated_at__gte=moment).values_list("product_id", flat=True).distinct()
+    found = list(changed[: MOST_CHANGED + 1])
+    return found if len(found) <= MOST_CHANGED else None

@@ -1,0 +1,265 @@
+"""Looks at counters chunk by chunk, and repairs those that are missing or wrong.
+
+A chunk costs one statement and one round trip, and what is right is not written. What differs is looked at again a
+little later: under load a commit is a moment ahead of its counters, and a reading of the database a moment behind them.
+What is wrong even so is repaired by force: the counters are taken away, the rows read, the counters written; so a lie
+with a high version ends too.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from prometheus_client import Counter, Gauge
+
+from inventory_project.errors import Unavailable
+from inventory_project.faults import crash_point
+from stock import comparison, counters
+from stock.comparison import Chunk, Drift, Fields
+
+T = TypeVar("T")
+Kind = Literal["full", "changed", "part"]
+
+MOST_SUSPECTS = 20_000  # products that one worker keeps in mind before it looks at them again
+SECOND_LOOK_SECONDS = 0.1  # a commit is published within the time-outs of Redis, half of this
+PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0, 1.5)  # between tries; an open breaker lets one through in a second
+DRIFTS_SHOWN = 20
+
+sync_seconds = Gauge(
+    "inventory_sync_duration_seconds",
+    "How long the last sync of the counters took: full, of what had changed, or of a part.",
+    ["kind"],
+    multiprocess_mode="mostrecent",
+)
+counter_drift = Counter(
+    "inventory_counter_drift",
+    "Products whose counters a sync found wrong, or missing altogether, and repaired.",
+    ["kind"],
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a sync looked at, found and did.
+
+    `missing` and `wrong` count products: no counters at all, or counters that say something else, in `differences`
+    fields by `drift_units` of available stock; `drifts` are the first of these. `is_complete` is false when it was
+    asked to stop before its end.
+    """
+
+    kind: Kind
+    products: int = 0
+    levels: int = 0
+    missing: int = 0
+    wrong: int = 0
+    repaired: int = 0
+    differences: int = 0
+    drift_units: int = 0
+    drifts: list[Drift] = field(default_factory=list)
+    is_complete: bool = True
+    seconds: float = 0.0
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def unseen(_levels: int) -> None:
+    """Nobody watches the progress."""
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One sync: workers take chunks until none is left, one of them fails, or it is to stop."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        chunks: Iterable[Chunk],
+        *,
+        workers: int | None = None,
+        is_dry_run: bool = False,
+        on_progress: Callable[[int], object] = unseen,
+        should_stop: Callable[[], bool] = never,
+    ) -> None:
+        self._report = Report(kind=kind)
+        self._chunks = iter(chunks)
+        self._workers = _number_of(workers or settings.SYNC_WORKERS, chunks)
+        self._is_dry_run = is_dry_run
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._lock = Lock()  # of the chunks, the report and the progress
+        self._is_over = False
+
+    def to_the_end(self) -> Report:
+        """Do it; what is found is counted even if the end is not reached. Raises Unavailable."""
+        began = time.monotonic()
+        report = self._report
+        try:
+            if self._workers == 1:
+                self._work()
+            else:
+                self._work_side_by_side()
+        except Unavailable as refusal:
+            told = f"{report.levels} levels had been compared and {report.repaired} products repaired."
+            raise Unavailable(f"{refusal.detail} {told}", code=refusal.code) from refusal
+        finally:
+            report.seconds = time.monotonic() - began
+            if not self._is_dry_run:
+                counter_drift.labels("missing").inc(report.missing)
+                counter_drift.labels("wrong").inc(report.wrong)
+        sync_seconds.labels(report.kind).set(report.seconds)
+        return report
+
+    def _work_side_by_side(self) -> None:
+        """Threads, for nearly all of the time is spent waiting for the two servers."""
+        try:
+            with ThreadPoolExecutor(self._workers, thread_name_prefix="sync") as threads:
+                for end in [threads.submit(self._work_in_thread) for _ in range(self._workers)]:
+                    end.result()
+        finally:
+            self._is_over = True
+
+    def _work_in_thread(self) -> None:
+        try:
+            self._work()
+        finally:
+            connection.close()  # the thread's own
+
+    def _work(self) -> None:
+        suspects: dict[UUID, Fields] = {}
+        try:
+            while chunk := self._take():
+                suspects |= self._look(chunk)
+                if len(suspects) >= MOST_SUSPECTS:
+                    self._look_again(suspects)
+                    suspects = {}
+                crash_point("sync.after_chunk")
+            self._look_again(suspects)
+        except BaseException:
+            self._is_over = True
+            raise
+
+    def _take(self) -> Chunk | None:
+        with self._lock:
+            if self._is_over:
+                return None
+            if self._should_stop():
+                self._is_over, self._report.is_complete = True, False
+                return None
+            return next(self._chunks, None)
+
+    def _look(self, chunk: Chunk) -> dict[UUID, Fields]:
+        """Compare a chunk and write the counters that are missing; what others must say at least, to look again."""
+        wanted = comparison.expected(chunk)
+        product_ids = list(wanted) if chunk.product_ids is None else chunk.product_ids
+        found = read(product_ids)
+        other = [id_ for id_ in product_ids if not comparison.is_as_expected(found[id_], wanted.get(id_, {}))]
+        missing = [id_ for id_ in other if not found[id_]]
+        if missing and not self._is_dry_run:
+            _publish({product_id: wanted[product_id] for product_id in missing})
+        levels = sum(map(len, wanted.values())) - len(wanted)
+        with self._lock:
+            self._report.products += len(product_ids)
+            self._report.levels += levels
+            self._report.missing += len(missing)
+            for product_id in missing:
+                lacking = wanted[product_id]
+                is_shown = len(self._report.drifts) < DRIFTS_SHOWN  # there may be a million others
+                drifts = comparison.drifts(product_id, found={}, before=lacking, after=lacking) if is_shown else []
+                self._note(drifts, differences=len(lacking))
+            self._on_progress(levels)
+        return {product_id: wanted.get(product_id, {}) for product_id in other if found[product_id]}
+
+    def _look_again(self, suspects: Mapping[UUID, Fields]) -> None:
+        """Repair what is wrong though what was committed before the first look has had the time to be published.
+
+        That is the least that the counters must say by now, and the rows as read after them are the most.
+        """
+        if suspects:
+            time.sleep(SECOND_LOOK_SECONDS)
+        for product_ids in comparison.in_chunks(list(suspects)):
+            found = read(product_ids)
+            after = _wanted(product_ids)
+            drifts = {
+                id_: comparison.drifts(id_, found=found[id_], before=suspects[id_], after=after[id_])
+                for id_ in product_ids
+            }
+            wrong = [product_id for product_id, differing in drifts.items() if differing]
+            if wrong and not self._is_dry_run:
+                by_force(wrong)
+            with self._lock:
+                self._report.wrong += len(wrong)
+                for product_id in wrong:
+                    self._note(drifts[product_id], differences=len(drifts[product_id]))
+
+    def _note(self, drifts: list[Drift], *, differences: int) -> None:
+        """One product that is missing or wrong, and repaired unless this is a dry run."""
+        self._report.repaired += not self._is_dry_run
+        self._report.differences += differences
+        self._report.drift_units += sum(drift.units for drift in drifts)
+        self._report.drifts += drifts[: max(0, DRIFTS_SHOWN - len(self._report.drifts))]
+
+
+def _number_of(workers: int, chunks: Iterable[Chunk]) -> int:
+    """No more than there are chunks; and half of this process's connections to the database are left to others."""
+    most = max(1, settings.DATABASE_POOL_SIZE // 2)
+    return min(workers, most, len(chunks) or 1) if isinstance(chunks, list) else min(workers, most)
+
+
+# --- Redis ---------------------------------------------------------------------------------------------------------
+
+
+def read(product_ids: Collection[UUID]) -> Mapping[UUID, Fields]:
+    """What the counters of the products say, word by word. Raises Unavailable."""
+    return _patiently(partial(counters.read_raw, product_ids))
+
+
+def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
+    """What the counters of a few products ought to say; none is left out."""
+    found = comparison.expected(comparison.of(product_ids))
+    return {product_id: found.get(product_id, {}) for product_id in product_ids}
+
+
+def by_force(product_ids: Sequence[UUID]) -> None:
+    """Take away whatever the counters of these products say, and write them anew. Raises Unavailable."""
+    _patiently(partial(counters.forget, product_ids))
+    _publish({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
+
+
+def _publish(wanted: Mapping[UUID, Fields]) -> None:
+    """Write counters that are not there.
+
+    The rows are read once more, for what was committed after the first reading was perhaps published before there were
+    counters to publish it to.
+    """
+    crash_point("sync.before_publish")
+    _write(wanted)
+    _write({id_: fields for id_, fields in _wanted(list(wanted)).items() if fields != wanted[id_]})
+
+
+def _write(wanted: Mapping[UUID, Fields]) -> None:
+    if wanted:
+        views = [comparison.view(product_id, fields) for product_id, fields in wanted.items()]
+        _patiently(partial(counters.publish, views, whole=True))
+
+
+def _patiently(ask: Callable[[], T | None]) -> T:
+    """What Redis answers, on one of a few tries: a busy moment must not end a sync. Raises Unavailable."""
+    for pause in (*PAUSES_SECONDS, None):
+        answer = ask()
+        if answer is not None and answer is not False:
+            return answer
+        if pause is not None:
+            time.sleep(pause)
+    raise Unavailable("Redis does not answer, or takes no writes.", code="redis_unavailable")

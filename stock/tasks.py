@@ -1,0 +1,11 @@
+"""Celery tasks of stock; one line each."""
+
+from celery import shared_task
+
+from stock import reconciliation
+
+
+@shared_task
+def sync_counters() -> None:
+    """Bring the counters to what the database says, where they have drifted from it."""
+    reconciliation.watch()
