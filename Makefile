@@ -33,7 +33,8 @@ run: $(RUNTIME) ## serve the API and the admin on port 3006, with seeded warehou
 	@exec $(BIN)/python manage.py serve
 
 test: $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own; ARGS="-k name" goes to pytest
-	@$(SERVERS) -- python -m pytest $(ARGS)
+	@command -v wrk >/dev/null || $(call debian,wrk)
+	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI and container files
 	@mkdir -p $(SCRATCH)
@@ -50,7 +51,8 @@ check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settin
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 
-bench: $(DEVELOPMENT) ## measure reservations per second on servers of its own that wait for the disk
+bench: $(DEVELOPMENT) ## measure the service beside the textbook way, on servers that wait for the disk (Debian's wrk)
+	@command -v wrk >/dev/null || $(call debian,wrk)
 	@$(SERVERS) --fsync -- python -m benchmarks $(ARGS)
 
 e2e: $(DEVELOPMENT) ## run the tests in a browser (Debian's chromium)

@@ -1,90 +1,117 @@
-"""The command: `python -m tests.servers run --fsync -- python -m benchmarks`, which is `make bench`."""
+"""The command: `python -m tests.servers run --fsync -- python -m benchmarks`, which is `make bench`.
+
+`python -m benchmarks chart RESULTS.json CHART.svg` draws what a run has written.
+"""
 
 import argparse
 import json
+import logging
 import os
+import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import django
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
-django.setup()  # before the modules below, which are made of models
-
-from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
-
-from benchmarks import in_process, machine, measure, report, scene  # noqa: E402
-from reservations import audit  # noqa: E402
-from stock.models import Product  # noqa: E402
+if TYPE_CHECKING:
+    from benchmarks.run import Scale
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Measure, print, write the JSON; 1 when the audit finds the books damaged."""
+    """Measure, print, write the JSON; 1 when the books are damaged or answers were wrong, 2 when it cannot begin."""
     options = _options()
-    if connection.vendor != "postgresql":
-        print("A benchmark needs PostgreSQL: run `make bench`.", file=sys.stderr)
+    if options.command == "chart":
+        from benchmarks import chart
+
+        chart.draw(options.results, options.svg)
+        return 0
+    return _measure(options)
+
+
+def _options() -> argparse.Namespace:
+    began = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service beside others.")
+    parser.add_argument("--quick", action="store_true", help="under a minute, to see that it works; no figure to quote")
+    parser.add_argument("--only", type=_names, metavar="PARTS", help="with commas: in_process, http, day, growth")
+    parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP")
+    parser.add_argument("--seconds", type=float, help="length of such a turn")
+    parser.add_argument("--connections", type=_numbers, metavar="NUMBERS", help="with commas: 1,8,64,256")
+    parser.add_argument("--rate", type=float, help="requests per second of the checkout day")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS", help="watch the memory under load; 600")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS / f"{began}.json", help="where the JSON goes, default %(default)s"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg")
+    chart = commands.add_parser("chart", help="draw the results of a run")
+    chart.add_argument("results", type=Path)
+    chart.add_argument("svg", type=Path)
+    return parser.parse_args()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, _names(text)))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
+    django.setup()  # before the modules below, which are made of models
+    logging.getLogger().setLevel(logging.ERROR)  # of this process; the service writes its log as it always does
+
+    from django.core.management import call_command
+
+    from benchmarks import run
+    from stock.models import Product
+
+    if reason := _why_not(options):
+        print(reason, file=sys.stderr)
         return 2
     call_command("migrate", verbosity=0)
     if Product.objects.exists():
         print("This database is in use, and a benchmark fills it: name an empty one.", file=sys.stderr)
         return 2
-    result = _measure(options)
+    result = run.run(_scale(options))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"Written to {options.output}")
-    return 1 if result["audit"] else 0
+    return 1 if result["damage"] or result["wrong_answers"] else 0
 
 
-def _options() -> argparse.Namespace:
-    began = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure reservations per second.")
-    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works; no figure to quote")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each contender, default 20")
-    parser.add_argument("--turn", type=int, default=15, help="batches of 64 in one turn, default 15")
-    parser.add_argument("--products", type=int, default=1_000, help="to spread the reservations over, default 1,000")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS / f"{began}.json", help="where the JSON goes, default %(default)s"
-    )
-    options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.turn, options.products = 2, 2, 100
-    if min(options.rounds, options.turn, options.products) < 1:
-        parser.error("--rounds, --turn and --products are at least 1")
-    return options
+def _why_not(options: argparse.Namespace) -> str:
+    """Why this run cannot begin; empty when it can."""
+    from django.conf import settings
+
+    from benchmarks.run import PARTS
+
+    if not (settings.DATABASE_URL and settings.REDIS_URL and settings.API_AUTH_ENABLED):
+        return "A benchmark needs PostgreSQL, Redis and tokens: run `make bench`."
+    if shutil.which("wrk") is None:
+        return "wrk is missing: run `make bench`, or have root run `apt-get install wrk`."
+    if unknown := [name for name in options.only or () if name not in PARTS]:
+        return f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}."
+    return ""
 
 
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    began_at, load, stolen = datetime.now(UTC), machine.load(), machine.stolen_seconds()
-    contenders = [
-        contender
-        for one in scene.build(products=options.products)
-        for contender in in_process.contenders(one, turn=options.turn)
-    ]
-    rows = report.figures(measure.run(contenders, rounds=options.rounds))
-    judged = report.verdict(rows)
-    described = machine.describe()
-    noise = {"load_before": load, "stolen_cpu_seconds": round(machine.stolen_seconds() - stolen, 2)}
-    broken = {finding.invariant.name: finding.rows for finding in audit.run() if finding.count}
+def _scale(options: argparse.Namespace) -> "Scale":
+    from benchmarks.run import QUICK, Scale
 
-    print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
-    print(report.table(rows) + "\n")
-    print(report.sentence(judged))
-    print(f"The audit found damage: {broken}" if broken else "The audit found nothing.")
-    return {
-        "began_at": began_at.isoformat(),
-        "options": {name: getattr(options, name) for name in ("quick", "rounds", "turn", "products")},
-        "machine": described,
-        "noise": noise,
-        "figures": [asdict(row) for row in rows],
-        "verdict": asdict(judged),
-        "audit": {name: json.loads(json.dumps(found, default=str)) for name, found in broken.items()},
+    given = {
+        "parts": options.only,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "connections": options.connections,
+        "rate": options.rate,
+        "soak_seconds": options.soak,
     }
+    return replace(QUICK if options.quick else Scale(), **{name: value for name, value in given.items() if value})
 
 
 if __name__ == "__main__":

@@ -2,14 +2,22 @@
 
 import os
 import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import django
 import psycopg
+from django.conf import settings
 from django.db import connection
 
 DATABASE_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+SERVICE_SETTINGS = ("WEB_WORKERS", "WEB_THREADS", "DATABASE_POOL_SIZE", "GROUP_COMMIT", "GROUP_COMMIT_MAX_BATCH")
+# The columns of /proc/stat that are work of this machine: user, nice, system, interrupts, soft interrupts.
+BUSY_COLUMNS = (1, 2, 3, 6, 7)
+STOLEN_COLUMN = 8
 
 
 def describe() -> dict[str, Any]:
@@ -27,7 +35,11 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "django": django.__version__,
         "psycopg": psycopg.__version__,
+        "gunicorn": version("gunicorn"),
+        "wrk": _first_line(["wrk", "-v"]),
+        "redis": _first_line(["redis-server", "--version"]),
         "postgresql": database,
+        "service": {name: getattr(settings, name) for name in SERVICE_SETTINGS},
     }
 
 
@@ -38,10 +50,29 @@ def load() -> float:
 
 def stolen_seconds() -> float:
     """CPU seconds since the start that this machine's host gave to other machines."""
+    return _seconds((STOLEN_COLUMN,))
+
+
+def busy_seconds() -> float:
+    """CPU seconds since the start in which this machine did something, whoever asked for it."""
+    return _seconds(BUSY_COLUMNS)
+
+
+def resident_mb(pid: int) -> float:
+    """Memory that the process has in RAM, with what it shares with others, in MB of 10^6 bytes."""
+    return int(_after_colon(Path(f"/proc/{pid}/status"), "VmRSS").split()[0]) * 1_024 / 1e6
+
+
+def _seconds(columns: Sequence[int]) -> float:
     cpu = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
-    return int(cpu[8]) / os.sysconf("SC_CLK_TCK")
+    return sum(int(cpu[column]) for column in columns) / os.sysconf("SC_CLK_TCK")
 
 
 def _after_colon(path: Path, key: str) -> str:
     lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
     return next((value.strip() for name, _, value in lines if name.strip() == key), "unknown")
+
+
+def _first_line(command: list[str]) -> str:
+    told = subprocess.run(command, capture_output=True, text=True, check=False)  # wrk tells its version and fails
+    return told.stdout.partition("\n")[0].partition(" Copyright")[0]

@@ -1,64 +1,41 @@
-"""Runs contenders in turns, A B C A B C, so that what else the machine does falls on all of them alike."""
+"""Contenders take turns, A B C A B C, so that what else the machine does falls on all of them alike."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
 
 from tqdm import tqdm
 
-Batch = Callable[[], int]  # does the work of one batch; returns how many of its requests were granted
+One = TypeVar("One")
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """Something to be measured. `prepare(n)` makes n batches of `batch_size` requests, outside the clock."""
+class Range:
+    """What the rounds made of a figure. The median stands for it, which a neighbour's burst does not move."""
 
-    name: str
-    scene: str
-    batch_size: int
-    batches: int  # in a round
-    prepare: Callable[[int], Sequence[Batch]]
+    median: float
+    lowest: float
+    highest: float
 
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One contender's turn: the seconds that each batch took, and the CPU seconds of this process in all of them."""
-
-    batch_seconds: list[float]
-    cpu_seconds: float
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Range":
+        """The range of one value for each round."""
+        return cls(median=median(values), lowest=min(values), highest=max(values))
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """All turns of one contender."""
-
-    contender: Contender
-    rounds: list[Round] = field(default_factory=list)
-
-
-def run(contenders: Sequence[Contender], *, rounds: int) -> list[Series]:
-    """Measure all contenders in turns; a first round warms up and does not count."""
-    series = [Series(contender) for contender in contenders]
-    with tqdm(total=(rounds + 1) * len(series), desc="Measuring", unit="turn", disable=None) as progress:
-        for n in range(rounds + 1):
-            for one in series:
-                turn = _turn(one.contender)
-                if n > 0:
-                    one.rounds.append(turn)
+def in_turns(contenders: Sequence[One], turn: Callable[[One], Seen], *, rounds: int, title: str) -> list[list[Seen]]:
+    """What each contender's turns saw: a list of one for each round, in the order of the contenders."""
+    seen: list[list[Seen]] = [[] for _ in contenders]
+    with tqdm(total=rounds * len(contenders), desc=title, unit="turn", disable=None) as progress:
+        for _ in range(rounds):
+            for mine, contender in zip(seen, contenders, strict=True):
+                mine.append(turn(contender))
                 progress.update()
-    return series
+    return seen
 
 
-def _turn(contender: Contender) -> Round:
-    batches = contender.prepare(contender.batches)
-    granted: list[int] = []
-    batch_seconds: list[float] = []
-    cpu_began = time.process_time()
-    for batch in batches:
-        began = time.perf_counter()
-        granted.append(batch())
-        batch_seconds.append(time.perf_counter() - began)
-    cpu_seconds = time.process_time() - cpu_began
-    # A refusal is quicker than a reservation, and would pass for speed.
-    assert granted == [contender.batch_size] * contender.batches, f"{contender.name} refused: {granted}"
-    return Round(batch_seconds, cpu_seconds)
+def ratio(over: Sequence[float], under: Sequence[float]) -> Range:
+    """One contender's values over another's, each divided within its round."""
+    return Range.of([one / other for one, other in zip(over, under, strict=True)])

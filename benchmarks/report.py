@@ -1,116 +1,18 @@
-"""From seconds to figures, and from figures to a table, a verdict and JSON."""
+"""Figures as tables in Markdown, which a terminal shows as well."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median, quantiles
 
-from benchmarks.in_process import BATCH_SIZE, TEXTBOOK
-from benchmarks.measure import Round, Series
-
-BAR_PER_SECOND = 2_000  # reservations, in batches of 64, in one process
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What one contender made of one scene.
-
-    `per_second` is that of the median round, which a neighbour's burst on the machine does not move. Each ratio is to
-    the textbook's turn in the same round, and the median of them stands first.
-    """
-
-    name: str
-    scene: str
-    batch_size: int
-    requests: int
-    per_second: float
-    per_second_slowest_round: float
-    per_second_fastest_round: float
-    batch_p50_ms: float
-    batch_p99_ms: float
-    cpu_seconds_per_1000: float
-    ratio: float | None
-    ratio_lowest: float | None
-    ratio_highest: float | None
+from benchmarks import in_process, over_http
+from benchmarks.day import Day
+from benchmarks.growth import Growth
+from benchmarks.measure import Range
+from benchmarks.soak import Soak
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The slowest scene of `reserve_many` in batches of 64, held against the bar."""
-
-    per_second: float
-    bar_per_second: int
-    is_met: bool
-
-
-def figures(series: Sequence[Series]) -> list[Figures]:
-    """One for each series, in their order."""
-    by_the_book = {one.contender.scene: one for one in series if one.contender.name == TEXTBOOK}
-    return [_of(one, by_the_book[one.contender.scene]) for one in series]
-
-
-def _of(series: Series, textbook: Series) -> Figures:
-    contender = series.contender
-    rates = [_rate(turn, contender.batch_size) for turn in series.rounds]
-    milliseconds = [1_000 * seconds for turn in series.rounds for seconds in turn.batch_seconds]
-    requests = len(milliseconds) * contender.batch_size
-    cuts = quantiles(milliseconds, n=100, method="inclusive")
-    ratios = []
-    if contender.name == "reserve_many":
-        ratios = [ours / _rate(turn, 1) for ours, turn in zip(rates, textbook.rounds, strict=True)]
-    return Figures(
-        name=contender.name,
-        scene=contender.scene,
-        batch_size=contender.batch_size,
-        requests=requests,
-        per_second=median(rates),
-        per_second_slowest_round=min(rates),
-        per_second_fastest_round=max(rates),
-        batch_p50_ms=cuts[49],
-        batch_p99_ms=cuts[98],
-        cpu_seconds_per_1000=1_000 * sum(turn.cpu_seconds for turn in series.rounds) / requests,
-        ratio=median(ratios) if ratios else None,
-        ratio_lowest=min(ratios, default=None),
-        ratio_highest=max(ratios, default=None),
-    )
-
-
-def _rate(turn: Round, batch_size: int) -> float:
-    return len(turn.batch_seconds) * batch_size / sum(turn.batch_seconds)
-
-
-def verdict(rows: Sequence[Figures]) -> Verdict:
-    """Whether the slowest scene reaches the bar."""
-    slowest = min(row.per_second for row in rows if row.name == "reserve_many" and row.batch_size == BATCH_SIZE)
-    return Verdict(per_second=slowest, bar_per_second=BAR_PER_SECOND, is_met=slowest >= BAR_PER_SECOND)
-
-
-def sentence(judged: Verdict) -> str:
-    """The verdict for a person."""
-    return (
-        f"{'REACHED' if judged.is_met else 'MISSED'}: {judged.per_second:,.0f} reservations/s in batches of "
-        f"{BATCH_SIZE} where it is slowest; the bar is {judged.bar_per_second:,}/s."
-    )
-
-
-def table(rows: Sequence[Figures]) -> str:
-    """A Markdown table, which a terminal shows as well."""
-    head = ("verb", "batch", "scene", "per second", "slowest to fastest round", "p50 ms", "p99 ms", "CPU s/1,000")
-    cells = [[*head, "times the textbook"]]
-    for row in rows:
-        cells.append(
-            [
-                row.name,
-                str(row.batch_size),
-                row.scene,
-                f"{row.per_second:,.0f}",
-                f"{row.per_second_slowest_round:,.0f} to {row.per_second_fastest_round:,.0f}",
-                f"{row.batch_p50_ms:.2f}",
-                f"{row.batch_p99_ms:.2f}",
-                f"{row.cpu_seconds_per_1000:.3f}",
-                _times(row),
-            ]
-        )
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The rows below their head, in columns of equal width."""
+    cells = [head, *rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     lines = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in cells
     ]
@@ -118,7 +20,126 @@ def table(rows: Sequence[Figures]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _times(row: Figures) -> str:
-    if row.ratio is None:
+def over_http_table(figures: Sequence[over_http.Figures]) -> str:
+    """What was measured over HTTP; the last column only where answers were not the expected ones."""
+    head = (
+        "contender", "scene", "connections", "per second", "slowest to fastest", "p50 ms", "p99 ms", "CPU s/1,000",
+        "times the textbook", "of the empty view", "other answers",
+    )  # fmt: skip
+    return table(
+        head,
+        [
+            [
+                row.name,
+                row.scene,
+                str(row.connections),
+                f"{row.per_second.median:,.0f}",
+                _span(row.per_second),
+                f"{row.p50_ms.median:.1f}",
+                f"{row.p99_ms.median:.1f}",
+                f"{row.cpu_seconds_per_1000:.2f}",
+                _ratio(row.times_textbook, digits=1),
+                _ratio(row.of_empty, digits=2),
+                _others(refused=row.refused, wrong=row.wrong, unanswered=row.unanswered),
+            ]
+            for row in figures
+        ],
+    )
+
+
+def in_process_table(figures: Sequence[in_process.Figures]) -> str:
+    """What was measured of the domain alone."""
+    head = (
+        "verb", "batch", "scene", "per second", "slowest to fastest", "p50 ms", "p99 ms", "CPU s/1,000",
+        "times the textbook",
+    )  # fmt: skip
+    return table(
+        head,
+        [
+            [
+                row.name,
+                str(row.batch_size),
+                row.scene,
+                f"{row.per_second.median:,.0f}",
+                _span(row.per_second),
+                f"{row.batch_p50_ms:.2f}",
+                f"{row.batch_p99_ms:.2f}",
+                f"{row.cpu_seconds_per_1000:.3f}",
+                _ratio(row.times_textbook, digits=1),
+            ]
+            for row in figures
+        ],
+    )
+
+
+def day_table(day: Day) -> str:
+    """The checkout day, and what its client cost."""
+    rows = [
+        [
+            kind.kind,
+            f"{kind.as_expected:,}",
+            f"{kind.p50_ms:.1f}",
+            f"{kind.p99_ms:.1f}",
+            f"{kind.longest_ms:.1f}",
+            _others(refused=kind.refused, wrong=kind.wrong, unanswered=kind.unanswered),
+        ]
+        for kind in day.kinds
+    ]
+    return (
+        f"A checkout day, {day.rate:,.0f} requests a second held for {day.seconds:g} s; latency from when each was due."
+        f" The client took {day.client_cpu_share:.0%} of a core.\n\n"
+        + table(("request", "answered", "p50 ms", "p99 ms", "longest ms", "other answers"), rows)
+    )
+
+
+def growth_table(growth: Growth) -> str:
+    """The verbs over small and large books, and what a sync of the large ones' counters took."""
+    rows = [
+        [
+            small.name,
+            f"{small.per_second.median:,.0f}",
+            f"{large.per_second.median:,.0f}",
+            f"{small.batch_p50_ms:.1f}",
+            f"{large.batch_p50_ms:.1f}",
+            f"{small.batch_p99_ms:.1f}",
+            f"{large.batch_p99_ms:.1f}",
+            _ratio(growth.large_to_small[small.name], digits=2),
+        ]
+        for small, large in zip(growth.small, growth.large, strict=True)
+    ]
+    small_name, large_name = f"{growth.small_levels:,}", f"{growth.large_levels:,}"
+    head = (
+        "verb, batches of 64", f"per second, {small_name}", f"{large_name}", f"p50 ms, {small_name}", f"{large_name}",
+        f"p99 ms, {small_name}", f"{large_name}", "large / small",
+    )  # fmt: skip
+    sync = growth.sync
+    return (
+        f"Books of {small_name} and of {large_name} levels, as many ACTIVE reservations in each; the larger database "
+        f"has {growth.large_megabytes:,} MB.\n\n"
+        + table(head, rows)
+        + f"\n\nA sync of {sync.levels:,} levels: {sync.into_empty_redis:.2f} s into an empty Redis, {sync.full:.2f} s "
+        f"in full with nothing to repair, {sync.quiet:.2f} s the periodic one with nothing changed."
+    )
+
+
+def soak_text(soak: Soak) -> str:
+    """The memory of the largest web process, from the first sample to the last."""
+    return (
+        f"The largest web process over {soak.seconds:,.0f} s and {soak.as_expected:,} requests: "
+        f"{soak.samples_mb[0]:.0f} MB at first, {soak.samples_mb[-1]:.0f} MB at last, {soak.largest_mb:.0f} MB at most."
+    )
+
+
+def _span(found: Range) -> str:
+    return f"{found.lowest:,.0f} to {found.highest:,.0f}"
+
+
+def _ratio(found: Range | None, *, digits: int) -> str:
+    if found is None:
         return ""
-    return f"{row.ratio:.1f} ({row.ratio_lowest:.1f} to {row.ratio_highest:.1f})"
+    return f"{found.median:.{digits}f} ({found.lowest:.{digits}f} to {found.highest:.{digits}f})"
+
+
+def _others(*, refused: int, wrong: int, unanswered: int) -> str:
+    counts = {"refused": refused, "WRONG": wrong, "UNANSWERED": unanswered}
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

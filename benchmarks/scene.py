@@ -1,6 +1,6 @@
 """What the contenders work on: products that lie in three warehouses, more of them than a run can sell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from uuid import UUID, uuid4
@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from tqdm import tqdm
 
+from inventory_project import batches
+from reservations import lifecycle
 from reservations.requests import Item, Reserve
 from stock import documents
 from stock.models import Product
@@ -16,6 +18,7 @@ from warehouses.models import Warehouse
 
 ACTOR = "benchmark"
 WAREHOUSES = (("wh-pr-001", "south", 1), ("wh-rj-001", "southeast", 2), ("wh-sp-001", "southeast", 1))
+SOLD_OUT_UNITS = 100  # at each warehouse, all of them held
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +45,44 @@ class Scene:
         ]
 
 
-def build(*, products: int) -> list[Scene]:
-    """Two scenes, one product and `products` others, stocked through the books."""
+def build(sizes: Sequence[int]) -> list[Scene]:
+    """A scene of so many products for each of `sizes`, stocked through the books."""
     catalogue.upsert([Warehouse(id=id_, name=id_, region=region, priority=n) for id_, region, n in WAREHOUSES])
-    hot, *others = [uuid4() for _ in range(1 + products)]
-    Product.objects.bulk_create(
-        [Product(id=id_, sku=id_.hex, name="A product of the benchmark") for id_ in (hot, *others)]
-    )
-    _receive([hot, *others])
-    return [Scene("one product", [hot]), Scene(f"{products:,} products", others)]
+    scenes = [Scene(f"{size:,} products" if size > 1 else "one product", _products(size)) for size in sizes]
+    _receive([id_ for scene in scenes for id_ in scene.product_ids], units=settings.DOCUMENT_MAX_QUANTITY)
+    return scenes
 
 
-def _receive(product_ids: list[UUID]) -> None:
+def build_sold_out() -> Scene:
+    """A product that lies in the warehouses of `build`; every unit of it is held by an order."""
+    scene = Scene("sold out", _products(1))
+    _receive(scene.product_ids, units=SOLD_OUT_UNITS)
+    for _ in range(SOLD_OUT_UNITS):
+        for answer in lifecycle.reserve_many(scene.requests(len(WAREHOUSES))):
+            batches.result_of(answer)
+    return scene
+
+
+def _products(count: int) -> list[UUID]:
+    ids = [uuid4() for _ in range(count)]
+    Product.objects.bulk_create([Product(id=id_, sku=id_.hex, name="A product of the benchmark") for id_ in ids])
+    return ids
+
+
+def _receive(product_ids: list[UUID], *, units: int) -> None:
     chunk = settings.DOCUMENT_MAX_LINES
     receipts = [
         (warehouse_id, product_ids[start : start + chunk])
         for warehouse_id, _, _ in WAREHOUSES
         for start in range(0, len(product_ids), chunk)
     ]
-    for warehouse_id, ids in tqdm(receipts, desc="Stocking", unit="receipt", disable=None):
+    for warehouse_id, ids in tqdm(receipts, desc="Stocking", unit="receipt", disable=None, leave=False):
         documents.book(
             documents.DocumentRequest(
                 kind=documents.Kind.RECEIPT,
                 reference=f"benchmark-{uuid4()}",
                 warehouse_id=warehouse_id,
-                items=tuple((id_, settings.DOCUMENT_MAX_QUANTITY) for id_ in ids),
+                items=tuple((id_, units) for id_ in ids),
                 actor=ACTOR,
             )
         )

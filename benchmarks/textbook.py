@@ -20,7 +20,7 @@ from warehouses.allocation import Allocation, Candidate, Line, Place, allocate
 
 
 @transaction.atomic
-def reserve(request: Reserve) -> Reservation:
+def reserve(request: Reserve) -> tuple[Reservation, list[ReservationItem]]:
     """Hold stock for an order of one line. Raises ValueError when the order has a hold or the stock does not do."""
     [item] = request.items
     levels = {
@@ -48,7 +48,9 @@ def reserve(request: Reserve) -> Reservation:
     return _write(request, decision, levels)
 
 
-def _write(request: Reserve, decision: Allocation, levels: dict[str, StockLevel]) -> Reservation:
+def _write(
+    request: Reserve, decision: Allocation, levels: dict[str, StockLevel]
+) -> tuple[Reservation, list[ReservationItem]]:
     now = timezone.now()
     reservation = Reservation.objects.create(
         id=uuid7(),
@@ -59,8 +61,7 @@ def _write(request: Reserve, decision: Allocation, levels: dict[str, StockLevel]
         allocation=decision.explanation,
         actor=request.actor,
     )
-    for part in decision.parts:
-        _take(reservation, levels[part.warehouse_id], part.quantity)
+    lines = [_take(reservation, levels[part.warehouse_id], part.quantity) for part in decision.parts]
     OutboxEvent.objects.create(
         event_id=uuid7(),
         type=RESERVED,
@@ -77,10 +78,10 @@ def _write(request: Reserve, decision: Allocation, levels: dict[str, StockLevel]
         },
         occurred_at=now,
     )
-    return reservation
+    return reservation, lines
 
 
-def _take(reservation: Reservation, level: StockLevel, quantity: int) -> None:
+def _take(reservation: Reservation, level: StockLevel, quantity: int) -> ReservationItem:
     line = ReservationItem.objects.create(
         id=uuid7(),
         reservation=reservation,
@@ -104,3 +105,4 @@ def _take(reservation: Reservation, level: StockLevel, quantity: int) -> None:
     level.version += 1
     level.updated_at = reservation.created_at
     level.save()
+    return line

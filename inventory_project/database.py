@@ -7,10 +7,10 @@ PostgreSQL it is prepared once for each connection, and what stands in `pipeline
 import fcntl
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -53,8 +53,22 @@ def pipelined() -> Iterator[None]:
         yield
         return
     connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
+    with connection.wrap_database_errors, connection.connection.pipeline() as pipeline:
+        pipeline._exit_gen = partial(_end_of_pipeline, pipeline)
         yield
+
+
+def _end_of_pipeline(pipeline: Any) -> Generator[Any, Any, None]:
+    """What psycopg does at a pipeline's end, but for the Flush that it sends after the Sync.
+
+    PostgreSQL would take the Flush for the next request, and not count the time from then on as idle: a process that is
+    frozen in its transaction would keep its locks for ever.
+    """
+    try:
+        pipeline._enqueue_sync()
+        yield from pipeline._communicate_gen()
+    finally:
+        yield from pipeline._fetch_gen(flush=False)
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:

@@ -47,8 +47,6 @@ NO_ANSWER = Unavailable(
     "The work on this request was broken off or took too long; repeat the request to learn the outcome.",
     code="outcome_unknown",
 )
-
-
 _all: "WeakSet[GroupCommit[Any, Any]]" = WeakSet()  # of this process, to begin anew after a fork
 
 

@@ -104,7 +104,8 @@ INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
 # Four processes' pools fit a PostgreSQL as it is installed, with 100 connections.
 WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
-WEB_THREADS = whole("WEB_THREADS", 16, low=1, high=256)
+# The more threads, the more requests share a transaction; the pools of all processes, four larger each, shall fit too.
+WEB_THREADS = whole("WEB_THREADS", 16 if EMBEDDED else max(1, min(32, 80 // WEB_WORKERS - 4)), low=1, high=256)
 GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
 GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
 # While batches are slow so many may wait, and the other threads still answer: that it is too busy, and all the rest.

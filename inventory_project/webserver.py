@@ -1,5 +1,6 @@
 """gunicorn's settings: processes with threads, since the work is waiting for PostgreSQL."""
 
+import time
 from typing import Any
 
 import django
@@ -9,13 +10,25 @@ from prometheus_client import multiprocess
 
 django.setup()
 
+SECONDS_A_CONNECTION = 0.000_05
+MOST_CONNECTIONS_COUNTED = 40  # so 2 ms at most
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's worker with threads, which when told to stop leaves nobody unheard who is connected already.
+    """gunicorn's worker with threads, which shares new connections fairly and leaves none of them unheard at its end.
+
+    Whichever process wakes first takes a new connection, and clients keep it: one process may get nearly all of them,
+    and work on one core while the others have nothing to do.
 
     The kernel goes on making connections until the last process has closed the port, and then resets those that nobody
     has accepted. gunicorn's own worker stops accepting at once, and closes the port seconds later.
     """
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection, the later the more there are here: a process with fewer comes first then."""
+        if self.alive:
+            time.sleep(min(self.nr_conns, MOST_CONNECTIONS_COUNTED) * SECONDS_A_CONNECTION)
+        super().accept(listener)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin or cease to accept; to stop, take in whoever stands at the port, and close it at once."""

@@ -26,10 +26,11 @@ Known = Mapping[UUID, ProductCounters]
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """By position in the batch: who is turned away, and who is the probe of which products."""
+    """By position in the batch: who is turned away, who is the probe of which products, and what it should be told."""
 
     refused: dict[int, Refusal] = field(default_factory=dict)
     probes: dict[int, set[UUID]] = field(default_factory=dict)
+    expected: dict[int, Refusal] = field(default_factory=dict)
 
 
 def watch(requests: Sequence[Reserve]) -> Watch:
@@ -38,32 +39,40 @@ def watch(requests: Sequence[Reserve]) -> Watch:
         return Watch()
     known = counters.read({item.product_id for request in requests for item in request.items})
     lacking = {i: lacks for i, request in enumerate(requests) if (lacks := _lacks(request, known))}
+    if lacking:
+        # A replay of the last unit's buyer must get its reservation again, and would teach nothing as a probe.
+        held = _with_reservation({requests[i].order_id for i in lacking})
+        lacking = {i: lacks for i, lacks in lacking.items() if requests[i].order_id not in held}
     probed = counters.probe(set().union(*lacking.values())) if lacking else None
-    if probed is None:
-        metrics.gate_answers.labels("passed").inc(len(requests))
-        return Watch()
-    watched = Watch()
-    for i, product_ids in lacking.items():
-        if mine := product_ids & probed:
-            watched.probes[i] = mine
-            probed -= mine
-    doubtful = {requests[i].order_id for i in lacking.keys() - watched.probes.keys()}
-    # A replay of the last unit's buyer must get its reservation again, and a probe's twin its answer.
-    passing = _with_reservation(doubtful) | {requests[i].order_id for i in watched.probes}
-    for i in lacking.keys() - watched.probes.keys():
-        if requests[i].order_id not in passing:
-            watched.refused[i] = _refusal(requests[i], known)
+    watched = Watch() if probed is None else _judged(requests, known, lacking, probed)
     metrics.gate_answers.labels("refused").inc(len(watched.refused))
     metrics.gate_answers.labels("probed").inc(len(watched.probes))
     metrics.gate_answers.labels("passed").inc(len(requests) - len(watched.refused) - len(watched.probes))
     return watched
 
 
+def _judged(requests: Sequence[Reserve], known: Known, lacking: Mapping[int, set[UUID]], probed: set[UUID]) -> Watch:
+    watched = Watch()
+    for i, product_ids in lacking.items():
+        if mine := product_ids & probed:
+            watched.probes[i] = mine
+            watched.expected[i] = _refusal(requests[i], known)
+            probed -= mine
+    of_probes = {requests[i].order_id for i in watched.probes}
+    for i in lacking.keys() - watched.probes.keys():
+        if requests[i].order_id not in of_probes:  # a probe's twin gets the probe's answer
+            watched.refused[i] = _refusal(requests[i], known)
+    return watched
+
+
 def learn(watched: Watch, answers: Sequence[Outcome | Refusal]) -> None:
-    """Where a probe was served the counters were too low: they are forgotten, and the next reading makes them anew."""
+    """Where a probe is told something else than the counters would have told it, they were wrong.
+
+    They are forgotten, and the next reading makes them anew.
+    """
     for i, product_ids in watched.probes.items():
-        answer = answers[i]
-        if isinstance(answer, Outcome) and not answer.is_replay:
+        answer, expected = answers[i], watched.expected[i]
+        if not isinstance(answer, Refusal) or (answer.code, answer.extra) != (expected.code, expected.extra):
             counters.forget(product_ids)
 
 
@@ -92,8 +101,6 @@ def _sellable(product: ProductCounters, warehouse_id: str) -> int:
 
 def _with_reservation(order_ids: set[UUID]) -> set[UUID]:
     """Those of the orders that have a live reservation; all of them when the database cannot say."""
-    if not order_ids:
-        return set()
     try:
         live = Reservation.objects.filter(order_id__in=order_ids, is_live=True)
         return set(live.values_list("order_id", flat=True))

@@ -21,7 +21,7 @@ CHUNK_PRODUCTS = 1_000
 # The fields that counters.expected_fields would make. `_` repeats what the levels say of their product, as the ledger
 # does: to join the products' rows would cost more than all the rest.
 EXPECTED = """
-SELECT json_agg(json_build_array(product_id, fields, summary))::text FROM (
+SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text FROM (
   SELECT product_id,
          json_object_agg(warehouse_id, concat_ws(':', version, available, reserved, incoming,
                                                  (NOT is_blocked AND NOT is_closed)::int)) AS fields,
@@ -70,44 +70,40 @@ def named(product_ids: Sequence[UUID]) -> list[Chunk]:
 
 
 def everything() -> Iterator[Chunk]:
-    """All levels, in the order of product ids."""
-    for condition, parameters in _ranges("TRUE", [], size=CHUNK_LEVELS):
-        yield Chunk(condition, parameters)
+    """All levels, in the order of product ids.
+
+    Where a chunk ends is looked up when it is wanted: a short step along an index, however large the table is.
+    """
+    begin, after = "TRUE", list[Any]()
+    while True:
+        found = _ids(f"{begin} ORDER BY product_id OFFSET %s LIMIT 1", [*after, CHUNK_LEVELS - 1])
+        if not found:
+            yield Chunk(begin, after)
+            return
+        yield Chunk(f"{begin} AND product_id <= %s", [*after, *found])
+        begin, after = "product_id > %s", list(found)
 
 
 def stocked_at(warehouse_id: str) -> Iterator[Chunk]:
     """All levels of the products that this warehouse stocks, in the order of product ids."""
-    place = "warehouse_id = %s"
-    for condition, parameters in _ranges(place, [warehouse_id], size=CHUNK_PRODUCTS):
-        products = f"SELECT product_id FROM stock_level WHERE {condition} AND {place}"  # noqa: S608  # words of ours
-        yield Chunk(f"product_id IN ({products})", [*parameters, warehouse_id])
+    begin, after = "TRUE", list[Any]()
+    while found := _ids(
+        f"{begin} AND warehouse_id = %s ORDER BY product_id LIMIT %s", [*after, warehouse_id, CHUNK_PRODUCTS]
+    ):
+        yield of(found)
+        begin, after = "product_id > %s", [found[-1]]
+
+
+def _ids(condition: str, parameters: list[Any]) -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT product_id FROM stock_level WHERE {condition}", parameters)  # noqa: S608  # words of ours
+        return [row[0] for row in cursor.fetchall()]
 
 
 def in_chunks(product_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
     """The ids, so many at a time."""
     for i in range(0, len(product_ids), CHUNK_PRODUCTS):
         yield product_ids[i : i + CHUNK_PRODUCTS]
-
-
-def _ranges(counted: str, parameters: list[Any], *, size: int) -> Iterator[tuple[str, list[Any]]]:
-    """Conditions on product_id, each for about `size` of the counted levels, and together for every product.
-
-    Where a range ends is looked up when it is wanted: a short step along an index, however large the table is.
-    """
-    begin, after = "TRUE", list[Any]()
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT product_id FROM stock_level WHERE {begin} AND {counted} "  # noqa: S608  # words of ours
-                "ORDER BY product_id OFFSET %s LIMIT 1",
-                [*after, *parameters, size - 1],
-            )
-            end = cursor.fetchone()
-        if end is None:
-            yield begin, after
-            return
-        yield f"{begin} AND product_id <= %s", [*after, *end]
-        begin, after = "product_id > %s", list(end)
 
 
 # --- what ought to be ----------------------------------------------------------------------------------------------
@@ -117,10 +113,13 @@ def expected(chunk: Chunk) -> dict[UUID, Fields]:
     """The counters of the products that have a level in the chunk; one statement."""
     with connection.cursor() as cursor:
         cursor.execute(EXPECTED.format(condition=chunk.condition), chunk.parameters)
-        (document,) = cursor.fetchone()
-    return {
-        UUID(product_id): {SUMMARY: summary, **fields} for product_id, fields, summary in orjson.loads(document or "[]")
-    }
+        product_ids, document = cursor.fetchone()
+    found: dict[UUID, Fields] = {}
+    if product_ids is not None:
+        for product_id, (fields, summary) in zip(product_ids, orjson.loads(document), strict=True):
+            fields[SUMMARY] = summary
+            found[product_id] = fields
+    return found
 
 
 def view(product_id: UUID, fields: Fields) -> ProductCounters:

@@ -122,7 +122,7 @@ class Run:
         return report
 
     def _work_side_by_side(self) -> None:
-        """Threads, for nearly all of the time is spent waiting for the two servers."""
+        """Threads: while one waits for a server, another computes."""
         try:
             with ThreadPoolExecutor(self._workers, thread_name_prefix="sync") as threads:
                 for end in [threads.submit(self._work_in_thread) for _ in range(self._workers)]:

@@ -427,8 +427,9 @@ def test_a_postgresql_that_is_gone_without_a_word_is_noticed_and_the_default_fit
     options = ast.literal_eval(real["DATABASES"])["default"]["OPTIONS"]
     expected = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
     assert options.items() >= expected.items()
-    assert options["pool"] == {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
-    assert 2 <= int(real["WEB_WORKERS"]) <= 4
+    workers, threads = int(real["WEB_WORKERS"]), int(real["WEB_THREADS"])
+    assert (workers, threads) in {(2, 32), (3, 22), (4, 16)}
+    assert options["pool"] == {"min_size": 1, "max_size": threads + 4, "timeout": 5, "max_idle": 60}
 
 
 def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:

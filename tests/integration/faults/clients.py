@@ -112,6 +112,7 @@ def by_the_applications_clock() -> Iterator[None]:
     """What should be asked of the database is read from the process's own clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "database_now", lambda: datetime.now(UTC))
+        patch.setattr(database, "read_clock", lambda: lambda: datetime.now(UTC))
         yield
 
 

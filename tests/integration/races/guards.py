@@ -12,9 +12,9 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, models
-from django.db.models import QuerySet
 from django.test import override_settings
 
+from inventory_project import database
 from reservations import holds, lifecycle, reserving
 from reservations.requests import Outcome, Reserve
 from stock import documents, ledger
@@ -30,15 +30,19 @@ def delay(point: str, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def without_the_gate() -> Iterator[None]:
+    """Every request reaches the database, also when the counters say that nothing is left."""
+    with override_settings(REDIS_URL=""):
+        yield
+
+
+@contextmanager
 def without_row_locks(*unlocked: type[models.Model]) -> Iterator[None]:
-    """SELECT ... FOR UPDATE of these models' rows is a plain SELECT."""
-    locking = QuerySet.select_for_update
-
-    def select(query: QuerySet[Any], **options: Any) -> QuerySet[Any]:
-        return query.all() if query.model in unlocked else locking(query, **options)
-
+    """What locks these models' rows is a plain SELECT."""
+    lock = database.for_no_key_update
+    tables = {model._meta.db_table for model in unlocked}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(QuerySet, "select_for_update", select)
+        patch.setattr(database, "for_no_key_update", lambda table: "" if table in tables else lock(table))
         yield
 
 

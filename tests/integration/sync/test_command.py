@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -95,6 +96,21 @@ def test_where_there_is_no_celery_the_jobs_beside_the_web_server_sync_every_inte
             client.flushall()
         assert jobs.stop() == 0
     assert "Traceback" not in jobs.output
+
+
+def test_the_job_is_in_the_list_where_there_is_a_redis_and_nowhere_else(real: dict[str, str]) -> None:
+    show = (
+        "import django; django.setup(); from inventory_project.jobs import JOBS; "
+        "print(*[(job.task.name, job.interval_seconds, job.stoppable.__name__) for job in JOBS if 'sync' in job.name])"
+    )
+    with_redis = real | {"SYNC_INTERVAL_SECONDS": "7", "DJANGO_SETTINGS_MODULE": "inventory_project.settings"}
+    listed = [
+        subprocess.run(
+            [sys.executable, "-c", show], env=env, cwd=MANAGE.parent, capture_output=True, text=True, check=True
+        ).stdout
+        for env in (with_redis, with_redis | {"REDIS_URL": ""})
+    ]
+    assert listed == ["('stock.tasks.sync_counters', 7, 'watch')\n", "\n"]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

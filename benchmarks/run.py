@@ -1,0 +1,185 @@
+"""One run: build the scenes, measure part after part, audit the books, judge, tell."""
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import day, growth, in_process, machine, over_http, report, scene, soak, stage, verdict
+from benchmarks.day import Day
+from benchmarks.growth import Growth
+from benchmarks.soak import Soak
+from reservations import audit, lifecycle
+from stock import reconciliation
+
+IN_PROCESS, OVER_HTTP, DAY, GROWTH = PARTS = ("in_process", "http", "day", "growth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured; `rate` in requests per second."""
+
+    parts: tuple[str, ...] = PARTS
+    is_quick: bool = False
+    rounds: int = 5
+    seconds: float = 3.0
+    warm_up_seconds: float = 1.0
+    connections: tuple[int, ...] = (1, 8, 64, 256)
+    warm_products: int = 1_000
+    cold_products: int = 10_000
+    verb_rounds: int = 15
+    verb_batches: int = 15
+    rate: float = 300.0
+    day_seconds: float = 60.0
+    growth_levels: tuple[int, int] = (10_000, 1_000_000)
+    growth_rounds: int = 15
+    growth_batches: int = 15
+    soak_seconds: float = 0.0
+
+
+QUICK = Scale(
+    is_quick=True,
+    rounds=1,
+    seconds=0.3,
+    warm_up_seconds=0.0,
+    connections=(1, 64),
+    warm_products=50,
+    cold_products=200,
+    verb_rounds=2,
+    verb_batches=2,
+    rate=100.0,
+    day_seconds=1.0,
+    growth_levels=(30, 300),
+    growth_rounds=2,
+    growth_batches=2,
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the parts that ran have found."""
+
+    verbs: list[in_process.Figures] | None = None
+    table: over_http.Table | None = None
+    day: Day | None = None
+    soak: Soak | None = None
+    growth: Growth | None = None
+    damage: dict[str, Any] = field(default_factory=dict)
+
+    def wrong_answers(self) -> int:
+        """Requests that were answered as they should not be, or not at all."""
+        turns = [turn for measured in (self.table or {}).values() for turn in measured.turns]
+        told = [*turns, *(self.day.kinds if self.day else ()), *([self.soak] if self.soak else ())]
+        return sum(one.wrong + one.unanswered for one in told)
+
+
+def run(scale: Scale) -> dict[str, Any]:
+    """Measure, print the tables and the verdict; everything, JSON-ready."""
+    began_at, load, stolen = datetime.now(UTC), machine.load(), machine.stolen_seconds()
+    described, found = machine.describe(), Found()
+    try:
+        _measure(found, scale)
+    except Exception:
+        print(_tables(found))  # minutes of measuring are not to be lost with the part that failed
+        raise
+    noise = {"load_before": load, "stolen_cpu_seconds": round(machine.stolen_seconds() - stolen, 2)}
+    judged = verdict.rows(table=found.table, verbs=found.verbs, growth=found.growth, soak=found.soak)
+    print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
+    print(_tables(found))
+    print(_conclusion(found, judged, is_quick=scale.is_quick))
+    return {
+        "began_at": began_at.isoformat(),
+        "scale": asdict(scale),
+        "machine": described,
+        "noise": noise,
+        "in_process": [asdict(row) for row in found.verbs or ()],
+        "over_http": [asdict(row) for row in over_http.figures(found.table or {})],
+        "day": asdict(found.day) if found.day else None,
+        "soak": asdict(found.soak) if found.soak else None,
+        "growth": asdict(found.growth) if found.growth else None,
+        "verdict": [asdict(row) for row in judged],
+        "wrong_answers": found.wrong_answers(),
+        "damage": json.loads(json.dumps(found.damage, default=str)),
+    }
+
+
+def _measure(found: Found, scale: Scale) -> None:
+    if scale.soak_seconds or set(scale.parts) - {GROWTH}:
+        _measure_scenes(found, scale)
+        lifecycle.sweep()  # nobody else does, and a run may take longer than a hold lasts
+        reconciliation.sync(actor=scene.ACTOR)  # the textbook does not tell the counters
+        found.damage = {one.invariant.name: one.rows for one in audit.run(with_counters=True) if one.count}
+    if GROWTH in scale.parts:
+        small, large = scale.growth_levels
+        found.growth, damage = growth.run(
+            small_levels=small, large_levels=large, rounds=scale.growth_rounds, batches_in_a_turn=scale.growth_batches
+        )
+        found.damage |= damage
+
+
+def _measure_scenes(found: Found, scale: Scale) -> None:
+    """The parts that work on the scenes of this database."""
+    hot, warm, cold = scene.build([1, scale.warm_products, scale.cold_products])
+    if IN_PROCESS in scale.parts:
+        found.verbs = in_process.run([hot, warm], rounds=scale.verb_rounds, batches_in_a_turn=scale.verb_batches)
+    if not scale.soak_seconds and not {OVER_HTTP, DAY} & set(scale.parts):
+        return
+    sold_out = scene.build_sold_out()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inventory-benchmark-")))
+        sources = over_http.Sources.write(folder, hot=hot, warm=warm, cold=cold, sold_out=sold_out)
+        _measure_served(found, scale, stack.enter_context(stage.build(folder)), sources, warm)
+
+
+def _measure_served(
+    found: Found, scale: Scale, served: stage.Stage, sources: over_http.Sources, warm: scene.Scene
+) -> None:
+    """The parts that call the service over HTTP."""
+    rest = over_http.everything_else(sources, warm, seconds=scale.seconds)
+    if OVER_HTTP in scale.parts:
+        contenders = [one for count in scale.connections for one in over_http.reserving(sources, count)]
+        found.table = over_http.run(
+            [*contenders, *rest],
+            served,
+            rounds=scale.rounds,
+            seconds=scale.seconds,
+            warm_up_seconds=scale.warm_up_seconds,
+        )
+    if DAY in scale.parts:
+        found.day = day.run(served, warm, rate=scale.rate, seconds=scale.day_seconds)
+    if scale.soak_seconds:
+        everything = [*over_http.reserving(sources, over_http.MAIN_CONNECTIONS), *rest]
+        ours = [one for one in everything if one.name == over_http.OURS]
+        found.soak = soak.run(served, ours, seconds=scale.soak_seconds)
+
+
+def _tables(found: Found) -> str:
+    """What was measured, a block for each part."""
+    blocks = []
+    if found.verbs:
+        blocks.append(report.in_process_table(found.verbs))
+    if found.table:
+        blocks.append(report.over_http_table(over_http.figures(found.table)))
+    if found.day:
+        blocks.append(report.day_table(found.day))
+    if found.soak:
+        blocks.append(report.soak_text(found.soak))
+    if found.growth:
+        blocks.append(report.growth_table(found.growth))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _conclusion(found: Found, judged: list[verdict.Row], *, is_quick: bool) -> str:
+    """The verdict on each figure, and whether all was right."""
+    wrong = found.wrong_answers()
+    return "\n".join(
+        [
+            *(["A quick run, over less than is promised: nothing here is a figure to quote."] if is_quick else []),
+            *map(verdict.sentence, judged),
+            f"{wrong:,} requests were answered wrongly or not at all." if wrong else "No answer was wrong.",
+            f"The audit found damage: {found.damage}" if found.damage else "The audit found nothing.",
+        ]
+    )
