@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, models
 from django.db.backends.utils import CursorWrapper
 from prometheus_client import Gauge
-from psycopg import Cursor
+from psycopg import Cursor, Pipeline
 from psycopg_pool import PoolTimeout
 
 T = TypeVar("T")
@@ -54,21 +54,23 @@ def pipelined() -> Iterator[None]:
         return
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.pipeline() as pipeline:
-        pipeline._exit_gen = partial(_end_of_pipeline, pipeline)
+        pipeline.__class__ = _Pipeline
         yield
 
 
-def _end_of_pipeline(pipeline: Any) -> Generator[Any, Any, None]:
-    """What psycopg does at a pipeline's end, but for the Flush that it sends after the Sync.
+class _Pipeline(Pipeline):
+    """psycopg's, without the Flush that it sends after the Sync at the end.
 
     PostgreSQL would take the Flush for the next request, and not count the time from then on as idle: a process that is
-    frozen in its transaction would keep its locks for ever.
+    frozen in its transaction would keep its locks for ever. (tests/integration/faults/test_frozen.py sees it.)
     """
-    try:
-        pipeline._enqueue_sync()
-        yield from pipeline._communicate_gen()
-    finally:
-        yield from pipeline._fetch_gen(flush=False)
+
+    def _exit_gen(self) -> Generator[Any, Any, None]:
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+        finally:
+            yield from self._fetch_gen(flush=False)
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:

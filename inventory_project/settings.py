@@ -109,7 +109,7 @@ WEB_THREADS = whole("WEB_THREADS", 16 if EMBEDDED else max(1, min(32, 80 // WEB_
 GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
 GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
 # While batches are slow so many may wait, and the other threads still answer: that it is too busy, and all the rest.
-GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS * 3 // 4)
+GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS // 4)
 GROUP_COMMIT_SLOW_SECONDS = 1
 GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than LOCK_TIMEOUT_MS, so that one batch without luck does not fail the next
 GROUP_COMMIT_WORK_SECONDS = 15  # with the patience less than the web server's graceful_timeout

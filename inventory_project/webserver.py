@@ -26,7 +26,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def accept(self, listener: Any) -> None:
         """Accept a connection, the later the more there are here: a process with fewer comes first then."""
-        if self.alive:
+        if self.alive and self.cfg.workers > 1:
             time.sleep(min(self.nr_conns, MOST_CONNECTIONS_COUNTED) * SECONDS_A_CONNECTION)
         super().accept(listener)
 

@@ -381,7 +381,10 @@ class PlaceOut(serializers.Serializer[Any]):
     database = LevelNumbersOut(allow_null=True, help_text="The stock level; null where there is none.")
     ledger = LedgerSumsOut(help_text="What all movements add up to.")
     active_holds = ActiveHoldsOut()
-    drift = serializers.IntegerField(allow_null=True, help_text="The counter's available less the database's.")
+    drift = serializers.IntegerField(
+        allow_null=True,
+        help_text="The counter's available less the database's; amid sales also what was sold between the two.",
+    )
 
 
 class InspectionOut(serializers.Serializer[Any]):

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, connection
 
-from inventory_project.errors import Refusal
+from inventory_project.errors import Refusal, Unavailable
 from reservations import metrics, reserving
 from reservations.models import Reservation
 from reservations.requests import Outcome, Reserve, merged
@@ -71,9 +71,18 @@ def learn(watched: Watch, answers: Sequence[Outcome | Refusal]) -> None:
     They are forgotten, and the next reading makes them anew.
     """
     for i, product_ids in watched.probes.items():
-        answer, expected = answers[i], watched.expected[i]
-        if not isinstance(answer, Refusal) or (answer.code, answer.extra) != (expected.code, expected.extra):
+        answer = answers[i]
+        if isinstance(answer, Unavailable):
+            continue  # the database has said nothing about the stock
+        if not isinstance(answer, Refusal) or _gist(answer) != _gist(watched.expected[i]):
             counters.forget(product_ids)
+
+
+def _gist(refusal: Refusal) -> tuple[str, set[tuple[str, str | None]]]:
+    """What was refused, and for want of what; how much there is changes with every neighbour."""
+    return refusal.code, {
+        (shortage["product_id"], shortage["warehouse_id"]) for shortage in refusal.extra.get("shortages", ())
+    }
 
 
 def _lacks(request: Reserve, known: Known) -> set[UUID]:

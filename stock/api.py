@@ -466,10 +466,12 @@ class CountersViewSet(ViewSet[Product]):
     def sync(self, request: Request) -> Response:
         """Compare the counters with the database now, and repair what differs.
 
-        409: `sync_running` while everything is being synced already, `no_counters` without Redis.
+        409: `sync_running` while another sync runs, `no_counters` without Redis.
         """
         body = SyncIn.read(request.data)
-        return Response(SyncOut(reconciliation.sync(actor=actor_of(request), **body)).data)
+        # Parts may run side by side: one thread each, or they would take the connections that sales need.
+        workers = 1 if body else None
+        return Response(SyncOut(reconciliation.sync(actor=actor_of(request), workers=workers, **body)).data)
 
     @extend_schema(parameters=[PRODUCT_ID], request=NothingIn, responses={200: ResetCounterOut, **schema.refusals(409)})
     def reset(self, request: Request, product_id: UUID) -> Response:

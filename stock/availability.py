@@ -43,7 +43,7 @@ class WarehouseAvailability(NamedTuple):
 
 
 class ProductAvailability(NamedTuple):
-    """Units of one product over the warehouses, as of `as_of` or newer, by the clock of the `source`.
+    """Units of one product over the warehouses, as the `source` had them at `as_of` by its clock, or newer.
 
     `is_sufficient` only where a quantity was asked for.
     """

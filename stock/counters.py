@@ -13,6 +13,7 @@ nothing.
 """
 
 import re
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ PUBLISH = (Path(__file__).parent / "lua" / "publish.lua").read_text(encoding="ut
 PUBLISH_SHA = sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
 SUMMARY = "_"  # the field beside those of the warehouses; no warehouse id begins with it
 PROBE_INTERVAL_MS = 200
+SECONDS_A_COMMAND = 0.002  # at most, on average
 PIPELINE_COMMANDS = 1_000  # in one round trip at most: what waits in memory, here and there, stays small
 
 _NUMBER = rb"(\d{1,15})"  # as in publish.lua, whose numbers are doubles
@@ -76,7 +78,10 @@ class ProductCounters:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The counters that are there, whole and sound, as of `at` or newer by the clock of Redis."""
+    """The counters that are there, whole and sound, as Redis had them at `at` by its clock.
+
+    They are as of then or newer, but for a commit that Redis was not told of: until the next one, or the next sync.
+    """
 
     products: dict[UUID, ProductCounters]
     at: datetime
@@ -87,9 +92,10 @@ def publish(
 ) -> bool:
     """Write what is newer than Redis has, in one round trip; False when Redis did not take all of it.
 
-    `whole`: the views have all levels of their products. Otherwise only the fields of these levels are written, and
-    only where the product has its hash already. `hold_ends` is how long each hold still lasts, None for one that has
-    ended: the keys `reservation:<id>`, by whose time to live a person may look. Never raises.
+    `whole`: the views have all levels of their products. Otherwise only the fields of these levels are written; where
+    the product has no hash yet, they alone count as missing, and keep an older whole from taking their place.
+    `hold_ends` is how long each hold still lasts, None for one that has ended: the keys `reservation:<id>`, by whose
+    time to live a person may look. Never raises.
     """
     commands = [_publish_command(view, whole=whole) for view in views if view.levels]
     for reservation_id, lasts in (hold_ends or {}).items():
@@ -199,7 +205,7 @@ def _level_fields(view: ProductCounters) -> dict[str, str]:
 
 def _publish_command(view: ProductCounters, *, whole: bool) -> Command:
     fields = expected_fields(view) if whole else _level_fields(view)
-    return ("EVALSHA", PUBLISH_SHA, 1, _key(view.product_id), int(whole), *chain.from_iterable(fields.items()))
+    return ("EVALSHA", PUBLISH_SHA, 1, _key(view.product_id), *chain.from_iterable(fields.items()))
 
 
 def _fields(answer: Any) -> dict[bytes, bytes]:
@@ -267,7 +273,8 @@ def _answers(commands: Sequence[Command]) -> list[Any]:
     try:
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # the stub knows one-tuples alone
         connection.send_packed_command([packed])
-        return [_answer(connection) for _ in commands]
+        until = time.monotonic() + settings.REDIS_TIMEOUT_SECONDS + len(commands) * SECONDS_A_COMMAND
+        return [_answer(connection, until) for _ in commands]
     except BaseException:
         connection.disconnect()  # with answers under way that the next caller would take for its own
         raise
@@ -275,7 +282,10 @@ def _answers(commands: Sequence[Command]) -> list[Any]:
         pool.release(connection)
 
 
-def _answer(connection: Any) -> Any:
+def _answer(connection: Any, until: float) -> Any:
+    """The next answer. Raises TimeoutError past `until`: the socket's own time-out begins anew with each drop."""
+    if time.monotonic() > until:
+        raise TimeoutError("Redis answers too slowly.")
     try:
         return connection.read_response()
     except ResponseError as refusal:

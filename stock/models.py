@@ -55,9 +55,7 @@ class StockLevel(models.Model):
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False, related_name="levels")
-    warehouse = models.ForeignKey(
-        "warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="levels"
-    )
+    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, related_name="levels")
     available = models.BigIntegerField(default=0, help_text="Units that can be sold.")
     reserved = models.BigIntegerField(default=0, help_text="Units held by active reservations.")
     incoming = models.BigIntegerField(default=0, help_text="Units on their way here.")
@@ -80,8 +78,6 @@ class StockLevel(models.Model):
         indexes = [
             # `low=true` and the scarcest levels for the metrics. No index mentions a number that sales change.
             models.Index(fields=["product", "warehouse"], condition=Q(is_low=True), name="stock_level_low"),
-            # Closing and syncing a warehouse, product by product; the levels of a warehouse in lists.
-            models.Index(fields=["warehouse", "product"], name="stock_level_by_warehouse"),
         ]
 
     def __str__(self) -> str:
@@ -139,7 +135,7 @@ class StockDocument(models.Model):
 
     kind = models.CharField(max_length=16, choices=Kind)
     reference = models.CharField(max_length=128)
-    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="+")
+    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=150)
     created_at = models.DateTimeField()

@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.core.cache import cache
+from django.db import Error
 from prometheus_client import Counter
 
 from inventory_project import database
@@ -138,7 +139,7 @@ def _part(warehouse_id: str | None, product_ids: Sequence[UUID] | None) -> Itera
 def _alone(run: Run) -> Report:
     with database.job_lock(JOB) as is_ours:
         if not is_ours:
-            raise SyncRunning("Another sync of all counters is running now.")
+            raise SyncRunning("Another sync is running now; repeat this in a moment.")
         return _remembered(lambda _memory: run)
 
 
@@ -179,8 +180,9 @@ def _recall() -> _Memory | None:
     kept = cache.get(MARKER)
     try:
         memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
-        return memory if memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY else None
-    except (TypeError, KeyError, ValueError):
+        is_sound = memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY
+        return memory if is_sound and memory.since - MARGIN < memory.since else None
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None
 
 
@@ -206,10 +208,15 @@ def _next_run(memory: _Memory | None, *, should_stop: Callable[[], bool]) -> Run
 
 
 def _changed_since(moment: datetime) -> list[UUID] | None:
-    """The products with a level that was stamped since; None when there are too many to name.
+    """The products with a level that was stamped since; None when there are too many to name, or to find in time.
 
     A walk through the whole table: with an index on `updated_at` no sale's UPDATE could be HOT any more.
     """
     changed = StockLevel.objects.filter(updated_at__gte=moment).values_list("product_id", flat=True).distinct()
-    found = list(changed[: MOST_CHANGED + 1])
+    try:
+        found = list(changed[: MOST_CHANGED + 1])
+    except Error as error:
+        if not database.is_timeout(error):
+            raise
+        return None  # a table too large for one walk is compared chunk by chunk
     return found if len(found) <= MOST_CHANGED else None

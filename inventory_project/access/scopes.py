@@ -15,7 +15,7 @@ SENTENCES = {
     RESERVATIONS_WRITE: "Reserve, confirm, cancel, extend and return.",
     STOCK_WRITE: "Post receipts and adjustments, make and change products.",
     SALES_BLOCK: "Block and unblock the sales of a product.",
-    OPERATIONS: "Expire a reservation now.",
+    OPERATIONS: "Expire a reservation now; sync, reset and inspect the counters.",
 }
 ALL = frozenset(SENTENCES)
 

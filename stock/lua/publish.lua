@@ -1,5 +1,6 @@
 -- Writes fields of one product's counters, each only if its version is newer than the one that stands.
--- KEYS[1]: the hash. ARGV[1]: 1 when the view is whole. ARGV[2...]: a field's name, its text, and so on.
+-- KEYS[1]: the hash. ARGV: a field's name, its text, and so on; without `_` they are a part of a view. A part where no
+-- hash is yet stays without `_`, so nobody takes it for the whole, and an older whole that comes after it loses to it.
 -- A text that no writer of ours made counts as absent, and so does a key of another type.
 
 local FORMS = {level = '^(%d+):(%d+):(%d+):(%d+):[01]$', summary = '^(%d+):(%d*):[01]:(%d+)$'}
@@ -18,8 +19,8 @@ local function version_of(name, text)
   return tonumber(numbers[1]) or -1
 end
 
-local names = {'_'}
-for i = 2, #ARGV, 2 do
+local names = {}
+for i = 1, #ARGV, 2 do
   names[#names + 1] = ARGV[i]
 end
 local standing = redis.pcall('HMGET', KEYS[1], unpack(names))
@@ -27,14 +28,11 @@ if standing.err then
   redis.call('DEL', KEYS[1])
   standing = {}
 end
-if ARGV[1] ~= '1' and not standing[1] then
-  return 0  -- a part of a view never makes a hash: it would pass for the whole
-end
 
 local newer = {}
-for i = 2, #ARGV, 2 do
+for i = 1, #ARGV, 2 do
   local name, text = ARGV[i], ARGV[i + 1]
-  if version_of(name, text) > version_of(name, standing[i / 2 + 1]) then
+  if version_of(name, text) > version_of(name, standing[(i + 1) / 2]) then
     newer[#newer + 1] = name
     newer[#newer + 1] = text
   end

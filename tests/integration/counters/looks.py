@@ -12,7 +12,7 @@ from stock import counters
 from stock.counters import LevelCounter, ProductCounters
 from tests.factories import RJ, SP
 
-PUBLISH_WHATEVER_COMES = "redis.call('HSET', KEYS[1], unpack(ARGV, 2))"
+PUBLISH_WHATEVER_COMES = "redis.call('HSET', KEYS[1], unpack(ARGV))"
 
 Commands = Sequence[tuple[str | int, ...]]
 

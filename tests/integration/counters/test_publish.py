@@ -117,10 +117,17 @@ def test_a_block_and_a_threshold_come_with_the_levels_they_were_marked_on() -> N
 # --- only what is whole --------------------------------------------------------------------------------------------
 
 
-def test_a_part_of_a_view_never_makes_a_hash(client: redis.Redis) -> None:
+def test_a_part_of_a_view_never_passes_for_the_whole() -> None:
     product = two_levels()
     assert counters.publish([product], whole=False)
-    assert client.keys() == []
+    assert standing(product.product_id) is None
+
+
+def test_a_part_that_finds_no_hash_is_not_lost_to_an_older_whole_that_comes_after_it() -> None:
+    before = view({SP: level(3), RJ: level(8)})
+    counters.publish([view({SP: level(4, 1)}, product_id=before.product_id)], whole=False)
+    counters.publish([before], whole=True)  # a reader that read the rows before that change, and was slow
+    assert standing(before.product_id) == view({SP: level(4, 1), RJ: level(8)}, product_id=before.product_id)
 
 
 def test_a_part_of_a_view_changes_only_its_fields(client: redis.Redis) -> None:
@@ -235,7 +242,7 @@ def test_a_lie_of_a_high_version_stays_until_it_is_forgotten(client: redis.Redis
 
 
 @pytest.mark.parametrize("make", ["set", "rpush", "sadd"])
-def test_a_key_of_another_type_is_replaced_by_a_whole_view_and_removed_by_a_part(
+def test_a_key_of_another_type_is_replaced_and_counts_only_once_the_view_is_whole(
     client: redis.Redis, make: str
 ) -> None:
     product = two_levels()
