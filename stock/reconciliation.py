@@ -181,7 +181,7 @@ def _recall() -> _Memory | None:
     try:
         memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
         is_sound = memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY
-        return memory if is_sound and memory.since - MARGIN < memory.since else None
+        return memory if is_sound and memory.since - MARGIN <= memory.since else None
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
 

@@ -165,9 +165,11 @@ class Run:
         product_ids = list(wanted) if chunk.product_ids is None else chunk.product_ids
         found = read(product_ids)
         other = [id_ for id_ in product_ids if not comparison.is_as_expected(found[id_], wanted.get(id_, {}))]
-        missing = [id_ for id_ in other if not found[id_]]
-        if missing and not self._is_dry_run:
-            _publish({product_id: wanted[product_id] for product_id in missing})
+        # Without `_` they are no counters yet: parts that were published where there was nothing.
+        missing = [id_ for id_ in other if counters.SUMMARY not in found[id_] and id_ in wanted]
+        if not self._is_dry_run:
+            _write({product_id: wanted[product_id] for product_id in missing if not found[product_id]})
+            by_force([product_id for product_id in missing if found[product_id]])
         levels = sum(map(len, wanted.values())) - len(wanted)
         with self._lock:
             self._report.products += len(product_ids)
@@ -179,7 +181,7 @@ class Run:
                 drifts = comparison.drifts(product_id, found={}, before=lacking, after=lacking) if is_shown else []
                 self._note(drifts, differences=len(lacking))
             self._on_progress(levels)
-        return {product_id: wanted.get(product_id, {}) for product_id in other if found[product_id]}
+        return {id_: wanted.get(id_, {}) for id_ in set(other).difference(missing)}
 
     def _look_again(self, suspects: Mapping[UUID, Fields]) -> None:
         """Repair what is wrong though what was committed before the first look has had the time to be published.
@@ -233,22 +235,15 @@ def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
 
 def by_force(product_ids: Sequence[UUID]) -> None:
     """Take away whatever the counters of these products say, and write them anew. Raises Unavailable."""
+    if not product_ids:
+        return
     _patiently(partial(counters.forget, product_ids))
-    _publish({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
-
-
-def _publish(wanted: Mapping[UUID, Fields]) -> None:
-    """Write counters that are not there.
-
-    The rows are read once more, for what was committed after the first reading was perhaps published before there were
-    counters to publish it to.
-    """
-    crash_point("sync.before_publish")
-    _write(wanted)
-    _write({id_: fields for id_, fields in _wanted(list(wanted)).items() if fields != wanted[id_]})
+    _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
 
 
 def _write(wanted: Mapping[UUID, Fields]) -> None:
+    """Write counters that are not there; what was published since the rows were read is newer, and stays."""
+    crash_point("sync.before_publish")
     if wanted:
         views = [comparison.view(product_id, fields) for product_id, fields in wanted.items()]
         _patiently(partial(counters.publish, views, whole=True))

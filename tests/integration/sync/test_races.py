@@ -58,11 +58,6 @@ def once_read(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> No
     monkeypatch.setattr(repair, "_write", late)
 
 
-def without_a_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The forced repair trusts that nothing happened since it read the rows."""
-    monkeypatch.setattr(repair, "_publish", lambda wanted: repair._write(wanted))
-
-
 def numbers(product_id: UUID) -> tuple[int, int] | None:
     """Version and available units at one warehouse, as the counters have them."""
     view = counters.read([product_id]).get(product_id)
@@ -73,7 +68,7 @@ def numbers(product_id: UUID) -> tuple[int, int] | None:
 
 
 def sell_by_parts(product_id: UUID) -> None:
-    """A commit that publishes one level: where there are no counters, it is lost."""
+    """A commit that publishes one level."""
     factories.receive(product_id, SP, 2)
 
 
@@ -92,30 +87,14 @@ def test_what_is_committed_between_reading_and_writing_is_in_the_counters(
     assert reconciliation.sync().repaired == 0
 
 
-def test_control_without_a_second_reading_a_part_published_meanwhile_is_lost(
-    product: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without_a_second_reading(monkeypatch)
-    once_read(monkeypatch, lambda: sell_by_parts(product))
-    reconciliation.reset(product, actor=ACTOR)
-    assert numbers(product) == (1, 5)
-
-
+@pytest.mark.parametrize("sell", [sell_by_parts, sell_whole])
 def test_control_where_the_last_writer_wins_an_older_number_is_put_over_a_newer_one(
-    product: UUID, monkeypatch: pytest.MonkeyPatch
+    product: UUID, monkeypatch: pytest.MonkeyPatch, sell: Callable[[UUID], None]
 ) -> None:
-    without_a_second_reading(monkeypatch)
     looks.publish_whatever_comes(monkeypatch)
-    once_read(monkeypatch, lambda: sell_whole(product))
+    once_read(monkeypatch, lambda: sell(product))
     reconciliation.reset(product, actor=ACTOR)
     assert numbers(product) == (1, 5)
-
-
-def test_newer_counters_win_even_without_a_second_reading(product: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_a_second_reading(monkeypatch)
-    once_read(monkeypatch, lambda: sell_whole(product))
-    reconciliation.reset(product, actor=ACTOR)
-    assert numbers(product) == (2, 2)
 
 
 # --- a publication that is late --------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_the_next_ones_look_at_what_has_changed_and_at_nothing_else(
 
     change(products[2])
     lie(client, products[3])  # with no change of the row behind it: that is for a full one
-    with django_assert_num_queries(4 + 1 + 1 + 2):  # the chunk; the second look; the repair, and its second reading
+    with django_assert_num_queries(4 + 1 + 1 + 1):  # the chunk; the second look; the repair
         report = watched()
     assert (report.kind, report.products, report.levels, report.wrong) == ("changed", 1, 1, 1)
     assert [is_right(product) for product in products] == [True, True, True, False, True]
