@@ -191,8 +191,9 @@ class GroupCommit(Generic[Request, Result]):
         """
         with self._lock:
             if self._leader is leader:
-                self._took = time.perf_counter() - self._began
                 self._leader = self._queue.pop(0) if self._queue else None
+                # With nobody behind it, how long a batch took says nothing about the next one, whenever that comes.
+                self._took = time.perf_counter() - self._began if self._leader is not None else 0.0
                 if self._leader is not None:
                     self._leader.gate.release()
         for follower in leader.followers:

@@ -74,15 +74,20 @@ def learn(watched: Watch, answers: Sequence[Outcome | Refusal]) -> None:
         answer = answers[i]
         if isinstance(answer, Unavailable):
             continue  # the database has said nothing about the stock
-        if not isinstance(answer, Refusal) or _gist(answer) != _gist(watched.expected[i]):
+        if not isinstance(answer, Refusal) or _is_better(answer, watched.expected[i]):
             counters.forget(product_ids)
 
 
-def _gist(refusal: Refusal) -> tuple[str, set[tuple[str, str | None]]]:
-    """What was refused, and for want of what; how much there is changes with every neighbour."""
-    return refusal.code, {
-        (shortage["product_id"], shortage["warehouse_id"]) for shortage in refusal.extra.get("shortages", ())
-    }
+def _is_better(answer: Refusal, expected: Refusal) -> bool:
+    """Whether the database has more than the counters said. Less is no news: neighbours in the batch take units too."""
+    if answer.code != expected.code:
+        return True
+    found, told = _shortages(answer), _shortages(expected)
+    return any(key not in found or found[key] > available for key, available in told.items())
+
+
+def _shortages(refusal: Refusal) -> dict[tuple[str, str | None], int]:
+    return {(one["product_id"], one["warehouse_id"]): one["available"] for one in refusal.extra.get("shortages", ())}
 
 
 def _lacks(request: Reserve, known: Known) -> set[UUID]:
