@@ -235,7 +235,7 @@ def _parsed(product_id: UUID, fields: dict[bytes, bytes]) -> ProductCounters | N
     return ProductCounters(product_id, int(summary[2]) if summary[2] else None, summary[3] == b"1", levels)
 
 
-@lru_cache(maxsize=16_384)  # the same texts come again and again; so many take 6 MB
+@lru_cache(maxsize=4_096)  # the same texts come again and again; so many take 2 MB
 def _parsed_level(text: bytes) -> LevelCounter | None:
     level = _LEVEL.fullmatch(text)
     if level is None:
