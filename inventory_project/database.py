@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, models
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, models
 from django.db.backends.utils import CursorWrapper
 from prometheus_client import Gauge
 from psycopg import Cursor, Pipeline
@@ -75,20 +75,29 @@ class _Pipeline(Pipeline):
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:
     """Send a statement, on PostgreSQL as a prepared one; so its text must not depend on the values."""
-    if connection.vendor != "postgresql":
-        cursor = connection.cursor()
-        cursor.execute(sql, parameters)
-        return cursor
-    connection.ensure_connection()
-    prepared: Any = Cursor(connection.connection)  # Django's own cursors write the values into the text
-    if not connection.queries_logged:
-        cursor = connection.make_cursor(prepared)
-        cursor.execute(sql, parameters)
-        return cursor
-    cursor = connection.make_debug_cursor(prepared)
+    cursor = _prepared_cursor() if connection.vendor == "postgresql" else connection.cursor()
     cursor.execute(sql, parameters)
-    connection.queries_log[-1]["sql"] = sql  # psycopg does not tell the text of what it had prepared before
+    if connection.queries_logged:
+        connection.queries_log[-1]["sql"] = sql  # psycopg does not tell the text of what it had prepared before
     return cursor
+
+
+def _prepared_cursor() -> CursorWrapper:
+    """Django's own cursors write the values into the text."""
+    connection.ensure_connection()
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    prepared: Any = Cursor(connection.connection)
+    return wrap(prepared)
+
+
+def _pending(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Pending[T]:
+    """What `make` makes of the rows, once they are there."""
+
+    def answer() -> T:
+        with cursor:
+            return make(cursor.fetchall())
+
+    return answer
 
 
 def fields_of(model: type[models.Model], names: Sequence[str]) -> tuple[models.Field[Any, Any], ...]:
@@ -103,15 +112,10 @@ def select(
     make: Callable[[Sequence[Any]], T],
 ) -> Pending[T]:
     """Send a SELECT of these fields; `make` gets the rows, with the values that the fields would have."""
-    cursor = execute(sql, parameters)
     converters = _converters(tuple(fields))
-
-    def answer() -> T:
-        with cursor:
-            rows = cursor.fetchall()
-        return make([_convert(row, converters) for row in rows] if converters else rows)
-
-    return answer
+    if not converters:
+        return _pending(execute(sql, parameters), make)
+    return _pending(execute(sql, parameters), lambda rows: make([_convert(row, converters) for row in rows]))
 
 
 @lru_cache(maxsize=64)
@@ -146,6 +150,11 @@ def for_no_key_update(table: str) -> str:
     return f"FOR NO KEY UPDATE OF {table}" if connection.vendor == "postgresql" else ""
 
 
+def for_share(table: str) -> str:
+    """The same for a lock that several may hold together."""
+    return f"FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""
+
+
 def read_clock() -> Pending[datetime]:
     """The database's clock once the statements sent before are done, which alone decides expiry.
 
@@ -154,14 +163,7 @@ def read_clock() -> Pending[datetime]:
     """
     if connection.vendor != "postgresql":
         return lambda: datetime.now(UTC)
-    cursor = execute("SELECT clock_timestamp()")
-
-    def answer() -> datetime:
-        with cursor:
-            moment: datetime = cursor.fetchone()[0]
-        return moment
-
-    return answer
+    return _pending(execute("SELECT clock_timestamp()"), lambda rows: rows[0][0])
 
 
 def database_now() -> datetime:
@@ -322,4 +324,6 @@ def is_connection_lost(error: BaseException) -> bool:
     state = sqlstate(error)
     if connection.vendor != "postgresql":
         return False
+    if type(error) is DatabaseError:
+        return not state  # libpq's own words for a server that went away between two answers of a pipeline
     return isinstance(error, (OperationalError, InterfaceError)) and (not state or state.startswith(CONNECTION_LOST))

@@ -99,18 +99,12 @@ def _lacks(request: Reserve, known: Known) -> set[UUID]:
         if product is None or (item.warehouse_id is not None and item.warehouse_id not in product.levels):
             return set()  # the database tells what is unknown from what is sold out
         asked[item.product_id] += item.quantity
-        if item.warehouse_id is not None and _sellable(product, item.warehouse_id) < item.quantity:
+        if item.warehouse_id is not None and product.levels[item.warehouse_id].sellable < item.quantity:
             lacks.add(item.product_id)
     for product_id, quantity in asked.items():
-        product = known[product_id]
-        if sum(_sellable(product, warehouse_id) for warehouse_id in product.levels) < quantity:
+        if sum(level.sellable for level in known[product_id].levels.values()) < quantity:
             lacks.add(product_id)
     return lacks
-
-
-def _sellable(product: ProductCounters, warehouse_id: str) -> int:
-    level = product.levels[warehouse_id]
-    return level.available if level.is_sellable else 0
 
 
 def _with_reservation(order_ids: set[UUID]) -> set[UUID]:

@@ -132,9 +132,8 @@ def _summed(
     available = reserved = incoming = 0
     for place in sorted(view.levels) if warehouse_id is None else view.levels.keys() & {warehouse_id}:
         level = view.levels[place]
-        sellable = level.available if level.is_sellable else 0
-        places.append(WarehouseAvailability(place, sellable, level.reserved, level.incoming))
-        available += sellable
+        places.append(WarehouseAvailability(place, level.sellable, level.reserved, level.incoming))
+        available += level.sellable
         reserved += level.reserved
         incoming += level.incoming
     threshold = settings.LOW_STOCK_THRESHOLD if view.threshold is None else view.threshold

@@ -62,6 +62,11 @@ class LevelCounter(NamedTuple):  # a dataclass takes three times as long to make
     incoming: int
     is_sellable: bool
 
+    @property
+    def sellable(self) -> int:
+        """Units that may be sold."""
+        return self.available if self.is_sellable else 0
+
 
 @dataclass(frozen=True, slots=True)
 class ProductCounters:

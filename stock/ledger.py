@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Model
 from prometheus_client import Histogram
 from uuid_utils.compat import uuid7
 
@@ -248,18 +249,17 @@ def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) 
     FOR SHARE waits for a block or a closing under way (they hold the row FOR NO KEY UPDATE) and lets sales pass.
     """
     _require_transaction()
-    share = " FOR SHARE" if connection.vendor == "postgresql" else ""
-    found: list[set[str]] = []
-    for model, ids in ((Product, product_ids), (Warehouse, warehouse_ids)):
-        prepared = [model._meta.pk.get_db_prep_value(value, connection) for value in ids]
-        places = ", ".join(["%s"] * len(prepared))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id FROM {model._meta.db_table} WHERE id IN ({places}) ORDER BY id{share}",  # noqa: S608
-                prepared,
-            )
-            found.append({str(row[0]) for row in cursor.fetchall()})
-    return {UUID(value) for value in found[0]}, found[1]
+    return _hold(Product, product_ids), _hold(Warehouse, warehouse_ids)
+
+
+def _hold(model: type[Model], ids: Collection[Any]) -> set[Any]:
+    """Hold the rows with these ids, in their order; which ones exist."""
+    table = model._meta.db_table
+    among, parameter = database.among(ids)
+    sql = f"SELECT id FROM {table} WHERE id {among} ORDER BY id {database.for_share(table)}"  # noqa: S608  # names of ours
+    return database.select(
+        database.fields_of(model, ("id",)), sql, [parameter], lambda rows: {row[0] for row in rows}
+    )()
 
 
 def post(levels: LockedLevels, posting: Posting) -> None:

@@ -169,7 +169,8 @@ class Run:
         missing = [id_ for id_ in other if counters.SUMMARY not in found[id_] and id_ in wanted]
         if not self._is_dry_run:
             _write({product_id: wanted[product_id] for product_id in missing if not found[product_id]})
-            by_force([product_id for product_id in missing if found[product_id]])
+            if parts := [product_id for product_id in missing if found[product_id]]:
+                by_force(parts)
         levels = sum(map(len, wanted.values())) - len(wanted)
         with self._lock:
             self._report.products += len(product_ids)
@@ -235,16 +236,14 @@ def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
 
 def by_force(product_ids: Sequence[UUID]) -> None:
     """Take away whatever the counters of these products say, and write them anew. Raises Unavailable."""
-    if not product_ids:
-        return
     _patiently(partial(counters.forget, product_ids))
     _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
 
 
 def _write(wanted: Mapping[UUID, Fields]) -> None:
     """Write counters that are not there; what was published since the rows were read is newer, and stays."""
-    crash_point("sync.before_publish")
     if wanted:
+        crash_point("sync.before_publish")
         views = [comparison.view(product_id, fields) for product_id, fields in wanted.items()]
         _patiently(partial(counters.publish, views, whole=True))
 

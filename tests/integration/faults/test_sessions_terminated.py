@@ -29,10 +29,13 @@ def terminate_sessions_under_load(
     terminated = 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        # In the middle of a batch, for what is between two batches the pool replaces unseen.
+        busy = [session for session in sessions() if session.state != "idle"]
+        if not busy:
+            continue
         with connection.cursor() as cursor:
-            for session in sessions()[:1]:
-                cursor.execute("SELECT pg_terminate_backend(%s)", [session.pid])
-                terminated += 1
+            cursor.execute("SELECT pg_terminate_backend(%s)", [busy[0].pid])
+        terminated += 1
         time.sleep(PAUSE_SECONDS)
     acknowledged: dict[UUID, str] = {}
     otherwise: Counter[str] = Counter()
@@ -49,8 +52,8 @@ def test_repeats_absorb_lost_sessions_and_nothing_acknowledged_is_lost(sessions:
         repeated = sum(crowd.each(partial(contestants.counted, "batch_failures")))
     assert otherwise.keys() <= UNAVAILABLE
     assert terminated >= 15
-    assert repeated >= terminated / 4  # the others met a session between two batches, which the pool replaces
-    assert otherwise.total() < terminated / 4
+    assert repeated >= terminated / 2
+    assert otherwise.total() < repeated / 2
     books = dict(Reservation.objects.filter(pk__in=acknowledged).values_list("id", "status"))
     assert books.keys() == acknowledged.keys()
     assert {books[id_] for id_, status in acknowledged.items() if status == "CONFIRMED"} == {"CONFIRMED"}

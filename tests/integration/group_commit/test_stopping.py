@@ -67,7 +67,7 @@ def stop_under_load(service: Service) -> tuple[Counter[str], set[UUID]]:
 def test_on_sigterm_every_request_that_was_sent_is_answered_and_every_201_is_in_the_books(serve: Serve) -> None:
     with serve(INVENTORY_CRASH_POINT=DELAY) as service:
         told, acknowledged = stop_under_load(service)
-    assert told.keys() <= {"ACTIVE", "overloaded"}  # on a busy machine a batch may be slow; that is said, and an answer
+    assert told.keys() == {"ACTIVE"}, told
     assert len(acknowledged) == told["ACTIVE"] > CLIENTS
     assert set(Reservation.objects.values_list("id", flat=True)) == acknowledged
 
@@ -76,5 +76,5 @@ def test_on_sigterm_every_request_that_was_sent_is_answered_and_every_201_is_in_
 def test_control_with_gunicorns_own_worker_some_are_not_answered(serve: Serve) -> None:
     with serve(INVENTORY_CRASH_POINT=DELAY, GUNICORN_CMD_ARGS="--worker-class gthread") as service:
         told, acknowledged = stop_under_load(service)
-    assert told.keys() - {"ACTIVE", "overloaded"} != set()
+    assert told.keys() - {"ACTIVE"} != set()
     assert set(Reservation.objects.values_list("id", flat=True)) >= acknowledged
