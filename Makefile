@@ -36,7 +36,7 @@ test: $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own
 	@command -v wrk >/dev/null || $(call debian,wrk)
 	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI and container files
+check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI and container files
 	@mkdir -p $(SCRATCH)
 	$(BIN)/ruff format --check --output-format concise .
 	$(BIN)/ruff check --quiet .
@@ -48,6 +48,7 @@ check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settin
 	    $(BIN)/python manage.py check --deploy --fail-level WARNING
 	@INVENTORY_DATA_DIR=$(SCRATCH) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
 	    --file $(SCRATCH)/openapi.yaml
+	$(BIN)/python -m tests.asyncapi docs/asyncapi.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 

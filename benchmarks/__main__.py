@@ -35,7 +35,9 @@ def _options() -> argparse.Namespace:
     began = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service beside others.")
     parser.add_argument("--quick", action="store_true", help="under a minute, to see that it works; no figure to quote")
-    parser.add_argument("--only", type=_names, metavar="PARTS", help="with commas: in_process, http, day, growth")
+    parser.add_argument(
+        "--only", type=_names, metavar="PARTS", help="with commas: in_process, http, day, events, growth"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP")
     parser.add_argument("--seconds", type=float, help="length of such a turn")
     parser.add_argument("--connections", type=_numbers, metavar="NUMBERS", help="with commas: 1,8,64,256")
@@ -91,8 +93,8 @@ def _why_not(options: argparse.Namespace) -> str:
 
     from benchmarks.run import PARTS
 
-    if not (settings.DATABASE_URL and settings.REDIS_URL and settings.API_AUTH_ENABLED):
-        return "A benchmark needs PostgreSQL, Redis and tokens: run `make bench`."
+    if not (settings.DATABASE_URL and settings.REDIS_URL and settings.RABBITMQ_URL and settings.API_AUTH_ENABLED):
+        return "A benchmark needs PostgreSQL, Redis, RabbitMQ and tokens: run `make bench`."
     if shutil.which("wrk") is None:
         return "wrk is missing: run `make bench`, or have root run `apt-get install wrk`."
     if unknown := [name for name in options.only or () if name not in PARTS]:

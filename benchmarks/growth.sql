@@ -61,8 +61,8 @@ INSERT INTO stock_movement (id, product_id, warehouse_id, kind, available_delta,
 SELECT movement_id, product_id, warehouse_id, 'RESERVE', -1, 1, 0, line_id, '', 'benchmark', '', created_at
 FROM made_hold ORDER BY n;
 
-INSERT INTO outbox_event (event_id, type, subject, occasion, data, occurred_at, published_at)
+INSERT INTO outbox_event (event_id, type, subject, occasion, data, extensions, occurred_at, published_at)
 SELECT pg_temp.id_in_order(h.n), first.type, h.reservation_id::text, '',
-       first.data || jsonb_build_object('reservation_id', h.reservation_id, 'order_id', h.order_id), h.created_at, now()
+       first.data || jsonb_build_object('reservation_id', h.reservation_id, 'order_id', h.order_id), '{}', h.created_at, now()
 FROM made_hold h CROSS JOIN (SELECT type, data FROM outbox_event WHERE subject IN (SELECT id::text FROM reservation)
                              LIMIT 1) AS first ORDER BY h.n;

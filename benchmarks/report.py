@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks import in_process, over_http
 from benchmarks.day import Day
+from benchmarks.events import Events
 from benchmarks.growth import Growth
 from benchmarks.measure import Range
 from benchmarks.soak import Soak
@@ -89,6 +90,25 @@ def day_table(day: Day) -> str:
         f"A checkout day, {day.rate:,.0f} requests a second held for {day.seconds:g} s; latency from when each was due."
         f" The client took {day.client_cpu_share:.0%} of a core.\n\n"
         + table(("request", "answered", "p50 ms", "p99 ms", "longest ms", "other answers"), rows)
+    )
+
+
+def events_table(events: Events) -> str:
+    """What one consumer and one relay did, and how long an event was on its way."""
+    rows = [
+        ["orders consumed, in batches", f"{events.consumed.median:,.0f}", _span(events.consumed)],
+        [
+            "orders consumed, one in a transaction",
+            f"{events.consumed_one_by_one.median:,.0f}",
+            _span(events.consumed_one_by_one),
+        ],
+        ["events published", f"{events.published.median:,.0f}", _span(events.published)],
+    ]
+    return (
+        f"{events.messages:,} messages wait for one consumer, and the events of what it did for one relay.\n\n"
+        + table(("what", "per second", "slowest to fastest"), rows)
+        + f"\n\nAt {events.rest_per_second:g} reservations a second an event is with its listener "
+        f"{events.delay_p50_ms:.0f} ms (p50), {events.delay_p99_ms:.0f} ms (p99) after the request."
     )
 
 

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import day, growth, in_process, machine, over_http, report, scene, soak, stage, verdict
+from benchmarks import day, events, growth, in_process, machine, over_http, report, scene, soak, stage, verdict
 from benchmarks.day import Day
+from benchmarks.events import Events
 from benchmarks.growth import Growth
 from benchmarks.soak import Soak
 from reservations import audit, lifecycle
 from stock import reconciliation
 
-IN_PROCESS, OVER_HTTP, DAY, GROWTH = PARTS = ("in_process", "http", "day", "growth")
+IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = ("in_process", "http", "day", "events", "growth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class Scale:
     verb_batches: int = 15
     rate: float = 300.0
     day_seconds: float = 60.0
+    event_rounds: int = 3
+    messages: int = 10_000
+    rest_seconds: float = 30.0
+    rest_rate: float = 20.0
     growth_levels: tuple[int, int] = (10_000, 1_000_000)
     growth_rounds: int = 15
     growth_batches: int = 15
@@ -52,6 +57,9 @@ QUICK = Scale(
     verb_batches=2,
     rate=100.0,
     day_seconds=1.0,
+    event_rounds=1,
+    messages=600,
+    rest_seconds=2.0,
     growth_levels=(30, 300),
     growth_rounds=2,
     growth_batches=2,
@@ -66,6 +74,7 @@ class Found:
     table: over_http.Table | None = None
     day: Day | None = None
     soak: Soak | None = None
+    events: Events | None = None
     growth: Growth | None = None
     damage: dict[str, Any] = field(default_factory=dict)
 
@@ -86,7 +95,9 @@ def run(scale: Scale) -> dict[str, Any]:
         print(_tables(found))  # minutes of measuring are not to be lost with the part that failed
         raise
     noise = {"load_before": load, "stolen_cpu_seconds": round(machine.stolen_seconds() - stolen, 2)}
-    judged = verdict.rows(table=found.table, verbs=found.verbs, growth=found.growth, soak=found.soak)
+    judged = verdict.rows(
+        table=found.table, verbs=found.verbs, growth=found.growth, soak=found.soak, events=found.events
+    )
     print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
     print(_tables(found))
     print(_conclusion(found, judged, is_quick=scale.is_quick))
@@ -99,6 +110,7 @@ def run(scale: Scale) -> dict[str, Any]:
         "over_http": [asdict(row) for row in over_http.figures(found.table or {})],
         "day": asdict(found.day) if found.day else None,
         "soak": asdict(found.soak) if found.soak else None,
+        "events": asdict(found.events) if found.events else None,
         "growth": asdict(found.growth) if found.growth else None,
         "verdict": [asdict(row) for row in judged],
         "wrong_answers": found.wrong_answers(),
@@ -109,6 +121,7 @@ def run(scale: Scale) -> dict[str, Any]:
 def _measure(found: Found, scale: Scale) -> None:
     if scale.soak_seconds or set(scale.parts) - {GROWTH}:
         _measure_scenes(found, scale)
+        events.drain()
         lifecycle.sweep()  # nobody else does, and a run may take longer than a hold lasts
         reconciliation.sync(actor=scene.ACTOR)  # the textbook does not tell the counters
         found.damage = {one.invariant.name: one.rows for one in audit.run(with_counters=True) if one.count}
@@ -125,6 +138,14 @@ def _measure_scenes(found: Found, scale: Scale) -> None:
     hot, warm, cold = scene.build([1, scale.warm_products, scale.cold_products])
     if IN_PROCESS in scale.parts:
         found.verbs = in_process.run([hot, warm], rounds=scale.verb_rounds, batches_in_a_turn=scale.verb_batches)
+    if EVENTS in scale.parts:
+        found.events = events.run(
+            warm,
+            rounds=scale.event_rounds,
+            messages=scale.messages,
+            rest_seconds=scale.rest_seconds,
+            rest_per_second=scale.rest_rate,
+        )
     if not scale.soak_seconds and not {OVER_HTTP, DAY} & set(scale.parts):
         return
     sold_out = scene.build_sold_out()
@@ -167,6 +188,8 @@ def _tables(found: Found) -> str:
         blocks.append(report.day_table(found.day))
     if found.soak:
         blocks.append(report.soak_text(found.soak))
+    if found.events:
+        blocks.append(report.events_table(found.events))
     if found.growth:
         blocks.append(report.growth_table(found.growth))
     return "\n\n".join(blocks) + "\n"

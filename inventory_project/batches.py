@@ -35,6 +35,10 @@ transaction_seconds = Histogram(
 )
 
 
+class Undecided(Unavailable):
+    """The database failed on this one request, which was reported; it may fail again, and may not."""
+
+
 def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
     """Do `work(requests)` in one transaction; results come in the order of the requests.
 
@@ -82,7 +86,9 @@ def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -
         if database.is_constraint_violation(error) or database.is_deadlock(error):
             return Unavailable("Another request for the same thing is being decided; repeat this one.")
         logger.exception("a request failed alone")
-        return Unavailable("The database could not decide this request; it was reported.")
+        if database.is_passing(error):
+            return Unavailable("The database cannot be used just now; nothing was changed.")
+        return Undecided("The database could not decide this request; it was reported.")
 
 
 def _is_damage(error: Error | BooksDamaged) -> bool:

@@ -1,8 +1,11 @@
 """The door of the command line: what every manage.py command of ours does with a refusal or a missing database."""
 
+import signal
+from threading import Event
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, IntegrityError, OperationalError, connection
 from psycopg_pool import PoolTimeout
@@ -10,6 +13,20 @@ from psycopg_pool import PoolTimeout
 from inventory_project.errors import Refusal
 
 CONNECT_SECONDS = 2  # for a second opinion, after the pool has waited for its own time
+
+
+def stop_on_signals() -> Event:
+    """An event that SIGTERM and Ctrl-C set, for a command that ends after the work in hand."""
+    stop = Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    return stop
+
+
+def require_broker() -> None:
+    """Raises CommandError where no RabbitMQ is configured."""
+    if not settings.RABBITMQ_URL:
+        raise CommandError("RABBITMQ_URL is not set; without RabbitMQ events go to the log.")
 
 
 class ServiceCommand(BaseCommand):

@@ -15,8 +15,9 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import orjson
+import psycopg
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, models
+from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError, connection, models
 from django.db.backends.utils import CursorWrapper
 from prometheus_client import Gauge
 from psycopg import Cursor, Pipeline
@@ -268,7 +269,7 @@ def job_lock(name: str) -> Iterator[bool]:
 @contextmanager
 def _job_lock(name: str) -> Iterator[bool]:
     if connection.vendor == "postgresql":
-        key = zlib.crc32(f"inventory-service/{name}".encode())
+        key = lock_key(name)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
             is_ours: bool = cursor.fetchone()[0]
@@ -286,6 +287,22 @@ def _job_lock(name: str) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def lock_key(name: str) -> int:
+    """The key of PostgreSQL's advisory lock for the job of this name."""
+    return zlib.crc32(f"inventory-service/{name}".encode())
+
+
+@contextmanager
+def session_of_its_own() -> Iterator[psycopg.Connection]:
+    """PostgreSQL: a session outside the pool, each statement a transaction. What it locks ends with it.
+
+    For a lock that lasts: a connection of the pool goes back to the pool with it, and keeps it for ever. Raises
+    psycopg's errors, as what is done over it does.
+    """
+    with psycopg.connect(**{**connection.get_connection_params(), "autocommit": True}) as session:
+        yield session
 
 
 # --- kinds of failure ----------------------------------------------------------------------------------------------
@@ -317,6 +334,11 @@ def is_timeout(error: BaseException) -> bool:
     """A lock, a statement, an idle transaction or the pool took longer than the settings allow; nothing was written."""
     is_pool = isinstance(error.__cause__, PoolTimeout)
     return is_pool or sqlstate(error) in TIMEOUTS or "database is locked" in str(error)
+
+
+def is_passing(error: BaseException) -> bool:
+    """The server is away, full, read-only or too busy; any other failure is the statement's fault."""
+    return isinstance(error, (OperationalError, InterfaceError, InternalError)) or is_connection_lost(error)
 
 
 def is_connection_lost(error: BaseException) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from inventory_project.messaging.tasks import drain_outbox_to_log
+from inventory_project.messaging import retention
+from inventory_project.messaging.tasks import drain_outbox_to_log, prune_messages
 from reservations import lifecycle
 from reservations.tasks import audit_stock, expire_reservations
 from stock import reconciliation
@@ -33,6 +34,7 @@ class Job:
 JOBS = (
     Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS, stoppable=lifecycle.sweep),
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
+    Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(
         [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=reconciliation.watch)]
         if settings.REDIS_URL

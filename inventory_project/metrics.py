@@ -55,10 +55,12 @@ def _stock_levels() -> Metric:
 
 
 def _outbox() -> Iterator[Metric]:
-    waiting = OutboxEvent.objects.filter(published_at=None).aggregate(number=Count("id"), oldest=Min("occurred_at"))
+    waiting = OutboxEvent.objects.waiting().aggregate(number=Count("id"), oldest=Min("occurred_at"))
     age = (database.database_now() - waiting["oldest"]).total_seconds() if waiting["oldest"] else 0.0
     yield GaugeMetricFamily("inventory_outbox_unpublished", "Events that wait to be published.", waiting["number"])
     yield GaugeMetricFamily("inventory_outbox_oldest_age_seconds", "Age of the oldest of them, in seconds.", age)
+    unrouted = OutboxEvent.objects.unrouted().count()
+    yield GaugeMetricFamily("inventory_outbox_unrouted", "Events that no queue was bound for; see runbook.", unrouted)
 
 
 def _overdue() -> Metric:

@@ -384,6 +384,24 @@ WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: t
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
+# --- events --------------------------------------------------------------------------------------------------------
+
+EVENT_SOURCE = "/inventory-service"
+EVENTS_EXCHANGE = "inventory.events"
+ORDER_EVENTS_EXCHANGE = text("ORDER_EVENTS_EXCHANGE", "order.events")
+PAYMENT_EVENTS_EXCHANGE = text("PAYMENT_EVENTS_EXCHANGE", "payment.events")
+MESSAGE_EXCHANGES = {"order": ORDER_EVENTS_EXCHANGE, "payment": PAYMENT_EVENTS_EXCHANGE}  # by a name's first word
+MESSAGE_ROUTES = "inventory_project.routes.ROUTES"
+MESSAGE_MAX_BYTES = MAX_BODY_BYTES
+MESSAGE_DELAY_SECONDS = 5  # until a message that came too early is looked at again
+MESSAGE_MAX_TRIES = 12
+MESSAGE_MAX_DELIVERIES = 20  # of a message whose consumer died each time; then it is a dead letter
+CONSUMER_BATCH = whole("CONSUMER_BATCH", 256, low=1, high=1_000)
+CONSUMER_METRICS_PORT = whole("CONSUMER_METRICS_PORT", 0, low=0, high=65535)
+RELAY_METRICS_PORT = whole("RELAY_METRICS_PORT", 0, low=0, high=65535)
+PRUNE_INTERVAL_SECONDS = 3_600
+EVENT_RETENTION_DAYS = whole("EVENT_RETENTION_DAYS", 30, low=1, high=3_650)
+
 # --- HTTP API ------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK: dict[str, Any] = {
@@ -465,5 +483,9 @@ LOGGING: dict[str, Any] = {
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
     # What was refused stands in the request's own line, without a stack trace that anybody could fill the log with.
-    "loggers": {"django.request": {"level": "ERROR"}, "django.security.DisallowedHost": {"level": "CRITICAL"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "pika": {"level": "CRITICAL"},  # twenty lines for a connection; what matters of it, messaging.broker says
+    },
 }

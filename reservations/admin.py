@@ -37,7 +37,7 @@ class ReservationItemInline(ReadOnlyInline[ReservationItem, Reservation]):
     """The lines."""
 
     model = ReservationItem
-    fields = readonly_fields = ("product", "warehouse", "quantity", "confirmed", "returned", "movements")
+    fields = readonly_fields = ("product", "warehouse", "quantity", "confirmed", "released", "returned", "movements")
     ordering = ("id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReservationItem]:

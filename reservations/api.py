@@ -1,6 +1,6 @@
 """The HTTP door of reservations: translate in, one call of the lifecycle, translate out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,41 +15,31 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory_project import moments
 from inventory_project.access import actor_of, scopes
 from inventory_project.errors import NotFound
 from inventory_project.group_commit import GroupCommit
 from inventory_project.http import schema
 from inventory_project.http.fields import (
-    BoundedListField,
     ReferenceField,
     StrictBooleanField,
     StrictDateTimeField,
     StrictIntegerField,
     StrictSerializer,
     StrictUUIDField,
-    shown_moment,
 )
 from inventory_project.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.http.views import ViewSet
 from reservations import inspection, lifecycle
+from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
-from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Reserve, Return
+from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
 from stock.api import BEANS, MACHINE, PRODUCT_ID, NothingIn
 from stock.models import Product
-from warehouses.api import PostalCodeField, WarehouseIdField
+from warehouses.api import PostalCodeField
 
 # --- in ------------------------------------------------------------------------------------------------------------
-
-
-class ItemIn(StrictSerializer):
-    product_id = StrictUUIDField()
-    quantity = StrictIntegerField(min_value=1, max_value=settings.RESERVATION_MAX_QUANTITY)
-    warehouse_id = WarehouseIdField(required=False)
-
-
-def items_field(**options: Any) -> BoundedListField:
-    return BoundedListField(child=ItemIn(), max_length=settings.RESERVATION_MAX_LINES, **options)
 
 
 @extend_schema_serializer(
@@ -131,7 +121,8 @@ class ItemOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
     quantity = serializers.IntegerField()
     confirmed = serializers.IntegerField()
-    returned = serializers.IntegerField()
+    released = serializers.IntegerField(help_text="Free again without having been confirmed.")
+    returned = serializers.IntegerField(help_text="Of those confirmed.")
 
 
 class ReservationOut(serializers.Serializer[Any]):
@@ -155,9 +146,9 @@ def _shown(hold: Hold) -> dict[str, Any]:
         "id": str(hold.id),
         "order_id": str(hold.order_id),
         "status": hold.status,
-        "expires_at": shown_moment(hold.expires_at),
-        "created_at": shown_moment(hold.created_at),
-        "settled_at": None if hold.settled_at is None else shown_moment(hold.settled_at),
+        "expires_at": moments.shown(hold.expires_at),
+        "created_at": moments.shown(hold.created_at),
+        "settled_at": None if hold.settled_at is None else moments.shown(hold.settled_at),
         "replaces_id": None if hold.replaces_id is None else str(hold.replaces_id),
         "items": [
             {
@@ -165,6 +156,7 @@ def _shown(hold: Hold) -> dict[str, Any]:
                 "warehouse_id": line.warehouse_id,
                 "quantity": line.quantity,
                 "confirmed": line.confirmed,
+                "released": line.released,
                 "returned": line.returned,
             }
             for line in hold.lines
@@ -192,14 +184,6 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
 
 
 # --- the door ------------------------------------------------------------------------------------------------------
-
-
-def _items(entries: Sequence[dict[str, Any]]) -> tuple[Item, ...]:
-    return tuple(Item(entry["product_id"], entry["quantity"], entry.get("warehouse_id")) for entry in entries)
-
-
-def _part(body: dict[str, Any]) -> tuple[Item, ...] | None:
-    return _items(body["items"]) if "items" in body else None
 
 
 def _keep_no_connection() -> None:
@@ -282,7 +266,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         body = ReserveIn.read(request.data)
         wanted = Reserve(
             order_id=body["order_id"],
-            items=_items(body["items"]),
+            items=items_of(body["items"]),
             delivery_postal_code=body.get("delivery_postal_code", ""),
             ttl_minutes=body.get("ttl_minutes"),
             allow_split=body["allow_split"],
@@ -301,7 +285,7 @@ class ReservationViewSet(ViewSet[Reservation]):
 
         With `items` only these units; the rest is released. A repeat without `items` answers with what was confirmed.
         """
-        part = _part(ConfirmIn.read(request.data))
+        part = part_of(ConfirmIn.read(request.data))
         wanted = Confirm(reservation_id=reservation_id, items=part, actor=actor_of(request))
         return _answer(lifecycle.confirm_many, wanted)
 
@@ -325,7 +309,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         """Confirmed goods come back to the stock they left, all or a part."""
         body = ReturnIn.read(request.data)
         wanted = Return(
-            reservation_id=reservation_id, reference=body["reference"], items=_part(body), actor=actor_of(request)
+            reservation_id=reservation_id, reference=body["reference"], items=part_of(body), actor=actor_of(request)
         )
         return _answer(lifecycle.return_many, wanted)
 

@@ -26,7 +26,10 @@ COUNTED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """`sql` selects the rows that break it; `%(long_ago)s` is AUDIT_GRACE_SECONDS before now. I10 has none."""
+    """`sql` selects the rows that break it; I10 has none.
+
+    `%(long_ago)s` is AUDIT_GRACE_SECONDS before now, and no event from `%(events_since)s` on has been deleted yet.
+    """
 
     name: str
     promise: str
@@ -53,11 +56,11 @@ INVARIANTS = (
     ),
     Invariant(
         "I2",
-        "a level's reserved is the sum of the ACTIVE reservations' lines there",
+        "a level's reserved is the sum of what the ACTIVE reservations' lines still hold there",
         """SELECT product_id, warehouse_id, SUM(reserved) AS reserved, SUM(held) AS held FROM (
              SELECT product_id, warehouse_id, reserved, 0 AS held FROM stock_level
              UNION ALL
-             SELECT i.product_id, i.warehouse_id, 0, i.quantity FROM reservation_item i
+             SELECT i.product_id, i.warehouse_id, 0, i.quantity - i.released FROM reservation_item i
              JOIN reservation r ON r.id = i.reservation_id WHERE r.status = 'ACTIVE') AS both_sides
            GROUP BY product_id, warehouse_id HAVING SUM(reserved) <> SUM(held)""",
         is_oversell=True,
@@ -81,8 +84,8 @@ INVARIANTS = (
     Invariant(
         "I4",
         "a line has one RESERVE movement; once settled, CONFIRM and RELEASE add up to its quantity",
-        """SELECT i.id AS line_id, r.status, i.quantity, i.confirmed, i.returned, m.reserves, m.held, m.confirmed_moved,
-                  m.released_moved, m.returned_moved
+        """SELECT i.id AS line_id, r.status, i.quantity, i.confirmed, i.released, i.returned, m.reserves, m.held,
+                  m.confirmed_moved, m.released_moved, m.released_at_end, m.returned_moved
            FROM reservation_item i JOIN reservation r ON r.id = i.reservation_id
            LEFT JOIN (
              SELECT line_id,
@@ -90,11 +93,14 @@ INVARIANTS = (
                     SUM(CASE WHEN kind = 'RESERVE' THEN reserved_delta ELSE 0 END) AS held,
                     SUM(CASE WHEN kind = 'CONFIRM' THEN -reserved_delta ELSE 0 END) AS confirmed_moved,
                     SUM(CASE WHEN kind = 'RELEASE' THEN available_delta ELSE 0 END) AS released_moved,
+                    SUM(CASE WHEN kind = 'RELEASE' AND reference = '' THEN available_delta ELSE 0 END)
+                      AS released_at_end,
                     SUM(CASE WHEN kind = 'RETURN' THEN available_delta ELSE 0 END) AS returned_moved
              FROM stock_movement WHERE line_id IS NOT NULL GROUP BY line_id) m ON m.line_id = i.id
            WHERE m.line_id IS NULL OR m.reserves <> 1 OR m.held <> i.quantity OR m.confirmed_moved <> i.confirmed
-              OR m.returned_moved <> i.returned
-              OR m.released_moved <> CASE WHEN r.status = 'ACTIVE' THEN 0 ELSE i.quantity - i.confirmed END
+              OR m.released_moved <> i.released OR m.returned_moved <> i.returned
+              OR (r.status = 'ACTIVE' AND m.released_at_end <> 0)
+              OR (r.status <> 'ACTIVE' AND i.confirmed + i.released <> i.quantity)
               OR (r.status <> 'CONFIRMED' AND i.confirmed <> 0)""",
     ),
     Invariant(
@@ -111,16 +117,19 @@ INVARIANTS = (
     Invariant(
         "I6",
         "each transition of a reservation has its one event",
-        """SELECT r.id AS reservation_id, r.status, e.type AS missing_event FROM reservation r
-           CROSS JOIN (SELECT 'inventory.reserved' AS type UNION ALL SELECT 'inventory.confirmed'
-                       UNION ALL SELECT 'inventory.released') e
-           WHERE (e.type = 'inventory.reserved'
-                  OR (e.type = 'inventory.confirmed' AND r.status = 'CONFIRMED')
-                  OR (e.type = 'inventory.released' AND (r.status IN ('EXPIRED', 'CANCELLED') OR (
-                        r.status = 'CONFIRMED' AND EXISTS (SELECT 1 FROM reservation_item i
-                            WHERE i.reservation_id = r.id AND i.confirmed < i.quantity)))))
+        """SELECT r.id AS reservation_id, r.status, t.type AS missing_event, t.occasion FROM reservation r
+           JOIN (SELECT id AS reservation_id, 'inventory.reserved' AS type, '' AS occasion, created_at AS happened_at
+                 FROM reservation
+                 UNION ALL
+                 SELECT id, 'inventory.confirmed', '', COALESCE(settled_at, created_at) FROM reservation
+                 WHERE status = 'CONFIRMED'
+                 UNION ALL
+                 SELECT DISTINCT i.reservation_id, 'inventory.released', m.reference, m.created_at
+                 FROM stock_movement m JOIN reservation_item i ON i.id = m.line_id
+                 WHERE m.kind IN ('RELEASE', 'RETURN')) AS t ON t.reservation_id = r.id
+           WHERE t.happened_at >= %(events_since)s
              AND NOT EXISTS (SELECT 1 FROM outbox_event o
-                             WHERE o.subject = {reservation_id} AND o.type = e.type AND o.occasion = '')""",
+                             WHERE o.subject = {reservation_id} AND o.type = t.type AND o.occasion = t.occasion)""",
     ),
     Invariant(
         "I7",
@@ -148,7 +157,8 @@ LEVELS_REPEAT = Invariant(
 OUTBOX_IS_DRAINED = Invariant(
     "I9",
     "no event has waited long to be published",
-    "SELECT id, type, subject, occurred_at FROM outbox_event WHERE published_at IS NULL AND occurred_at < %(long_ago)s",
+    """SELECT id, type, subject, occurred_at FROM outbox_event
+       WHERE published_at IS NULL AND unrouted_at IS NULL AND occurred_at < %(long_ago)s""",
 )
 COUNTERS_AGREE = Invariant("I10", "the counters agree with the levels")
 # SQLite keeps a UUID as 32 characters; an event's subject has the canonical 36.
@@ -160,10 +170,10 @@ RESERVATION_ID_AS_TEXT = {
 
 
 def invariants(*, with_counters: bool = False) -> tuple[Invariant, ...]:
-    """What is audited here; events are waited for only where this installation has somebody who takes them away."""
+    """What is audited."""
     return (
         *INVARIANTS,
-        *([OUTBOX_IS_DRAINED] if settings.OUTBOX_TO_LOG else []),
+        OUTBOX_IS_DRAINED,
         LEVELS_REPEAT,
         *([COUNTERS_AGREE] if with_counters else []),
     )
@@ -187,10 +197,14 @@ def _of_the_books() -> Iterator[Finding]:
         if connection.vendor == "postgresql":
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SET LOCAL statement_timeout = 0")
-        long_ago = database.database_now() - timedelta(seconds=settings.AUDIT_GRACE_SECONDS)
+        now = database.database_now()
+        moments = {
+            "long_ago": now - timedelta(seconds=settings.AUDIT_GRACE_SECONDS),
+            "events_since": now - timedelta(days=settings.EVENT_RETENTION_DAYS),
+        }
         for invariant in invariants():
             sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
-            cursor.execute(sql, {"long_ago": long_ago} if "%(long_ago)s" in sql else None)
+            cursor.execute(sql, moments)
             names = [column[0] for column in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(ROWS_SHOWN)]
             count = len(rows)

@@ -1,14 +1,18 @@
 """The contract of the reservation events: what each carries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
+from inventory_project import moments
+from inventory_project.errors import Refusal
 from inventory_project.messaging.outbox import Event
 from reservations.holds import Hold, HoldLine
 
 RESERVED = "inventory.reserved"
 CONFIRMED = "inventory.confirmed"
 RELEASED = "inventory.released"
+REJECTED = "inventory.rejected"
 
 ReleaseReason = Literal["cancelled", "expired", "payment_failed", "partial", "returned"]
 LineQuantity = tuple[HoldLine, int]
@@ -22,7 +26,7 @@ def reserved(hold: Hold) -> Event:
         data={
             "reservation_id": str(hold.id),
             "order_id": str(hold.order_id),
-            "expires_at": hold.expires_at.isoformat(),
+            "expires_at": moments.shown(hold.expires_at),
             "items": _items([(line, line.quantity) for line in hold.lines]),
         },
     )
@@ -52,6 +56,24 @@ def released(hold: Hold, items: Sequence[LineQuantity], *, reason: ReleaseReason
     if reference:
         data["reference"] = reference
     return Event(type=RELEASED, subject=str(hold.id), data=data, occasion=reference)
+
+
+def rejected(order_id: UUID, cause: str, refusal: Refusal, *, extensions: Mapping[str, str]) -> Event:
+    """A message of the name `cause` asked for what cannot be; it may happen to an order more than once."""
+    return Event(
+        type=REJECTED,
+        subject=str(order_id),
+        occasion=None,
+        extensions=extensions,
+        data={
+            "order_id": str(order_id),
+            "cause": cause,
+            "code": refusal.code,
+            "detail": refusal.detail,
+            "shortages": [],
+            **refusal.extra,
+        },
+    )
 
 
 def _items(lines: Sequence[LineQuantity]) -> list[dict[str, Any]]:

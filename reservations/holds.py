@@ -19,25 +19,38 @@ FIELDS = (
     "id", "order_id", "status", "is_live", "expires_at", "created_at", "settled_at",
     "delivery_postal_code", "allocation", "replaces_id", "actor",
 )  # fmt: skip
-LINE_FIELDS = ("id", "product_id", "warehouse_id", "quantity", "confirmed", "returned")
+LINE_FIELDS = ("id", "product_id", "warehouse_id", "quantity", "confirmed", "released", "returned")
 RESERVATION_COLUMNS = tuple(name.removesuffix("_id") if name == "replaces_id" else name for name in FIELDS)
 HOLD = database.fields_of(Reservation, RESERVATION_COLUMNS)
 LINE = database.fields_of(ReservationItem, ("reservation", *LINE_FIELDS))
 HOLD_COLUMNS = ", ".join(f"reservation.{name}" for name in FIELDS)
 LINE_COLUMNS = ", ".join(f"reservation_item.{name}" for name in ("reservation_id", *LINE_FIELDS))
-ITEM_COLUMNS = ("id", "reservation", "product", "warehouse", "quantity", "confirmed", "returned")
+ITEM_COLUMNS = ("id", "reservation", "product", "warehouse", "quantity", "confirmed", "released", "returned")
+# What a hold gave up while it was ACTIVE has a reference; what it gave up at its end has none.
+GIVEN_UP_BEFORE = """(SELECT CAST(COALESCE(SUM(available_delta), 0) AS bigint) FROM stock_movement
+    WHERE line_id = reservation_item.id AND kind = 'RELEASE' AND reference <> '')"""
 
 
 @dataclass(slots=True)
 class HoldLine:
-    """Units of one product at one warehouse; `released` follows from the hold's status."""
+    """Units of one product at one warehouse, and what became of them.
+
+    `given_up_before`, of what was released, while the hold was ACTIVE: read where a hold may be revived, else 0.
+    """
 
     id: UUID
     product_id: UUID
     warehouse_id: str
     quantity: int
     confirmed: int = 0
+    released: int = 0
     returned: int = 0
+    given_up_before: int = 0
+
+    @property
+    def open(self) -> int:
+        """Units that are still held: neither confirmed nor released."""
+        return self.quantity - self.confirmed - self.released
 
 
 @dataclass(slots=True)
@@ -77,10 +90,11 @@ def new_line(*, product_id: UUID, warehouse_id: str, quantity: int) -> HoldLine:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def locking(reservation_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:
+def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) -> Pending[dict[UUID, Hold]]:
     """Lock these reservations in the order of their ids and read them; unknown ids are left out.
 
     Their lines are read by a statement of their own: in the locking one they would be as old as the wait.
+    `is_for_revival` reads `given_up_before` as well.
     """
     among, parameter = database.among(reservation_ids)
     lock = database.for_no_key_update("reservation")
@@ -90,9 +104,10 @@ def locking(reservation_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:
         [parameter],
         lambda rows: {row[0]: Hold(*row) for row in rows},
     )
+    columns = f"{LINE_COLUMNS}, {GIVEN_UP_BEFORE}" if is_for_revival else LINE_COLUMNS
     lines = database.select(
         LINE,
-        f"SELECT {LINE_COLUMNS} FROM reservation_item WHERE reservation_id {among} ORDER BY id",  # noqa: S608
+        f"SELECT {columns} FROM reservation_item WHERE reservation_id {among} ORDER BY id",  # noqa: S608
         [parameter],
         list,
     )
@@ -156,11 +171,14 @@ def insert(holds: Iterable[Hold]) -> None:
         ReservationItem,
         ITEM_COLUMNS,
         [
-            (line.id, hold.id, line.product_id, line.warehouse_id, line.quantity, line.confirmed, line.returned)
+            (
+                line.id, hold.id, line.product_id, line.warehouse_id,
+                line.quantity, line.confirmed, line.released, line.returned,
+            )
             for hold in ordered
             for line in hold.lines
         ],
-    )
+    )  # fmt: skip
 
 
 def update(holds: Sequence[Hold]) -> None:
@@ -172,6 +190,6 @@ def update(holds: Sequence[Hold]) -> None:
     )
     database.update_rows(
         ReservationItem,
-        ("id", "confirmed", "returned"),
-        [(line.id, line.confirmed, line.returned) for hold in holds for line in hold.lines],
+        ("id", "confirmed", "released", "returned"),
+        [(line.id, line.confirmed, line.released, line.returned) for hold in holds for line in hold.lines],
     )

@@ -30,7 +30,8 @@ SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming),
          SUM(available_delta), SUM(reserved_delta), SUM(incoming_delta), 0, 0
   FROM stock_movement WHERE product_id = %(product_id)s GROUP BY warehouse_id
   UNION ALL
-  SELECT i.warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, COUNT(*), SUM(i.quantity)
+  SELECT i.warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0,
+         COUNT(CASE WHEN i.quantity > i.released THEN 1 END), SUM(i.quantity - i.released)
   FROM reservation_item i JOIN reservation r ON r.id = i.reservation_id
   WHERE i.product_id = %(product_id)s AND r.status = 'ACTIVE' GROUP BY i.warehouse_id) AS sides
 GROUP BY warehouse_id
@@ -64,7 +65,7 @@ class LedgerSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveHolds:
-    """Lines of ACTIVE reservations, and the units that they hold."""
+    """Lines of ACTIVE reservations that still hold something, and the units that they hold."""
 
     lines: int
     units: int

@@ -13,12 +13,12 @@ from typing import TypeVar
 from django.db import Error
 from django.db.models import Q, QuerySet
 
-from inventory_project import batches, database
+from inventory_project import batches, database, tracing
 from inventory_project.batches import Work
 from inventory_project.errors import Refusal, Unavailable
 from inventory_project.faults import crash_point
 from reservations import gate, metrics, paying, reserving, settling
-from reservations.holds import Hold
+from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
     Cancel,
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 Answer = Outcome | Refusal
 Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 AGAIN = (InsufficientStock, HeldByOverdue, OrderChanged)  # refusals that may be another answer a moment later
 SWEEP_LIMIT = 500  # overdue holds released in one transaction
@@ -53,14 +54,16 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
     the gate's probes.
     """
     unsound = {i: refusal for i, request in enumerate(requests) if (refusal := reserving.check(request))}
-    answers = _with_the_others(_reserve, requests, unsound)
+    answers = with_the_others(_reserve, requests, unsound)
     crash_point("reserve.after_commit")
-    return _counted("reserve", answers)
+    return counted("reserve", answers)
 
 
-def _with_the_others(
-    decide: Callable[[Sequence[Request]], list[Answer]], requests: Sequence[Request], refused: Mapping[int, Refusal]
-) -> list[Answer]:
+def with_the_others(
+    decide: Callable[[Sequence[Request]], list[Result | Refusal]],
+    requests: Sequence[Request],
+    refused: Mapping[int, Refusal],
+) -> list[Result | Refusal]:
     """All answers in their places: the refusals that stand at these positions, and what is decided of the others."""
     others = [i for i in range(len(requests)) if i not in refused]
     answers = {**refused, **dict(zip(others, decide([requests[i] for i in others]), strict=True))}
@@ -69,13 +72,17 @@ def _with_the_others(
 
 def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
     watched = gate.watch(requests)
-    answers = _with_the_others(partial(_run_releasing_overdue, reserving.reserve), requests, watched.refused)
+    answers = with_the_others(partial(run_releasing_overdue, reserving.reserve), requests, watched.refused)
     gate.learn(watched, answers)
     return answers
 
 
-def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Request]) -> list[Answer]:
+def run_releasing_overdue(
+    work: Work[Request, Result], requests: Sequence[Request], *, again: Work[Request, Result] | None = None
+) -> list[Result | Refusal]:
     """Run the batch; what lacks stock, or meets an overdue hold of its own order, is decided once more without those.
+
+    `again`, where it is given, decides the second time, and also what nothing has changed for.
 
     The release is a transaction of its own: inside the batch it would lock reservations after levels, and deadlock.
     Nothing is raised from there on, because the neighbours' holds are committed and their callers must learn of them.
@@ -88,18 +95,20 @@ def _run_releasing_overdue(work: Work[Request, Outcome], requests: Sequence[Requ
         # Whether it is this call or a sweeper beside it that releases them: the stock is free afterwards.
         is_released = _release_for([answers[i] for i in lacking])
         is_changed = any(isinstance(answers[i], OrderChanged) for i in lacking)
-        again = batches.run(work, [requests[i] for i in lacking]) if is_released or is_changed else []
+        if not (again or is_released or is_changed):
+            return answers
+        second = batches.run(again or work, [requests[i] for i in lacking])
     except Unavailable as refusal:
-        again = [refusal] * len(lacking)
+        second = [refusal] * len(lacking)
     except Error:
         logger.exception("releasing overdue holds failed")
-        again = [Unavailable("The database cannot be used just now; nothing was changed.")] * len(lacking)
-    for i, answer in zip(lacking, again, strict=False):
+        second = [Unavailable("The database cannot be used just now; nothing was changed.")] * len(lacking)
+    for i, answer in zip(lacking, second, strict=True):
         answers[i] = answer
     return answers
 
 
-def _release_for(refusals: Sequence[Answer]) -> bool:
+def _release_for(refusals: Sequence[object]) -> bool:
     """Release the overdue holds that stand in the way of these requests; whether there were any."""
     facts = [refusal.extra for refusal in refusals if isinstance(refusal, Refusal)]
     product_ids = {shortage["product_id"] for extra in facts for shortage in extra.get("shortages", ())}
@@ -115,17 +124,17 @@ def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired (also past its time), ReservationCancelled, ReservationConfirmed (with
     other items), ExceedsReservation.
     """
-    return _counted("confirm", batches.run(settling.confirm, requests))
+    return counted("confirm", batches.run(settling.confirm, requests))
 
 
 def cancel_many(requests: Sequence[Cancel]) -> list[Answer]:
     """Release each hold. Refusals: NotFound, ReservationConfirmed, ReservationExpired."""
-    return _counted("cancel", batches.run(settling.cancel, requests))
+    return counted("cancel", batches.run(settling.cancel, requests))
 
 
 def expire_many(requests: Sequence[Expire]) -> list[Answer]:
     """Release each hold as expired, due or not. Refusals: NotFound, ReservationConfirmed, ReservationCancelled."""
-    return _counted("expire", batches.run(settling.expire, requests))
+    return counted("expire", batches.run(settling.expire, requests))
 
 
 def extend_many(requests: Sequence[Extend]) -> list[Answer]:
@@ -134,7 +143,7 @@ def extend_many(requests: Sequence[Extend]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired and the other settled ones, SalesBlocked, ExtensionLimit,
     ReferenceConflict.
     """
-    return _counted("extend", batches.run(settling.extend, requests))
+    return counted("extend", batches.run(settling.extend, requests))
 
 
 def return_many(requests: Sequence[Return]) -> list[Answer]:
@@ -142,7 +151,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
     Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
     """
-    return _counted("return", batches.run(settling.take_back, requests))
+    return counted("return", batches.run(settling.take_back, requests))
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
@@ -151,7 +160,7 @@ def pay_many(requests: Sequence[Pay]) -> list[Answer]:
     Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in reserve, overdue holds of others
     are released before stock is refused.
     """
-    return _counted("pay", _run_releasing_overdue(paying.pay, requests))
+    return counted("pay", run_releasing_overdue(paying.pay, requests))
 
 
 def expire_due(*, limit: int) -> int:
@@ -162,7 +171,10 @@ def expire_due(*, limit: int) -> int:
 
 def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
     ids = due.order_by("expires_at").values_list("id", flat=True)[:limit]
-    return expire_many([Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER) for id_ in ids])
+    # Time was up, whoever comes upon it: it is the doing of no request.
+    return expire_many(
+        [Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER, extensions=tracing.NOTHING) for id_ in ids]
+    )
 
 
 def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
@@ -187,7 +199,8 @@ def one(verb: Callable[[Sequence[Request]], list[Answer]], request: Request) -> 
     return batches.result_of(verb([request])[0])
 
 
-def _counted(verb: str, answers: list[Answer]) -> list[Answer]:
+def counted(verb: str, answers: list[Answer]) -> list[Answer]:
+    """The same answers, in the metrics."""
     for answer in answers:
         if isinstance(answer, Refusal):
             metrics.refusals.labels(verb, answer.code).inc()
@@ -201,7 +214,7 @@ def _counted(verb: str, answers: list[Answer]) -> list[Answer]:
 def _count_new(verb: str, hold: Hold) -> None:
     if verb == "reserve" or (verb == "pay" and hold.replaces_id is not None):
         metrics.reservations.inc()
-    if verb in ("confirm", "cancel", "expire", "pay"):
+    if verb in ("confirm", "cancel", "expire", "pay") or (verb == "call_off" and hold.status == Status.CANCELLED):
         metrics.settlements.labels(hold.status).inc()
     if verb == "expire":
         metrics.expired.inc()

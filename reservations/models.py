@@ -78,7 +78,10 @@ class Reservation(models.Model):
 
 
 class ReservationItem(models.Model):
-    """One line: units of a product held at a warehouse, then how many of them were confirmed and came back."""
+    """One line: units of a product held at a warehouse, how many of them were confirmed, released, and came back.
+
+    While the hold is ACTIVE a line may have been released in part; settled, confirmed and released are its quantity.
+    """
 
     id = models.UUIDField(primary_key=True)
     reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, db_index=False, related_name="items")
@@ -86,6 +89,7 @@ class ReservationItem(models.Model):
     warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="+")
     quantity = models.PositiveIntegerField()
     confirmed = models.PositiveIntegerField(default=0)
+    released = models.PositiveIntegerField(default=0, db_default=0)
     returned = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -97,7 +101,8 @@ class ReservationItem(models.Model):
             ),
             models.CheckConstraint(condition=Q(quantity__gte=1), name="reservation_item_holds_something"),
             models.CheckConstraint(
-                condition=Q(confirmed__lte=F("quantity")), name="reservation_item_confirms_no_more_than_it_holds"
+                condition=Q(quantity__gte=F("confirmed") + F("released")),
+                name="reservation_item_confirms_and_releases_no_more_than_it_holds",
             ),
             models.CheckConstraint(
                 condition=Q(returned__lte=F("confirmed")), name="reservation_item_returns_no_more_than_it_confirmed"

@@ -1,21 +1,22 @@
 """A payment for an order, in time or late: the hold becomes a deduction even when it has run out, if stock allows.
 
 ACTIVE, though past its time: confirmed. EXPIRED: reserved again and confirmed in the same transaction, by a new
-reservation, at the same warehouses or at others. CANCELLED: never revived.
+reservation, at the same warehouses or at others, unless the payment says not to. CANCELLED: never revived.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from inventory_project import database
-from inventory_project.errors import NotFound, Refusal
+from inventory_project import database, tracing
+from inventory_project.errors import Refusal
 from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
 from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status
-from reservations.requests import Confirm, Item, OrderChanged, Outcome, Pay, merged
+from reservations.requests import Confirm, Item, Outcome, Pay, merged
 from stock import ledger
 from warehouses import catalogue
 from warehouses.allocation import Allocation
@@ -23,26 +24,19 @@ from warehouses.allocation import Allocation
 
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     """Confirm the current reservation of each order; inside the caller's transaction."""
-    current = holds.current_ids_of_orders({request.order_id for request in requests})
-    locked = holds.locking(set(current.values()))()
+    order_ids = {request.order_id for request in requests}
+    current_ids = holds.current_ids_of_orders(order_ids)
+    locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
     with database.pipelined():
         # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
         locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
         reading_places = catalogue.places()
     levels, places = locking(), reading_places()
-    # While we waited for a lock, a hold may have been cancelled and the order reserved anew. To lock the new one now
-    # would be against the order of locks, so that request is decided once more.
-    others = holds.current_ids_of_orders(current.keys()).items() - current.items()
+    current = settling.of_orders(order_ids, locked, current_ids)
     now = database.database_now()
     settled = settling.Desk(holds=locked, levels=levels, now=now)
     revived = reserving.Desk(levels=levels, places=places, live={}, now=now)
-    changed_order_ids = {order_id for order_id, _ in others}
-    outcomes = [
-        OrderChanged("The order got another reservation just now; repeat the request.")
-        if request.order_id in changed_order_ids
-        else _decide(settled, revived, current, request)
-        for request in requests
-    ]
+    outcomes = tracing.decide_each(partial(_decide, settled, revived, current), requests)
     changed = list(settled.changed.values())
     levels.hold_ends = holds.time_left(changed, now)
     with database.pipelined():
@@ -55,15 +49,15 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
 
 
 def _decide(
-    settled: settling.Desk, revived: reserving.Desk, current: dict[UUID, UUID], request: Pay
+    settled: settling.Desk, revived: reserving.Desk, current: Mapping[UUID, Hold | Refusal], request: Pay
 ) -> Outcome | Refusal:
-    hold = revived.live.get(request.order_id)
-    if hold is not None:
-        return Outcome(hold=hold, is_replay=True)  # an earlier payment in this batch has revived it
-    if request.order_id not in current:
-        return NotFound(f"There is no reservation for order {request.order_id}.")
-    hold = settled.holds[current[request.order_id]]
-    if hold.status == Status.EXPIRED:
+    made = revived.live.get(request.order_id)
+    if made is not None:
+        return Outcome(hold=made, is_replay=True)  # an earlier payment in this batch has revived it
+    hold = current[request.order_id]
+    if isinstance(hold, Refusal):
+        return hold
+    if hold.status == Status.EXPIRED and request.is_revivable:
         return _revive(revived, hold, actor=request.actor)
     return settling.decide_confirm(
         settled, hold, Confirm(reservation_id=hold.id, actor=request.actor), is_late_allowed=True
@@ -71,7 +65,7 @@ def _decide(
 
 
 def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Refusal:
-    """Reserve what the expired hold had and confirm it; a twin elsewhere fails on the order's one live hold."""
+    """Reserve what the hold had at its end, and confirm it; a twin elsewhere fails on the order's one live hold."""
     decision = _same_warehouses_or_others(desk, expired)
     if isinstance(decision, Refusal):
         return decision
@@ -97,9 +91,11 @@ def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Ref
 
 
 def _same_warehouses_or_others(desk: reserving.Desk, expired: Hold) -> Allocation | Refusal:
-    same = [Item(line.product_id, line.quantity, line.warehouse_id) for line in expired.lines]
+    # What the order gave up before the hold ran out is not wanted back.
+    wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
+    same = [Item(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
     decision = reserving.allocate(desk, same, allow_split=True)
     if not isinstance(decision, ledger.InsufficientStock):
         return decision
-    anywhere = [Item(line.product_id, line.quantity) for line in expired.lines]
+    anywhere = [Item(item.product_id, item.quantity) for item in same]
     return reserving.allocate(desk, merged(anywhere), allow_split=True)

@@ -1,14 +1,18 @@
 """What can be asked of a reservation, and the refusals that the answers can be. Pure data."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
+from inventory_project import tracing
 from inventory_project.errors import Conflict, Unavailable
 from reservations.events import LineQuantity, ReleaseReason
 from reservations.holds import Hold
+
+CallOffReason = Literal["cancelled", "payment_failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reserve:
+class Request:
+    """Anything that is asked: by whom, and whose doing its events are (see `inventory_project.tracing`)."""
+
+    actor: str
+    extensions: Mapping[str, str] = field(default_factory=tracing.current, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve(Request):
     """Hold stock for an order; `ttl_minutes` None means RESERVATION_TTL_MINUTES."""
 
     order_id: UUID
@@ -29,63 +41,70 @@ class Reserve:
     delivery_postal_code: str = ""
     ttl_minutes: int | None = None
     allow_split: bool = True
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confirm:
+class Confirm(Request):
     """Turn the hold into a deduction; with `items` only that part, and the rest is released."""
 
     reservation_id: UUID
     items: tuple[Item, ...] | None = None
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
+class Cancel(Request):
     """Release the hold."""
 
     reservation_id: UUID
     reason: ReleaseReason = "cancelled"
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expire:
+class Expire(Request):
     """Release the hold because its time is up; `only_if_due` leaves one alone that still has time."""
 
     reservation_id: UUID
     only_if_due: bool
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extend:
+class Extend(Request):
     """Give the hold more time: until `expires_at`, or `minutes` more under a `reference`."""
 
     reservation_id: UUID
     expires_at: datetime | None = None
     minutes: int | None = None
     reference: str = ""
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
+class Return(Request):
     """Confirmed goods come back to where they left; without `items` all that is not back yet."""
 
     reservation_id: UUID
     reference: str
     items: tuple[Item, ...] | None = None
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pay:
-    """A payment for the order arrived, in time or late."""
+class Pay(Request):
+    """A payment for the order arrived, in time or late; one that is not revivable leaves an EXPIRED hold as it is."""
 
     order_id: UUID
-    actor: str
+    is_revivable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOff(Request):
+    """The order is not wanted any more, or these `items` of it; its goods are free again, whatever became of them.
+
+    A payment that failed frees what is held, and no goods that were confirmed.
+    """
+
+    order_id: UUID
+    items: tuple[Item, ...] | None = None
+    reason: CallOffReason
+    reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ looked up, then the clock is read: so twins in other processes are seen, and the
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from inventory_project import database
+from inventory_project import database, tracing
 from inventory_project.errors import Invalid, Refusal, unknown_ids
 from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
@@ -79,7 +80,7 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     crash_point("reserve.after_lock")
     levels = locking()
     desk = Desk(levels=levels, places=places(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
-    outcomes = [_decide(desk, request) for request in requests]
+    outcomes = tracing.decide_each(partial(_decide, desk), requests)
     levels.hold_ends = holds.time_left(desk.granted, desk.now)
     with database.pipelined():
         holds.insert(desk.granted)

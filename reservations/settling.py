@@ -5,15 +5,16 @@ over the holds in memory, so that two requests for one hold in a batch see each 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
-from inventory_project import database
+from inventory_project import database, moments, tracing
 from inventory_project.errors import Conflict, Invalid, NotFound, Refusal
 from inventory_project.faults import crash_point
 from inventory_project.messaging import outbox
@@ -23,6 +24,7 @@ from reservations.events import LineQuantity
 from reservations.holds import Hold, HoldLine, Status
 from reservations.models import ReservationExtension
 from reservations.requests import (
+    CallOff,
     Cancel,
     Confirm,
     ExceedsReservation,
@@ -30,6 +32,7 @@ from reservations.requests import (
     Extend,
     ExtensionLimit,
     Item,
+    OrderChanged,
     Outcome,
     ReservationActive,
     ReservationCancelled,
@@ -49,13 +52,17 @@ AnyRequest = TypeVar("AnyRequest", Confirm, Cancel, Expire, Extend, Return)
 
 @dataclass(slots=True)
 class Desk:
-    """The locked holds and levels that a batch decides over, and what it has changed so far."""
+    """The locked holds and levels that a batch decides over, and what it has changed so far.
+
+    `booked`: kind and units that a line moved under a reference, of those that were looked up and of this batch.
+    """
 
     holds: dict[UUID, Hold]
     levels: ledger.LockedLevels
     now: datetime
     changed: dict[UUID, Hold] = field(default_factory=dict)
     recorded: list[Event] = field(default_factory=list)
+    booked: dict[tuple[UUID, str], tuple[str, int]] = field(default_factory=dict)
 
 
 def confirm(requests: Sequence[Confirm]) -> list[Outcome | Refusal]:
@@ -80,13 +87,13 @@ def _settle(
     requests: Sequence[AnyRequest], decide: Callable[[Desk, Hold, AnyRequest], Outcome | Refusal]
 ) -> list[Outcome | Refusal]:
     desk = open_desk({request.reservation_id for request in requests})
-    outcomes = [_of_known(desk, request, decide) for request in requests]
+    outcomes = tracing.decide_each(partial(_of_known, desk, decide), requests)
     close_desk(desk)
     return outcomes
 
 
 def _of_known(
-    desk: Desk, request: AnyRequest, decide: Callable[[Desk, Hold, AnyRequest], Outcome | Refusal]
+    desk: Desk, decide: Callable[[Desk, Hold, AnyRequest], Outcome | Refusal], request: AnyRequest
 ) -> Outcome | Refusal:
     hold = desk.holds.get(request.reservation_id)
     if hold is None:
@@ -102,6 +109,25 @@ def open_desk(reservation_ids: set[UUID]) -> Desk:
         now = database.read_clock()
     crash_point("settle.after_lock")
     return Desk(holds=locked(), levels=levels(), now=now())
+
+
+def of_orders(
+    order_ids: Collection[UUID], locked: Mapping[UUID, Hold], current_ids: Mapping[UUID, UUID]
+) -> dict[UUID, Hold | Refusal]:
+    """For each order its current reservation, out of the locked ones; NotFound where it has none. One statement.
+
+    `current_ids` is what `holds.current_ids_of_orders` said before the locks. While we waited for one, a hold may have
+    been cancelled and the order reserved anew. To lock the new one now would be against the order of locks, so what is
+    asked of that order is decided once more: OrderChanged.
+    """
+    others = holds.current_ids_of_orders(current_ids.keys()).items() - current_ids.items()
+    current: dict[UUID, Hold | Refusal] = {
+        order_id: NotFound(f"There is no reservation for order {order_id}.") for order_id in order_ids
+    }
+    current.update({order_id: locked[reservation_id] for order_id, reservation_id in current_ids.items()})
+    for order_id, _ in others:
+        current[order_id] = OrderChanged("The order got another reservation just now; repeat the request.")
+    return current
 
 
 def close_desk(desk: Desk) -> None:
@@ -128,11 +154,11 @@ def decide_confirm(desk: Desk, hold: Hold, request: Confirm, *, is_late_allowed:
     if hold.status != Status.ACTIVE:
         return settled_otherwise(hold)
     if hold.is_overdue(desk.now) and not is_late_allowed:
-        return ReservationExpired(f"Reservation {hold.id} ran out at {hold.expires_at.isoformat()}.")
+        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.shown(hold.expires_at)}.")
     if request.items is None:
-        parts: list[LineQuantity] = [(line, line.quantity) for line in hold.lines]
+        parts: list[LineQuantity] = [(line, line.open) for line in hold.lines]
     else:
-        filled = _fill(hold, request.items, lambda line: line.quantity)
+        filled = fill(hold, request.items, lambda line: line.open)
         if isinstance(filled, Refusal):
             return filled
         parts = filled
@@ -142,32 +168,38 @@ def decide_confirm(desk: Desk, hold: Hold, request: Confirm, *, is_late_allowed:
         line.confirmed = units
         post(desk.levels, Kind.CONFIRM, line, reserved=-units, actor=request.actor)
     desk.recorded.append(events.confirmed(hold))
-    rest = [(line, line.quantity - line.confirmed) for line in hold.lines if line.confirmed < line.quantity]
+    rest = [(line, line.open) for line in hold.lines if line.open]
     if rest:
-        _release(desk, hold, rest, reason="partial", actor=request.actor)
+        release(desk, hold, rest, reason="partial", actor=request.actor)
     desk.changed[hold.id] = hold
     return Outcome(hold=hold, is_replay=False)
 
 
 def _decide_cancel(desk: Desk, hold: Hold, request: Cancel) -> Outcome | Refusal:
-    return _end(desk, hold, Status.CANCELLED, reason=request.reason, actor=request.actor)
+    return end(desk, hold, Status.CANCELLED, reason=request.reason, actor=request.actor)
 
 
 def _decide_expire(desk: Desk, hold: Hold, request: Expire) -> Outcome | Refusal:
     if request.only_if_due and hold.status == Status.ACTIVE and not hold.is_overdue(desk.now):
         return ReservationActive(f"Reservation {hold.id} still has time.")
-    return _end(desk, hold, Status.EXPIRED, reason="expired", actor=request.actor)
+    return end(desk, hold, Status.EXPIRED, reason="expired", actor=request.actor)
 
 
-def _end(desk: Desk, hold: Hold, status: Status, *, reason: events.ReleaseReason, actor: str) -> Outcome | Refusal:
+def end(desk: Desk, hold: Hold, status: Status, *, reason: events.ReleaseReason, actor: str) -> Outcome | Refusal:
+    """Release all that an ACTIVE hold still has, due or not."""
     if hold.status == status:
         return Outcome(hold=hold, is_replay=True)
     if hold.status != Status.ACTIVE:
         return settled_otherwise(hold)
-    hold.status, hold.is_live, hold.settled_at = status.value, False, desk.now
-    _release(desk, hold, [(line, line.quantity) for line in hold.lines], reason=reason, actor=actor)
-    desk.changed[hold.id] = hold
+    release(desk, hold, [(line, line.open) for line in hold.lines if line.open], reason=reason, actor=actor)
+    let_go(desk, hold, status)
     return Outcome(hold=hold, is_replay=False)
+
+
+def let_go(desk: Desk, hold: Hold, status: Status) -> None:
+    """A hold that has nothing left is settled, and its order may reserve anew."""
+    hold.status, hold.is_live, hold.settled_at = status.value, False, desk.now
+    desk.changed[hold.id] = hold
 
 
 def settled_otherwise(hold: Hold) -> Conflict:
@@ -180,12 +212,31 @@ def settled_otherwise(hold: Hold) -> Conflict:
     return refusals[hold.status](f"Reservation {hold.id} is {hold.status}.")
 
 
-def _release(
-    desk: Desk, hold: Hold, parts: Sequence[LineQuantity], *, reason: events.ReleaseReason, actor: str
+def release(
+    desk: Desk,
+    hold: Hold,
+    parts: Sequence[LineQuantity],
+    *,
+    reason: events.ReleaseReason,
+    actor: str,
+    reference: str = "",
 ) -> None:
+    """Free these units of the lines; at its end a hold frees without a reference, and so once."""
     for line, units in parts:
-        post(desk.levels, Kind.RELEASE, line, available=units, reserved=-units, actor=actor, reason=reason)
-    desk.recorded.append(events.released(hold, parts, reason=reason))
+        line.released += units
+        post(
+            desk.levels,
+            Kind.RELEASE,
+            line,
+            available=units,
+            reserved=-units,
+            actor=actor,
+            reason=reason,
+            reference=reference,
+        )
+    if reference:
+        book(desk, Kind.RELEASE, parts, reference=reference)
+    desk.recorded.append(events.released(hold, parts, reason=reason, reference=reference))
 
 
 def post(
@@ -218,10 +269,10 @@ def post(
     )
 
 
-def _fill(
+def fill(
     hold: Hold, items: Sequence[Item], room: Callable[[HoldLine], int]
 ) -> list[LineQuantity] | Invalid | ExceedsReservation:
-    """Spread the items over the hold's lines, in id order, each up to its `room`."""
+    """Spread the items over the hold's lines, in id order, each up to its `room`; without those that get nothing."""
     if not items or any(item.quantity < 1 for item in items):
         return Invalid("A part names at least one item, each with a quantity of 1 or more.")
     left = {line.id: room(line) for line in hold.lines}
@@ -240,7 +291,7 @@ def _fill(
                 f"Reservation {hold.id} has {wanted} fewer of product {item.product_id} than was named.",
                 product_id=str(item.product_id),
             )
-    return [(line, units[line.id]) for line in hold.lines]
+    return [(line, units[line.id]) for line in hold.lines if units[line.id]]
 
 
 # --- extending -----------------------------------------------------------------------------------------------------
@@ -267,7 +318,7 @@ def extend(requests: Sequence[Extend]) -> list[Outcome | Refusal]:
             known[hold.id, request.reference] = made[-1]
         return outcome
 
-    outcomes = [_of_known(desk, request, decide) for request in requests]
+    outcomes = tracing.decide_each(partial(_of_known, desk, decide), requests)
     close_desk(desk)
     ReservationExtension.objects.bulk_create(made)
     return outcomes
@@ -294,8 +345,8 @@ def _decide_extend(desk: Desk, hold: Hold, request: Extend) -> Outcome | Refusal
     if hold.status != Status.ACTIVE:
         return settled_otherwise(hold)
     if hold.is_overdue(desk.now):
-        return ReservationExpired(f"Reservation {hold.id} ran out at {hold.expires_at.isoformat()}.")
-    levels = [desk.levels.at(line.product_id, line.warehouse_id) for line in hold.lines]
+        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.shown(hold.expires_at)}.")
+    levels = [desk.levels.at(line.product_id, line.warehouse_id) for line in hold.lines if line.open]
     blocked = sorted({str(level.product_id) for level in levels if level.is_blocked})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
@@ -304,7 +355,7 @@ def _decide_extend(desk: Desk, hold: Hold, request: Extend) -> Outcome | Refusal
         until = hold.expires_at + timedelta(minutes=request.minutes or 0)
     limit = hold.created_at + timedelta(minutes=settings.RESERVATION_EXTEND_MAX_MINUTES)
     if until > limit:
-        return ExtensionLimit(f"This hold can last until {limit.isoformat()} at most.", limit=limit.isoformat())
+        return ExtensionLimit(f"This hold can last until {moments.shown(limit)} at most.", limit=moments.shown(limit))
     if until <= hold.expires_at:
         return Outcome(hold=hold, is_replay=True)
     hold.expires_at = until
@@ -318,38 +369,28 @@ def _decide_extend(desk: Desk, hold: Hold, request: Extend) -> Outcome | Refusal
 def take_back(requests: Sequence[Return]) -> list[Outcome | Refusal]:
     """Confirmed goods come back to the stock they left."""
     desk = open_desk({request.reservation_id for request in requests})
-    # After the locks, so that a twin's return under the same reference is seen as the replay it is.
-    booked = _returns_booked(desk, {request.reference for request in requests})
-
-    def decide(desk: Desk, hold: Hold, request: Return) -> Outcome | Refusal:
-        earlier = [(line, booked.get((line.id, request.reference), 0)) for line in hold.lines]
-        if any(units for _, units in earlier):
-            return _replayed_return(hold, request, earlier)
-        parts = _returnable(hold, request)
-        if isinstance(parts, Refusal):
-            return parts
-        booked.update({(line.id, request.reference): units for line, units in parts})
-        return _return(desk, hold, request, parts)
-
-    outcomes = [_of_known(desk, request, decide) for request in requests]
+    look_up(desk, {request.reference for request in requests})
+    outcomes = tracing.decide_each(partial(_of_known, desk, decide_return), requests)
     close_desk(desk)
     return outcomes
 
 
-def _returns_booked(desk: Desk, references: set[str]) -> dict[tuple[UUID | None, str], int]:
-    """Units of each line that came back under each of these references before."""
-    line_ids = [line.id for hold in desk.holds.values() for line in hold.lines]
-    movements = StockMovement.objects.filter(kind=Kind.RETURN, line_id__in=line_ids, reference__in=references)
-    return {
-        (line_id, reference): units
-        for line_id, reference, units in movements.values_list("line_id", "reference", "available_delta")
-    }
-
-
-def _replayed_return(hold: Hold, request: Return, earlier: Sequence[LineQuantity]) -> Outcome | Refusal:
-    if request.items is None or is_same_content(earlier, request.items):
-        return Outcome(hold=hold, is_replay=True)
-    return ReferenceConflict(f"Reference {request.reference!r} brought back other goods of this reservation.")
+def decide_return(desk: Desk, hold: Hold, request: Return) -> Outcome | Refusal:
+    """Bring the named units back, or all; the reference must have been looked up."""
+    repeated = repeat(desk, hold, request)
+    if repeated is not None:
+        return repeated
+    parts = _returnable(hold, request)
+    if isinstance(parts, Refusal):
+        return parts
+    for line, units in parts:
+        line.returned += units
+        post(desk.levels, Kind.RETURN, line, available=units, actor=request.actor, reference=request.reference)
+    book(desk, Kind.RETURN, parts, reference=request.reference)
+    hold.is_live = any(line.returned < line.confirmed for line in hold.lines)
+    desk.recorded.append(events.released(hold, parts, reason="returned", reference=request.reference))
+    desk.changed[hold.id] = hold
+    return Outcome(hold=hold, is_replay=False)
 
 
 def _returnable(hold: Hold, request: Return) -> list[LineQuantity] | Refusal:
@@ -358,22 +399,50 @@ def _returnable(hold: Hold, request: Return) -> list[LineQuantity] | Refusal:
         return ReservationActive(f"Reservation {hold.id} is ACTIVE; only confirmed goods can come back.")
     if hold.status != Status.CONFIRMED:
         return settled_otherwise(hold)
-    if request.items is None:
-        parts = [(line, line.confirmed - line.returned) for line in hold.lines]
-    else:
-        filled = _fill(hold, request.items, lambda line: line.confirmed - line.returned)
-        if isinstance(filled, Refusal):
-            return filled
-        parts = filled
-    parts = [(line, units) for line, units in parts if units]
+    if request.items is not None:
+        return fill(hold, request.items, lambda line: line.confirmed - line.returned)
+    parts = [(line, line.confirmed - line.returned) for line in hold.lines if line.returned < line.confirmed]
     return parts or ExceedsReservation(f"Everything of reservation {hold.id} is back already.")
 
 
-def _return(desk: Desk, hold: Hold, request: Return, parts: Sequence[LineQuantity]) -> Outcome:
-    for line, units in parts:
-        line.returned += units
-        post(desk.levels, Kind.RETURN, line, available=units, actor=request.actor, reference=request.reference)
-    hold.is_live = any(line.returned < line.confirmed for line in hold.lines)
-    desk.recorded.append(events.released(hold, parts, reason="returned", reference=request.reference))
-    desk.changed[hold.id] = hold
-    return Outcome(hold=hold, is_replay=False)
+# --- references ----------------------------------------------------------------------------------------------------
+
+
+def look_up(desk: Desk, references: set[str]) -> None:
+    """Learn what these holds moved under these references before; one statement.
+
+    After the locks, so that a twin's return under the same reference is seen as the repeat it is.
+    """
+    line_ids = [line.id for hold in desk.holds.values() for line in hold.lines]
+    movements = StockMovement.objects.filter(
+        kind__in=(Kind.RELEASE, Kind.RETURN), line_id__in=line_ids, reference__in=references
+    )
+    for line_id, reference, kind, units in movements.values_list("line_id", "reference", "kind", "available_delta"):
+        if line_id is not None:
+            desk.booked[line_id, reference] = (kind, units)
+
+
+def book(desk: Desk, kind: ledger.Kind, parts: Sequence[LineQuantity], *, reference: str) -> None:
+    """Remember what was moved under the reference, for the requests that come later in the batch."""
+    desk.booked.update({(line.id, reference): (kind.value, units) for line, units in parts})
+
+
+def repeat(desk: Desk, hold: Hold, request: Return | CallOff) -> Outcome | ReferenceConflict | None:
+    """The answer where the reference has moved units of this hold before; None where it has not.
+
+    One without items repeats whatever came back under it; what was released under it was never all of a hold.
+    """
+    earlier = [
+        (line, *desk.booked[line.id, request.reference])
+        for line in hold.lines
+        if (line.id, request.reference) in desk.booked
+    ]
+    if not earlier:
+        return None
+    if request.items is None:
+        is_same = all(kind == Kind.RETURN for _, kind, _ in earlier)
+    else:
+        is_same = is_same_content([(line, units) for line, _, units in earlier], request.items)
+    if is_same:
+        return Outcome(hold=hold, is_replay=True)
+    return ReferenceConflict(f"Reference {request.reference!r} was used for other goods of this reservation.")

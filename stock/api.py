@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory_project import moments
 from inventory_project.access import actor_of, scopes
 from inventory_project.errors import NotFound
 from inventory_project.http import schema
@@ -23,7 +24,6 @@ from inventory_project.http.fields import (
     StrictSerializer,
     StrictUUIDField,
     TextField,
-    shown_moment,
 )
 from inventory_project.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
 from inventory_project.http.views import ViewSet
@@ -105,7 +105,7 @@ def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
             for place in product.warehouses
         ],
         "source": product.source,
-        "as_of": shown_moment(product.as_of),
+        "as_of": moments.shown(product.as_of),
     }
     if product.is_sufficient is not None:
         shown["is_sufficient"] = product.is_sufficient

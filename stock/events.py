@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from inventory_project import tracing
 from inventory_project.messaging.outbox import Event
 
 LOW_STOCK = "inventory.low_stock"
@@ -17,6 +18,7 @@ def stock_event(
         type=name,
         subject=f"{product_id}/{warehouse_id}",
         occasion=None,
+        extensions=tracing.NOTHING,  # a level crosses a threshold by all of a transaction, not by one request
         data={
             "product_id": str(product_id),
             "warehouse_id": warehouse_id,

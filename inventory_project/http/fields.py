@@ -168,11 +168,6 @@ def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
         raise serializers.ValidationError(errors)
 
 
-def shown_moment(moment: datetime) -> str:
-    """A moment in UTC as DRF's fields show it."""
-    return moment.isoformat().replace("+00:00", "Z")
-
-
 @cache
 def _checker(serializer: "type[StrictSerializer]") -> "StrictSerializer":
     """The one instance that checks for all threads: checking changes nothing in it, and copying its fields is slow."""
@@ -180,8 +175,12 @@ def _checker(serializer: "type[StrictSerializer]") -> "StrictSerializer":
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """An object whose every field is known; `read()` is the one call that a door makes."""
+    """An object whose every field is known; `read()` is the one call that a door makes.
 
+    `ignores_unknown` is for messages, which are written for others as well.
+    """
+
+    ignores_unknown: ClassVar[bool] = False
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "An object is required."}
 
     @classmethod
@@ -203,8 +202,9 @@ class StrictSerializer(serializers.Serializer[Any]):
             if not isinstance(data, Mapping):
                 raise
             errors = dict(refusal.detail)  # type: ignore[arg-type]  # of a mapping it is a mapping
-        known = [field.field_name for field in self._writable_fields if field.field_name]
-        errors.update(unknown_names(data.keys(), known, what="field"))
+        if not self.ignores_unknown:
+            known = [field.field_name for field in self._writable_fields if field.field_name]
+            errors.update(unknown_names(data.keys(), known, what="field"))
         if errors:
             raise serializers.ValidationError(errors)
         return values

@@ -1,13 +1,29 @@
-"""The outbox: events that were decided, and which of them have left."""
+"""The outbox: events that were decided, and which of them have left. The inbox: messages that were handled."""
+
+from typing import Self
 
 from django.db import models
+from django.db.models.functions import Now
+
+
+class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
+    """The reads of the outbox."""
+
+    def waiting(self) -> Self:
+        """What has not left yet and can, oldest first."""
+        return self.filter(published_at=None, unrouted_at=None).order_by("id")
+
+    def unrouted(self) -> Self:
+        """What the broker had no queue for, oldest first."""
+        return self.filter(published_at=None, unrouted_at__isnull=False).order_by("id")
 
 
 class OutboxEvent(models.Model):
     """One event, written in the transaction of the change it reports; published in the order of `id`.
 
     `event_id` is the event's own id, the same however often it is published. `occasion` is empty for an event that a
-    subject can have once, names the occasion where it can have one each, and is NULL where it may recur.
+    subject can have once, names the occasion where it can have one each, and is NULL where it may recur. An event that
+    the broker had no queue for is `unrouted`: it holds up nothing, and leaves once somebody has it sent again.
     """
 
     event_id = models.UUIDField(editable=False)
@@ -15,8 +31,16 @@ class OutboxEvent(models.Model):
     subject = models.CharField(max_length=128)
     occasion = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  # NULLs are never equal
     data = models.JSONField()
+    extensions = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),  # for a process of the version before, amid an update
+        help_text="CloudEvents extension attributes: what caused it.",
+    )
     occurred_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
+    unrouted_at = models.DateTimeField(null=True, blank=True, help_text="When the broker had no queue for it.")
+
+    objects = OutboxQuerySet.as_manager()
 
     class Meta:
         db_table = "outbox_event"
@@ -27,8 +51,52 @@ class OutboxEvent(models.Model):
         ]
         indexes = [
             # The relay: what has not left yet, oldest first.
-            models.Index(fields=["id"], condition=models.Q(published_at=None), name="outbox_event_unpublished"),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(published_at=None, unrouted_at=None),
+                name="outbox_event_unpublished",
+            ),
+            # Whoever has them sent again, and the gauge that tells how many there are.
+            models.Index(
+                fields=["id"],
+                condition=models.Q(published_at=None, unrouted_at__isnull=False),
+                name="outbox_event_unrouted",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.subject}"
+
+
+class InboxMessage(models.Model):
+    """Proof that a message was handled, written in the transaction of what it did; and what is known of its order."""
+
+    class Outcome(models.TextChoices):
+        RESERVED = "reserved"
+        CONFIRMED = "confirmed"
+        RELEASED = "released"
+        CANCELLED = "cancelled"
+        REJECTED = "rejected"
+        CONFLICT = "conflict"
+        IGNORED = "ignored"
+        REPEATED = "repeated"
+
+    source = models.CharField(max_length=255)
+    message_id = models.CharField(max_length=128)
+    type = models.CharField(max_length=64)
+    order_id = models.UUIDField()
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    code = models.CharField(max_length=64, blank=True, help_text="Why it was rejected, ignored or in conflict.")
+    processed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "inbox_message"
+        constraints = [
+            models.UniqueConstraint(fields=["message_id", "source"], name="inbox_message_is_handled_once"),
+        ]
+        indexes = [
+            models.Index(fields=["order_id"], name="inbox_message_by_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.message_id}"

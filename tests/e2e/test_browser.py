@@ -1,13 +1,17 @@
 """What a person sees in a browser: the admin from log-in to a blocked product, and the page to try the API."""
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
+from inventory_project.messaging import broker
 from tests.e2e.conftest import SCREENSHOTS, Service
+from tests.integration.messaging.mail import NO_ID, Mail
 
 LISTS = (
     *("stock/product", "stock/salesblock", "stock/stocklevel", "stock/stockmovement", "stock/stockdocument"),
-    *("reservations/reservation", "messaging/outboxevent", "warehouses/warehouse", "access/apitoken"),
+    *("reservations/reservation", "messaging/outboxevent", "messaging/inboxmessage"),
+    *("warehouses/warehouse", "access/apitoken"),
 )
 
 
@@ -25,7 +29,7 @@ def test_the_log_in_leads_to_every_list_and_its_first_row(staff: Page) -> None:
         shoot(staff, name)
         first = staff.locator("#result_list tbody th a").first
         if first.count() == 0:
-            assert address == "stock/salesblock"
+            assert address in ("stock/salesblock", "messaging/inboxmessage")
             continue
         first.click()
         expect(staff.locator("#content h2").first).to_be_visible()
@@ -70,6 +74,42 @@ def test_a_reservation_explains_itself_and_is_cancelled(staff: Page, service: Se
     staff.click("input[type=submit]")
     expect(staff.locator(".messagelist")).to_have_text("Reservations that are cancelled now: 1.")
     expect(staff.locator("#result_list tbody")).to_contain_text("Cancelled")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_dead_letter_is_looked_at_and_handled_anew(staff: Page, width: int) -> None:
+    broker.declare_inbox([])
+    script = "<script>document.title = 'taken over'</script>"
+    with Mail(settings.RABBITMQ_URL) as mail:
+        mail.empty()
+        mail.bury(b'{"order_id": "0d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10", "amount": 1250}', "pay_3OqL2v")
+        mail.bury(
+            f'{{"note": "{script}"}}'.encode(), "9" * 255, **{"x-reason": f"data.order_id: {script}", "x-tries": None}
+        )
+        mail.bury(
+            b"\x89PNG\r\n\x1a\n" + b"\0\1" * 3_000, **{"x-reason": "The body is not UTF-8: byte 0 cannot be read."}
+        )
+        staff.set_viewport_size({"width": width, "height": 800})
+        staff.goto("/admin/messaging/inboxmessage/")
+        staff.get_by_role("link", name="Dead letters").click()
+        expect(staff.locator("#content")).to_contain_text("3 dead letters.")
+        expect(staff.locator("#content tbody tr")).to_have_count(3)
+        expect(staff).to_have_title("Dead letters | Inventory Service")
+        shoot(staff, f"dead-letters-{width}")
+        staff.get_by_label("Select message pay_3OqL2v").check()
+        staff.get_by_role("button", name="Handle the selected anew").click()
+        expect(staff.locator("h1").last).to_have_text("Have these dead letters handled anew?")
+        shoot(staff, f"dead-letters-question-{width}")
+        staff.get_by_role("button", name="Yes, do it").click()
+        expect(staff.locator(".messagelist")).to_have_text("Dead letters that were sent to be handled anew: 1.")
+        expect(staff.locator("#content tbody tr")).to_have_count(2)
+        staff.get_by_role("button", name="Handle all 2 anew").click()
+        expect(staff.locator("h1").last).to_have_text("Have 2 dead letters handled anew?")
+        shoot(staff, f"dead-letters-all-{width}")
+        staff.get_by_role("button", name="Yes, do it").click()
+        expect(staff.locator("#content")).to_contain_text("There are no dead letters.")
+        shoot(staff, f"dead-letters-none-{width}")
+        assert [message_id for message_id, _, _ in mail.take()] == ["pay_3OqL2v", "9" * 255, NO_ID]
 
 
 @pytest.mark.parametrize("width", [1280, 390])

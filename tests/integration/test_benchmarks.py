@@ -63,6 +63,10 @@ BARS = {
     "reserve_many, batches of 64, one core": 4_000,
     "1 million levels and 1 million holds / 10 thousand": 0.85,
     "web worker's memory after 10 minutes of load": 150,
+    "orders consumed by one consumer": 1_500,
+    "one consumer: in batches / one message in a transaction": 5,
+    "events published by the relay": 3_000,
+    "from request to published event at rest load, p99": 250,
 }
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: `make bench` installs it")
 
@@ -134,6 +138,18 @@ def test_books_of_two_sizes_are_filled_synced_measured_and_found_sound(quick: tu
 
 
 @needs_wrk
+def test_orders_are_consumed_both_ways_and_their_events_are_published_and_heard(
+    quick: tuple[str, dict[str, Any]],
+) -> None:
+    events = quick[1]["events"]
+    assert events["messages"] == 600
+    rates = ("consumed", "consumed_one_by_one", "times_one_by_one", "published")
+    assert all(is_a_range(events[figure]) for figure in rates)
+    assert 0 < events["delay_p50_ms"] <= events["delay_p99_ms"]
+    assert 0 < events["rest_events"] <= 2 * 20
+
+
+@needs_wrk
 def test_the_soak_has_looked_at_the_memory_of_the_web_processes(quick: tuple[str, dict[str, Any]]) -> None:
     soak = quick[1]["soak"]
     assert len(soak["samples_mb"]) >= 2
@@ -185,7 +201,7 @@ def judged(ours: list[Turn], by_the_book: list[Turn]) -> verdict.Row:
     turns = {"ours": ours, "textbook": by_the_book}
     contenders = {one.name: one for one in over_http.reserving(over_http.Sources(Path(), {}), 64) if one.scene == "hot"}
     table = {(name, "hot", 64): Measured(contenders[name], turns[name]) for name in turns}
-    return verdict.rows(table=table, verbs=None, growth=None, soak=None)[0]
+    return verdict.rows(table=table, verbs=None, growth=None, soak=None, events=None)[0]
 
 
 def test_a_bar_is_held_against_the_median_of_the_ratios_within_a_round() -> None:

@@ -357,6 +357,7 @@ def test_a_command_says_a_configuration_error_in_one_line(tmp_path: Path) -> Non
     assert the_one_line(done).startswith("Configuration error: REDIS_URL is set but DATABASE_URL is not")
 
 
+EXCHANGES = {"order": "order.events", "payment": "payment.events"}
 # Variable, value, what else is set, a setting and how it must read then.
 EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("DATABASE_URL", "postgres://u:p@db.example:5433/stock", REAL, "EMBEDDED", False),
@@ -384,6 +385,12 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("SYNC_INTERVAL_SECONDS", "5", {}, "SYNC_INTERVAL_SECONDS", 5),
     ("SYNC_WORKERS", "10", {}, "SYNC_WORKERS", 10),
     ("WORKER_METRICS_PORT", "9100", REAL, "WORKER_METRICS_PORT", 9100),
+    ("RELAY_METRICS_PORT", "9101", REAL, "RELAY_METRICS_PORT", 9101),
+    ("CONSUMER_METRICS_PORT", "9102", REAL, "CONSUMER_METRICS_PORT", 9102),
+    ("CONSUMER_BATCH", "64", {}, "CONSUMER_BATCH", 64),
+    ("ORDER_EVENTS_EXCHANGE", "shop.orders", {}, "MESSAGE_EXCHANGES", {**EXCHANGES, "order": "shop.orders"}),
+    ("PAYMENT_EVENTS_EXCHANGE", "shop.money", {}, "MESSAGE_EXCHANGES", {**EXCHANGES, "payment": "shop.money"}),
+    ("EVENT_RETENTION_DAYS", "7", {}, "EVENT_RETENTION_DAYS", 7),
     ("LOG_LEVEL", "ERROR", {}, "LOG_LEVEL", "ERROR"),
     ("LOG_FORMAT", "json", {}, "LOG_FORMAT", "json"),
     ("INVENTORY_CRASH_POINT", "reserve.before_commit=kill", {}, "INVENTORY_CRASH_POINT", "reserve.before_commit=kill"),

@@ -175,7 +175,12 @@ def test_the_table_of_paths_names_the_scopes_of_the_openapi_document() -> None:
 def codes_in_source() -> set[str]:
     """The codes of all refusals that a caller of the API can meet, with those that the framework's errors get."""
     families = {"Invalid", "NotFound", "Conflict", "Unavailable", "problem", "response"}
-    never_by_http = {"refused", "name_in_use"}  # the base class; a token's name, which commands and admin alone make
+    never_by_http = {
+        "refused",  # the base class
+        "name_in_use",  # a token's name: commands and the admin alone make tokens
+        *("broker_unavailable", "topology_mismatch"),  # no request waits for RabbitMQ
+        "order_rejected",  # in an inventory.rejected
+    }
     found: set[str] = set()
     for tree in source_trees():
         for node in ast.walk(tree):

@@ -1,14 +1,13 @@
 """manage.py run_jobs: the periodic jobs in this one process, for installations without Celery."""
 
 import logging
-import signal
 import time
 from threading import Event, Thread
 from typing import Any
 
 from django.db import connection
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.commands import ServiceCommand, stop_on_signals
 from inventory_project.jobs import JOBS, Job
 
 logger = logging.getLogger(__name__)
@@ -20,9 +19,7 @@ class Command(ServiceCommand):
     help = "Run the periodic jobs side by side until SIGTERM; `serve` starts it where there is no RabbitMQ."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = Event()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: stop.set())
+        stop = stop_on_signals()
         # A thread for each, so that a long audit does not hold up what frees stock.
         threads = [Thread(target=_repeat, args=(job, stop), name=job.name, daemon=True) for job in JOBS]
         for thread in threads:

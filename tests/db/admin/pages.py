@@ -12,7 +12,7 @@ LISTS = {
     model: reverse(f"admin:{model}_changelist")
     for model in (
         *("stock_product", "stock_salesblock", "stock_stocklevel", "stock_stockmovement", "stock_stockdocument"),
-        *("reservations_reservation", "messaging_outboxevent"),
+        *("reservations_reservation", "messaging_outboxevent", "messaging_inboxmessage"),
     )
 }
 

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from inventory_project.admin import LargeTableAdmin
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
@@ -34,6 +34,7 @@ MODELS: dict[str, type[Model]] = {
     "stock_stockdocument": StockDocument,
     "reservations_reservation": Reservation,
     "messaging_outboxevent": OutboxEvent,
+    "messaging_inboxmessage": InboxMessage,
 }
 SEARCHES: dict[str, tuple[Callable[["Shop"], object], ...]] = {
     "stock_product": (lambda shop: shop.product.pk, lambda shop: shop.product.sku, lambda shop: shop.product.sku[:-1]),
@@ -53,6 +54,7 @@ SEARCHES: dict[str, tuple[Callable[["Shop"], object], ...]] = {
         lambda shop: shop.line.pk,
     ),
     "messaging_outboxevent": (lambda shop: shop.hold.id,),
+    "messaging_inboxmessage": (lambda shop: shop.hold.order_id, lambda shop: f"paid {shop.hold.order_id}"),
 }
 FILTERS = {
     "stock_product": ("is_blocked__exact=1",),
@@ -67,7 +69,8 @@ FILTERS = {
     ),
     "stock_stockdocument": ("kind__exact=RECEIPT", f"warehouse__id__exact={SP}"),
     "reservations_reservation": ("status__exact=ACTIVE", "is_live__exact=1"),
-    "messaging_outboxevent": ("published_at__isempty=1",),
+    "messaging_outboxevent": ("state=waiting", "state=published", "state=unrouted"),
+    "messaging_inboxmessage": ("outcome__exact=confirmed", "type=payment.confirmed"),
 }
 
 
@@ -90,6 +93,15 @@ def shop(db: None) -> Shop:
         held = factories.hold(product.pk, 2, SP)
         lifecycle.one(lifecycle.extend_many, Extend(reservation_id=held.id, minutes=1, reference="more", actor="test"))
         blocking.block_product(product.pk, reason="recall", actor="test")
+        InboxMessage.objects.create(
+            source="/shop",
+            message_id=f"paid {held.order_id}",
+            type="payment.confirmed",
+            order_id=held.order_id,
+            outcome=InboxMessage.Outcome.CONFIRMED,
+        )
+    for event, moment in zip(OutboxEvent.objects.order_by("id")[:2], ("published_at", "unrouted_at"), strict=True):
+        OutboxEvent.objects.filter(pk=event.pk).update(**{moment: held.created_at})
     for product in products[:2]:
         blocking.unblock_product(product.pk, reason="checked", actor="test")
     return Shop(

@@ -7,8 +7,10 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from reservations.requests import Item, Reserve
 from stock import blocking
 from tests import factories
+from tests.db.reservations import verbs
 from tests.factories import ACTOR, RJ, SP
 
 NOBODY = uuid4()
@@ -109,6 +111,21 @@ def test_debug_without_redis_shows_the_books(api: Client, django_assert_num_quer
             },
         ],
     }  # fmt: skip
+
+
+def test_debug_shows_of_a_hold_what_it_has_not_given_up(api: Client) -> None:
+    product = factories.product({SP: 5})
+    for units in (2, 3):
+        held = factories.hold(product.pk, units)
+        verbs.call_off(held.order_id, Item(product.pk, 1))
+    [place] = api.get(f"/admin/inventory/products/{product.pk}/debug").json()["warehouses"]
+    assert (place["active_holds"], place["database"]["reserved"]) == ({"lines": 2, "units": 3}, 3)
+    other = factories.product({SP: 5})
+    items = (Item(product.pk, 1), Item(other.pk, 1))
+    held = verbs.reserve(Reserve(order_id=uuid4(), items=items, actor=ACTOR)).hold
+    verbs.call_off(held.order_id, Item(product.pk, 1))
+    [place] = api.get(f"/admin/inventory/products/{product.pk}/debug").json()["warehouses"]
+    assert place["active_holds"] == {"lines": 2, "units": 3}
 
 
 def test_debug_of_a_product_that_is_nowhere_is_empty(api: Client) -> None:

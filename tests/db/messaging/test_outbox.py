@@ -97,10 +97,8 @@ def test_draining_leaves_what_is_published_already_as_it_is() -> None:
 
 def test_while_another_process_drains_this_one_leaves_it_alone() -> None:
     record(event("one"))
-    with verbs.another_session() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [verbs.job_lock_key("drain_outbox_to_log")])
-        with records.no_trace():
-            assert outbox.drain_to_log() == 0
+    with verbs.holding_job_lock("drain_outbox_to_log"), records.no_trace():
+        assert outbox.drain_to_log() == 0
     assert outbox.drain_to_log() == 1
 
 

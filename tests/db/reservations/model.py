@@ -5,7 +5,7 @@ choice after checking that it is a lawful one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 from inventory_project.errors import Refusal
 from reservations.holds import Hold
 from reservations.lifecycle import Answer
-from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return
+from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return
 from stock.documents import DocumentRequest, Kind
 
 Key = tuple[UUID, str]  # product, warehouse
@@ -41,7 +41,13 @@ class Line:
     key: Key
     quantity: int
     confirmed: int = 0
+    released: int = 0
     returned: int = 0
+    called_off: int = 0  # of those released
+
+    @property
+    def open(self) -> int:
+        return self.quantity - self.confirmed - self.released
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Held:
     is_overdue: bool = False
     extensions: dict[str, int] = field(default_factory=dict)
     returns: dict[str, dict[Key, int]] = field(default_factory=dict)
+    releases: dict[str, dict[Key, int]] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
@@ -154,7 +161,8 @@ class Model:
 
     # --- reserving -------------------------------------------------------------------------------------------------
 
-    def reserve(self, requests: Sequence[Reserve], answers: Sequence[Answer]) -> None:
+    def reserve(self, requests: Sequence[Reserve], answers: Sequence[Answer], expired: Set[UUID]) -> None:
+        """`expired`: the reservations that are EXPIRED now, for what lacked stock releases what is overdue."""
         lacking = []
         for request, answer in zip(requests, answers, strict=True):
             expected = self.decide_reserve(request)
@@ -162,15 +170,43 @@ class Model:
                 lacking.append((request, answer, expected))
             else:
                 self.follow_reserve(request, answer, expected)
-        wanted = {item.product_id for request, _, _ in lacking for item in request.items}
-        orders = {request.order_id for request, _, _ in lacking}
-        due = [
-            held for held in self.overdue() if held.order_id in orders or wanted & {line.key[0] for line in held.lines}
-        ]
-        for held in due:
-            self.release(held, "EXPIRED")
+        is_released = self.release_overdue(
+            expired,
+            of_orders={request.order_id for request, _, expected in lacking if expected.code == "overloaded"},
+            lacking=[(request.items, expected) for request, _, expected in lacking],
+        )
         for request, answer, expected in lacking:
-            self.follow_reserve(request, answer, self.decide_reserve(request) if due else expected)
+            self.follow_reserve(request, answer, self.decide_reserve(request) if is_released else expected)
+
+    def release_overdue(
+        self,
+        expired: Set[UUID],
+        *,
+        of_orders: Set[UUID] = frozenset(),
+        lacking: Sequence[tuple[Sequence[Item], Expected]],
+    ) -> bool:
+        """Follow the service in what it released, after checking that these were overdue, all of them and no others.
+
+        Overdue holds of products that are short must go. Where an order may not be split, the model does not know
+        which of its products the service calls short.
+        """
+        short: set[str] = set()
+        wanted: set[str] = set()
+        for items, expected in lacking:
+            shortages = (expected.extra or {}).get("shortages")
+            short |= {shortage["product_id"] for shortage in shortages or ()}
+            if shortages is None and expected.code == "insufficient_stock":
+                wanted |= {str(item.product_id) for item in items}
+        released = [held for held in self.overdue() if held.id in expired]
+        for held in self.overdue():
+            products = {str(line.key[0]) for line in held.lines}
+            if held.order_id in of_orders or products & short:
+                assert held.id in expired
+            elif not products & wanted:
+                assert held.id not in expired
+        for held in released:
+            self.release(held, "EXPIRED")
+        return bool(released)
 
     def decide_reserve(self, request: Reserve) -> Expected:
         live = self.live_of(request.order_id)
@@ -250,15 +286,19 @@ class Model:
     def release(self, held: Held, status: str) -> None:
         held.status = status
         for line in held.lines:
-            self.levels[line.key].reserved -= line.quantity
-            self.levels[line.key].available += line.quantity
+            self.free(line, line.open)
+
+    def free(self, line: Line, units: int) -> None:
+        line.released += units
+        self.levels[line.key].reserved -= units
+        self.levels[line.key].available += units
 
     def settle(self, held: Held, parts: dict[Key, int]) -> None:
         """Confirm the parts and release the rest."""
-        self.release(held, "CONFIRMED")
         for line in held.lines:
             line.confirmed = parts.get(line.key, 0)
-            self.levels[line.key].available -= line.confirmed
+            self.levels[line.key].reserved -= line.confirmed
+        self.release(held, "CONFIRMED")
 
     def confirm(self, request: Confirm) -> Expected:
         held = self.holds[request.reservation_id]
@@ -270,7 +310,7 @@ class Model:
             return Expected(SETTLED[held.status])
         if held.is_overdue:
             return Expected("reservation_expired")
-        room = {line.key: line.quantity for line in held.lines}
+        room = {line.key: line.open for line in held.lines}
         parts = room if request.items is None else fill(room, request.items)
         if parts is None:
             return Expected("exceeds_reservation")
@@ -304,7 +344,7 @@ class Model:
             return Expected(SETTLED[held.status])
         if held.is_overdue:
             return Expected("reservation_expired")
-        if any(line.key[0] in self.blocked for line in held.lines):
+        if any(line.key[0] in self.blocked for line in held.lines if line.open):
             return Expected("sales_blocked")
         if held.minutes + request.minutes > self.extend_max_minutes:
             return Expected("extension_limit")
@@ -313,10 +353,19 @@ class Model:
         return NEW
 
     def give_back(self, request: Return) -> Expected:
-        held = self.holds[request.reservation_id]
-        if request.reference in held.returns:
-            is_replay = request.items is None or is_same(held.returns[request.reference], request.items)
-            return REPLAY if is_replay else Expected("reference_conflict")
+        return self.bring_back(self.holds[request.reservation_id], request)
+
+    def repeat(self, held: Held, request: Return | CallOff) -> Expected | None:
+        earlier = {**held.returns, **held.releases}.get(request.reference)
+        if earlier is None:
+            return None
+        is_replay = request.reference in held.returns if request.items is None else is_same(earlier, request.items)
+        return REPLAY if is_replay else Expected("reference_conflict")
+
+    def bring_back(self, held: Held, request: Return | CallOff) -> Expected:
+        repeated = self.repeat(held, request)
+        if repeated is not None:
+            return repeated
         if held.status != "CONFIRMED":
             return Expected("reservation_active" if held.status == "ACTIVE" else SETTLED[held.status])
         room = {line.key: line.confirmed - line.returned for line in held.lines}
@@ -330,23 +379,72 @@ class Model:
         held.returns[request.reference] = parts
         return NEW
 
-    def pay(self, request: Pay, answer: Answer) -> None:
-        of_order = [held for held in self.holds.values() if held.order_id == request.order_id]
-        if not of_order:
+    def current_of(self, order_id: UUID) -> Held | None:
+        """The order's live reservation, else its latest."""
+        of_order = [held for held in self.holds.values() if held.order_id == order_id]
+        return self.live_of(order_id) or (of_order[-1] if of_order else None)
+
+    def call_off(self, request: CallOff) -> Expected:
+        held = self.current_of(request.order_id)
+        if held is None:
+            return Expected("not_found")
+        if held.status == "CONFIRMED" and request.reason == "cancelled":
+            return REPLAY if request.items is None and not held.is_live else self.bring_back(held, request)
+        if request.items is None:
+            return self.end(held, "CANCELLED")
+        repeated = self.repeat(held, request)
+        if repeated is not None:
+            return repeated
+        if held.status != "ACTIVE":
+            return Expected(SETTLED[held.status])
+        parts = fill({line.key: line.open for line in held.lines}, request.items)
+        if parts is None:
+            return Expected("exceeds_reservation")
+        for line in held.lines:
+            self.free(line, parts.get(line.key, 0))
+            line.called_off += parts.get(line.key, 0)
+        held.releases[request.reference] = parts
+        if not any(line.open for line in held.lines):
+            held.status = "CANCELLED"
+        return NEW
+
+    def pay(self, requests: Sequence[Pay], answers: Sequence[Answer], expired: Set[UUID]) -> None:
+        lacking = []
+        for request, answer in zip(requests, answers, strict=True):
+            held = self.current_of(request.order_id)
+            if held is not None and held.status == "EXPIRED" and request.is_revivable:
+                items, expected = self.decide_revival(held)
+                if expected.code == "insufficient_stock":
+                    lacking.append((held, answer, items, expected))
+                    continue
+            self.follow_pay(request, answer)
+        is_released = self.release_overdue(expired, lacking=[(items, expected) for _, _, items, expected in lacking])
+        for held, answer, items, expected in lacking:
+            self.follow_revival(held, answer, *(self.decide_revival(held) if is_released else (items, expected)))
+
+    def follow_pay(self, request: Pay, answer: Answer) -> None:
+        held = self.current_of(request.order_id)
+        if held is None:
             return assert_answer(answer, Expected("not_found"))
-        held = self.live_of(request.order_id) or of_order[-1]
         if held.status == "ACTIVE":
-            self.settle(held, {line.key: line.quantity for line in held.lines})
+            self.settle(held, {line.key: line.open for line in held.lines})
             return assert_answer(answer, NEW)
-        if held.status != "EXPIRED":
+        if held.status != "EXPIRED" or not request.is_revivable:
             return assert_answer(answer, REPLAY if held.status == "CONFIRMED" else Expected(SETTLED[held.status]))
-        there = [Item(line.key[0], line.quantity, line.key[1]) for line in held.lines]
+        return self.follow_revival(held, answer, *self.decide_revival(held))
+
+    def decide_revival(self, held: Held) -> tuple[list[Item], Expected]:
+        wanted = [(line.key, line.quantity - line.called_off) for line in held.lines]
+        there = [Item(product_id, units, warehouse_id) for (product_id, warehouse_id), units in wanted if units]
+        expected = self.decide_taking(merged(there), allow_split=True)
+        if expected.code != "insufficient_stock":
+            return there, expected
         anywhere = [Item(item.product_id, item.quantity) for item in there]
-        items = there
-        expected = self.decide_taking(merged(items), allow_split=True)
-        if expected.code == "insufficient_stock":
-            items = anywhere
-            expected = self.decide_taking(merged(items), allow_split=True)
+        return anywhere, self.decide_taking(merged(anywhere), allow_split=True)
+
+    def follow_revival(self, held: Held, answer: Answer, items: Sequence[Item], expected: Expected) -> None:
+        if isinstance(answer, Outcome) and self.live_of(held.order_id):
+            return assert_answer(answer, REPLAY)  # an earlier payment of the batch has revived it
         assert_answer(answer, expected)
         if isinstance(answer, Outcome):
             assert answer.hold.replaces_id == held.id

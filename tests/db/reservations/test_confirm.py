@@ -24,7 +24,7 @@ def test_a_confirmed_hold_has_left_the_stock_for_good() -> None:
     assert answer.hold.settled_at is not None
     assert verbs.status(held) == ("CONFIRMED", True)
     assert Reservation.objects.get().settled_at == answer.hold.settled_at
-    assert verbs.lines(held) == [(SP, 2, 2, 0)]
+    assert verbs.lines(held) == [(SP, 2, 2, 0, 0)]
     assert factories.numbers(product.pk) == (3, 0, 0)
     assert records.movements(product.pk)[1:] == [("RESERVE", SP, -2, 2, ""), ("CONFIRM", SP, 0, -2, "")]
 
@@ -46,9 +46,9 @@ def test_a_part_is_confirmed_and_the_rest_released() -> None:
     held = verbs.reserve(order).hold
     answer = verbs.confirm(held, Item(first.pk, 2))
     assert verbs.status(held) == ("CONFIRMED", True)
-    assert {line.product_id: (line.quantity, line.confirmed) for line in answer.hold.lines} == {
-        first.pk: (3, 2),
-        second.pk: (2, 0),
+    assert {line.product_id: (line.quantity, line.confirmed, line.released) for line in answer.hold.lines} == {
+        first.pk: (3, 2, 1),
+        second.pk: (2, 0, 2),
     }
     assert factories.numbers(first.pk) == (3, 0, 0)
     assert factories.numbers(second.pk) == (5, 0, 0)
@@ -59,9 +59,9 @@ def test_a_part_is_confirmed_and_the_rest_released() -> None:
 def test_a_part_fills_the_lines_in_the_order_of_their_ids_after_those_named() -> None:
     product = factories.product({RJ: 3, SP: 3})
     held = factories.hold(product.pk, 6)
-    assert verbs.lines(held) == [(RJ, 3, 0, 0), (SP, 3, 0, 0)]
+    assert verbs.lines(held) == [(RJ, 3, 0, 0, 0), (SP, 3, 0, 0, 0)]
     verbs.confirm(held, Item(product.pk, 3), Item(product.pk, 1, RJ))
-    assert verbs.lines(held) == [(RJ, 3, 3, 0), (SP, 3, 1, 0)]
+    assert verbs.lines(held) == [(RJ, 3, 3, 0, 0), (SP, 3, 1, 2, 0)]
     assert factories.numbers(product.pk, RJ) == (0, 0, 0)
     assert factories.numbers(product.pk, SP) == (2, 0, 0)
 

@@ -6,11 +6,12 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
+from inventory_project import moments
 from inventory_project.errors import Conflict, NotFound
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationExtension
-from reservations.requests import Extend, ExtensionLimit, ReservationExpired, SalesBlocked
+from reservations.requests import Extend, ExtensionLimit, Item, ReservationExpired, Reserve, SalesBlocked
 from stock import blocking
 from stock.documents import ReferenceConflict
 from tests import factories
@@ -110,7 +111,7 @@ def test_a_hold_lasts_until_the_limit_and_not_a_moment_longer() -> None:
             with pytest.raises(ExtensionLimit) as refusal:
                 verbs.extend(held, **options)
             assert refusal.value.code == "extension_limit"
-            assert refusal.value.extra == {"limit": limit.isoformat()}
+            assert refusal.value.extra == {"limit": moments.shown(limit)}
     assert verbs.extend(held, expires_at=limit).hold.expires_at == limit
 
 
@@ -144,6 +145,15 @@ def test_a_hold_on_a_blocked_product_cannot_be_extended() -> None:
     with records.no_trace(), pytest.raises(SalesBlocked) as refusal:
         verbs.extend(held, minutes=3, reference="call-1")
     assert refusal.value.extra == {"product_ids": [str(product_id)]}
+
+
+def test_a_blocked_product_that_the_hold_has_given_up_is_no_obstacle() -> None:
+    product, other = factories.product({SP: 5}), factories.product({SP: 5})
+    order = Reserve(order_id=uuid4(), items=(Item(product.pk, 2), Item(other.pk, 1)), actor=ACTOR)
+    held = verbs.reserve(order).hold
+    blocking.block_product(other.pk, reason="recall", actor=ACTOR)
+    verbs.call_off(held.order_id, Item(other.pk, 1))
+    assert verbs.extend(held, minutes=3, reference="call-1").is_replay is False
 
 
 def test_a_batch_extends_each_hold_once_for_each_reference() -> None:

@@ -7,7 +7,7 @@ import pytest
 from inventory_project.errors import NotFound
 from reservations import lifecycle
 from reservations.models import Reservation
-from reservations.requests import Item, Pay, ReservationCancelled, Reserve, SalesBlocked
+from reservations.requests import Item, Pay, ReservationCancelled, ReservationExpired, Reserve, SalesBlocked
 from stock import blocking, ledger
 from tests import factories
 from tests.db.reservations import verbs
@@ -50,7 +50,7 @@ def test_an_expired_hold_comes_back_as_a_new_confirmed_one_at_the_same_warehouse
     assert (revived.status, revived.is_live, revived.replaces_id) == ("CONFIRMED", True, held.id)
     assert revived.created_at == revived.settled_at == revived.expires_at
     assert verbs.places(revived) == [(product.pk, SP, 2)]
-    assert verbs.lines(revived) == [(SP, 2, 2, 0)]
+    assert verbs.lines(revived) == [(SP, 2, 2, 0, 0)]
     assert verbs.status(held) == ("EXPIRED", False)
     row = Reservation.objects.get(pk=revived.id)
     assert (row.order_id, row.replaces_id, row.delivery_postal_code) == (held.order_id, held.id, "01310-100")
@@ -113,6 +113,65 @@ def test_a_cancelled_hold_is_never_revived() -> None:
     held = factories.hold(product.pk, 2)
     verbs.cancel(held)
     with records.no_trace(), pytest.raises(ReservationCancelled):
+        verbs.pay(held.order_id)
+
+
+def test_a_payment_that_may_not_revive_leaves_an_expired_hold_as_it_is() -> None:
+    product = factories.product({SP: 5})
+    expired, active = factories.hold(product.pk, 2), factories.hold(product.pk, 1)
+    verbs.expire(expired)
+    with records.no_trace(), pytest.raises(ReservationExpired):
+        verbs.pay(expired.order_id, is_revivable=False)
+    assert verbs.pay(active.order_id, is_revivable=False).hold.status == "CONFIRMED"
+    revived = verbs.pay(expired.order_id).hold
+    with records.no_trace():
+        again = verbs.pay(expired.order_id, is_revivable=False)
+    assert (again.is_replay, again.hold.id) == (True, revived.id)
+
+
+def test_what_was_called_off_before_the_hold_expired_is_not_revived() -> None:
+    product, other = factories.product({SP: 5, RJ: 5}), factories.product({SP: 5})
+    items = (Item(product.pk, 3, SP), Item(other.pk, 2))
+    held = verbs.reserve(Reserve(order_id=uuid4(), items=items, actor=ACTOR)).hold
+    verbs.call_off(held.order_id, Item(product.pk, 1), reference="first")
+    verbs.call_off(held.order_id, Item(other.pk, 2), reference="second")
+    verbs.expire(held)
+    revived = verbs.pay(held.order_id).hold
+    assert verbs.places(revived) == [(product.pk, SP, 2)]
+    assert verbs.lines(revived) == [(SP, 2, 2, 0, 0)]
+    assert (factories.numbers(product.pk), factories.numbers(other.pk)) == ((3, 0, 0), (5, 0, 0))
+    verbs.give_back(revived)
+    assert verbs.status(revived) == ("CONFIRMED", False)
+
+
+def test_what_was_called_off_is_not_revived_elsewhere_either() -> None:
+    product = factories.product({SP: 3, RJ: 5})
+    held = factories.hold(product.pk, 3, SP)
+    verbs.call_off(held.order_id, Item(product.pk, 1), reference="first")
+    verbs.expire(held)
+    factories.hold(product.pk, 2, SP)
+    assert verbs.places(verbs.pay(held.order_id).hold) == [(product.pk, RJ, 2)]
+
+
+def test_a_payment_for_an_order_that_is_reserved_anew_meanwhile_confirms_the_new_reservation() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 2)
+    again = reserve_request(product.pk, 1, order_id=held.order_id)
+    with verbs.reserved_anew_meanwhile(held, again):
+        paid = verbs.pay(held.order_id)
+    assert (paid.is_replay, paid.hold.status, verbs.places(paid.hold)) == (False, "CONFIRMED", [(product.pk, SP, 1)])
+    assert factories.numbers(product.pk) == (4, 0, 0)
+
+
+def test_control_without_the_second_look_the_payment_is_refused_though_the_order_is_held() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 2)
+    again = reserve_request(product.pk, 1, order_id=held.order_id)
+    with (
+        verbs.reserved_anew_meanwhile(held, again),
+        verbs.with_one_look_for_current(),
+        pytest.raises(ReservationCancelled),
+    ):
         verbs.pay(held.order_id)
 
 

@@ -29,6 +29,7 @@ def test_a_released_hold_gives_back_every_unit_where_it_was(end: verbs.Ending, s
     assert verbs.status(held) == (status, False)
     assert Reservation.objects.get().settled_at == answer.hold.settled_at is not None
     assert factories.numbers(product.pk, SP) == factories.numbers(product.pk, RJ) == (3, 0, 0)
+    assert sorted(line[1:] for line in verbs.lines(held)) == [(2, 0, 2, 0), (3, 0, 3, 0)]
     assert list(StockMovement.objects.filter(kind="RELEASE").values_list("reason", "actor").distinct()) == [
         (reason, ACTOR)
     ]
@@ -129,11 +130,8 @@ def test_a_second_sweeper_leaves_the_work_to_the_first() -> None:
     product = factories.product({SP: 5})
     held = factories.hold(product.pk)
     factories.make_overdue(held)
-    with verbs.another_session() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [verbs.job_lock_key("expire_reservations")])
-        with records.no_trace():
-            assert lifecycle.sweep() is None
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [verbs.job_lock_key("expire_reservations")])
+    with verbs.holding_job_lock("expire_reservations"), records.no_trace():
+        assert lifecycle.sweep() is None
     with job_lock("expire_reservations") as is_ours:
         assert is_ours
     assert lifecycle.sweep() == 1

@@ -35,11 +35,11 @@ def test_a_part_comes_back_to_the_level_named_and_the_reservation_stays_live() -
     verbs.confirm(held)
     first, second = (line.warehouse_id for line in held.lines)
     verbs.give_back(held, Item(product.pk, 1, second))
-    assert [line[3] for line in verbs.lines(held)] == [0, 1]
+    assert [line[4] for line in verbs.lines(held)] == [0, 1]
     assert verbs.status(held) == ("CONFIRMED", True)
     assert records.movements(product.pk)[-1] == ("RETURN", second, 1, 0, "return-1")
     verbs.give_back(held, Item(product.pk, 1), reference="return-2")
-    assert [line[3] for line in verbs.lines(held)] == [1, 1]
+    assert [line[4] for line in verbs.lines(held)] == [1, 1]
     assert records.movements(product.pk)[-1] == ("RETURN", first, 1, 0, "return-2")
 
 
@@ -49,7 +49,7 @@ def test_what_is_not_back_yet_comes_back_with_the_last_return() -> None:
     verbs.confirm(held)
     verbs.give_back(held, Item(product.pk, 1))
     verbs.give_back(held, reference="return-2")
-    assert verbs.lines(held) == [(SP, 4, 4, 4)]
+    assert verbs.lines(held) == [(SP, 4, 4, 0, 4)]
     assert verbs.status(held) == ("CONFIRMED", False)
     assert factories.numbers(product.pk) == (5, 0, 0)
 

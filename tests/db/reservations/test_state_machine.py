@@ -17,11 +17,12 @@ from inventory_project.database import database_now
 from inventory_project.errors import Refusal
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
-from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Pay, Reserve, Return
+from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Pay, Reserve, Return
 from stock import blocking, catalogue, documents
 from stock.documents import DocumentRequest, Kind
 from stock.models import StockLevel
 from tests import factories
+from tests.db.reservations import verbs
 from tests.db.reservations.model import Expected, Held, Model
 from tests.factories import ACTOR, RJ, SP
 
@@ -51,6 +52,11 @@ pick = st.tuples(st.booleans(), st.integers(0, 7))  # of the holds of a status o
 picks = st.lists(pick, min_size=1, max_size=3)
 references = st.sampled_from(["a", "b", "c"])
 units = st.dictionaries(st.sampled_from(PRODUCTS), st.integers(-4, 5).filter(bool), min_size=1, max_size=3)
+
+
+def expired() -> set[UUID]:
+    """The reservations that are EXPIRED at this moment."""
+    return set(Reservation.objects.filter(status="EXPIRED").values_list("id", flat=True))
 
 
 class Books(RuleBasedStateMachine):
@@ -146,7 +152,7 @@ class Books(RuleBasedStateMachine):
             Reserve(order_id=order_id, items=wish, allow_split=allow_split, actor=ACTOR)
             for order_id, wish, allow_split in wishes
         ]
-        self.do(lambda: self.model.reserve(requests, lifecycle.reserve_many(requests)))
+        self.do(lambda: self.model.reserve(requests, lifecycle.reserve_many(requests), expired()))
 
     @rule(product_id=st.sampled_from(PRODUCTS), quantity=st.integers(1, 3))
     def reserve_for_a_new_order(self, product_id: UUID, quantity: int) -> None:
@@ -212,16 +218,38 @@ class Books(RuleBasedStateMachine):
         ]
         self.settle(lifecycle.return_many, self.model.give_back, requests)
 
+    @rule(choices=picks, status=st.sampled_from(["ACTIVE", "CONFIRMED"]), part=st.none() | items, reference=references)
+    def call_off(
+        self, choices: list[tuple[bool, int]], status: str, part: tuple[Item, ...] | None, reference: str
+    ) -> None:
+        order_ids = [held.order_id for held in self.picked(choices, status)]
+        requests = [
+            CallOff(order_id=order_id, items=part, reason="cancelled", reference=reference, actor=ACTOR)
+            for order_id in order_ids
+        ]
+        self.settle(verbs.call_off_many, self.model.call_off, requests)
+
+    @rule(choice=pick, reference=references)
+    def call_off_a_unit_of_each_line(self, choice: tuple[bool, int], reference: str) -> None:
+        [held] = self.picked([choice])
+        part = tuple(Item(line.key[0], 1, line.key[1]) for line in held.lines if line.open) or None
+        request = CallOff(order_id=held.order_id, items=part, reason="cancelled", reference=reference, actor=ACTOR)
+        self.settle(verbs.call_off_many, self.model.call_off, [request])
+
     @rule(choices=picks, is_one_unknown=st.booleans())
-    def pay(self, choices: list[tuple[bool, int]], is_one_unknown: bool) -> None:
+    def fail_the_payment(self, choices: list[tuple[bool, int]], is_one_unknown: bool) -> None:
+        order_ids = [held.order_id for held in self.picked(choices)] + [UNKNOWN_ORDER] * is_one_unknown
+        requests = [
+            CallOff(order_id=order_id, reason="payment_failed", reference="payment", actor=ACTOR)
+            for order_id in order_ids
+        ]
+        self.settle(verbs.call_off_many, self.model.call_off, requests)
+
+    @rule(choices=picks, is_one_unknown=st.booleans(), is_revivable=st.sampled_from([True, True, False]))
+    def pay(self, choices: list[tuple[bool, int]], is_one_unknown: bool, is_revivable: bool) -> None:
         order_ids = [held.order_id for held in self.picked(choices, "EXPIRED")] + [UNKNOWN_ORDER] * is_one_unknown
-        requests = [Pay(order_id=order_id, actor=ACTOR) for order_id in order_ids]
-
-        def act() -> None:
-            for request, answer in zip(requests, lifecycle.pay_many(requests), strict=True):
-                self.model.pay(request, answer)
-
-        self.do(act)
+        requests = [Pay(order_id=order_id, is_revivable=is_revivable, actor=ACTOR) for order_id in order_ids]
+        self.do(lambda: self.model.pay(requests, lifecycle.pay_many(requests), expired()))
 
     @rule(number=st.integers(0, 5))
     def do_again(self, number: int) -> None:
@@ -244,9 +272,12 @@ class Books(RuleBasedStateMachine):
         columns = ("id", "order_id", "status", "is_live")
         expected = {(held.id, held.order_id, held.status, held.is_live) for held in self.model.holds.values()}
         assert set(Reservation.objects.values_list(*columns)) == expected
-        line_columns = ("reservation_id", "product_id", "warehouse_id", "quantity", "confirmed", "returned")
+        line_columns = (
+            *("reservation_id", "product_id", "warehouse_id"),
+            *("quantity", "confirmed", "released", "returned"),
+        )
         lines = {
-            (held.id, *line.key, line.quantity, line.confirmed, line.returned)
+            (held.id, *line.key, line.quantity, line.confirmed, line.released, line.returned)
             for held in self.model.holds.values()
             for line in held.lines
         }

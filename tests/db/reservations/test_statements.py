@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation
-from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return
+from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return
 from tests import factories
 from tests.db.reservations import verbs
 from tests.factories import ACTOR, RJ, SP, reserve_request
@@ -94,6 +94,32 @@ def late_payments(size: int) -> list[Pay]:
     return [Pay(order_id=held.order_id, actor=ACTOR) for held in holds]
 
 
+def call_offs(size: int) -> list[CallOff]:
+    return [
+        CallOff(order_id=held.order_id, reason="cancelled", reference=f"off-{i}", actor=ACTOR)
+        for i, held in enumerate(granted(size))
+    ]
+
+
+def call_offs_of_a_part(size: int) -> list[CallOff]:
+    return [
+        CallOff(
+            order_id=held.order_id,
+            items=(Item(held.lines[0].product_id, 1),),
+            reason="cancelled",
+            reference=f"off-{i}",
+            actor=ACTOR,
+        )
+        for i, held in enumerate(granted(size))
+    ]
+
+
+def call_offs_of_what_was_paid(size: int) -> list[CallOff]:
+    requests = call_offs(size)
+    lifecycle.pay_many([Pay(order_id=request.order_id, actor=ACTOR) for request in requests])
+    return requests
+
+
 @pytest.mark.parametrize(
     ("verb", "requests", "number"),
     [
@@ -107,6 +133,9 @@ def late_payments(size: int) -> list[Pay]:
         (lifecycle.return_many, returns, 12),
         (lifecycle.pay_many, payments, 14),
         (lifecycle.pay_many, late_payments, 14),
+        (verbs.call_off_many, call_offs, 14),
+        (verbs.call_off_many, call_offs_of_a_part, 14),
+        (verbs.call_off_many, call_offs_of_what_was_paid, 14),
     ],
 )
 def test_a_batch_takes_as_many_statements_for_a_hundred_requests_as_for_one(

@@ -1,20 +1,35 @@
 """The verbs for a single request each, as tests say them; a refusal is raised."""
 
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+import pytest
 from django.db import connection
 
+from inventory_project import batches, database
+from inventory_project.database import Pending
 from inventory_project.errors import Refusal
-from reservations import lifecycle
+from reservations import calling_off, holds, lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation
-from reservations.requests import Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return
+from reservations.requests import (
+    CallOff,
+    CallOffReason,
+    Cancel,
+    Confirm,
+    Expire,
+    Extend,
+    Item,
+    Outcome,
+    Pay,
+    Reserve,
+    Return,
+)
 from tests.factories import ACTOR
 
 Request = TypeVar("Request")
@@ -48,8 +63,19 @@ def give_back(held: Hold, *items: Item, reference: str = "return-1") -> Outcome:
     return lifecycle.one(lifecycle.return_many, request)
 
 
-def pay(order_id: UUID) -> Outcome:
-    return lifecycle.one(lifecycle.pay_many, Pay(order_id=order_id, actor=ACTOR))
+def pay(order_id: UUID, **options: Any) -> Outcome:
+    return lifecycle.one(lifecycle.pay_many, Pay(order_id=order_id, actor=ACTOR, **options))
+
+
+def call_off_many(requests: Sequence[CallOff]) -> list[lifecycle.Answer]:
+    return batches.run(calling_off.call_off, requests)
+
+
+def call_off(
+    order_id: UUID, *items: Item, reason: CallOffReason = "cancelled", reference: str = "call-off-1"
+) -> Outcome:
+    request = CallOff(order_id=order_id, items=items or None, reason=reason, reference=reference, actor=ACTOR)
+    return lifecycle.one(call_off_many, request)
 
 
 def codes(verb: Callable[[Sequence[Request]], list[lifecycle.Answer]], *requests: Request) -> list[str]:
@@ -71,10 +97,10 @@ def places(held: Hold) -> list[tuple[UUID, str, int]]:
     return [(line.product_id, line.warehouse_id, line.quantity) for line in held.lines]
 
 
-def lines(held: Hold) -> list[tuple[str, int, int, int]]:
-    """Of each line in id order, as the database has it: warehouse, quantity, confirmed, returned."""
+def lines(held: Hold) -> list[tuple[str, int, int, int, int]]:
+    """Of each line in id order, as the database has it: warehouse, quantity, confirmed, released, returned."""
     return [
-        (line.warehouse_id, line.quantity, line.confirmed, line.returned)
+        (line.warehouse_id, line.quantity, line.confirmed, line.released, line.returned)
         for line in Reservation.objects.prefetch_related("items").get(pk=held.id).lines
     ]
 
@@ -88,6 +114,46 @@ def age(held: Hold, *, minutes: float) -> None:
 
 
 @contextmanager
+def reserved_anew_meanwhile(held: Hold, again: Reserve) -> Iterator[None]:
+    """Another process cancels the hold and reserves anew, just before reservations are locked here."""
+    locking = holds.locking
+
+    def another_process() -> None:
+        try:
+            cancel(held)
+            reserve(again)
+        finally:
+            connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def lock(reservation_ids: Collection[UUID], **options: bool) -> Pending[dict[UUID, Hold]]:
+            patch.undo()
+            with ThreadPoolExecutor(1) as pool:  # a thread has a database connection of its own
+                pool.submit(another_process).result()
+            return locking(reservation_ids, **options)
+
+        patch.setattr(holds, "locking", lock)
+        yield
+
+
+@contextmanager
+def with_one_look_for_current() -> Iterator[None]:
+    """Which reservation is an order's is read once, before the locks, and believed ever after."""
+    look = holds.current_ids_of_orders
+    seen: dict[UUID, UUID] = {}
+
+    def look_once(order_ids: Collection[UUID]) -> dict[UUID, UUID]:
+        if not seen:
+            seen.update(look(order_ids))
+        return dict(seen)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holds, "current_ids_of_orders", look_once)
+        yield
+
+
+@contextmanager
 def another_session() -> Iterator[psycopg.Cursor[Any]]:
     """A cursor of another client of the same database, each statement a transaction of its own."""
     options = connection.get_connection_params()
@@ -97,6 +163,10 @@ def another_session() -> Iterator[psycopg.Cursor[Any]]:
         yield cursor
 
 
-def job_lock_key(name: str) -> int:
-    """The number of a job's advisory lock."""
-    return zlib.crc32(f"inventory-service/{name}".encode())
+@contextmanager
+def holding_job_lock(name: str) -> Iterator[None]:
+    """Another process is at the job; at the end of the block it is not, which closing its session tells too late."""
+    with database.session_of_its_own() as session:
+        session.execute("SELECT pg_advisory_lock(%s)", [database.lock_key(name)])
+        yield
+        session.execute("SELECT pg_advisory_unlock(%s)", [database.lock_key(name)])

@@ -1,0 +1,77 @@
+"""How a long-running process shows that it is alive: its state, and a port with /health and /metrics."""
+
+import json
+import time
+from collections.abc import Iterable
+from threading import Event as Flag
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from django.conf import settings
+from prometheus_client import Gauge, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from inventory_project.errors import Unavailable
+
+SILENT_SECONDS = 60  # the longest that a sound loop takes for one turn; a batch takes less, waiting is in small steps
+
+process_state = Gauge(
+    "inventory_process_state",
+    "1 for the state that the relay or the consumer is in: working, standby, waiting (for a server that is away).",
+    ["process", "state"],
+    multiprocess_mode="livemostrecent",
+)
+STATES = ("working", "standby", "waiting")
+
+
+class Pulse:
+    """What a loop says of itself at each turn, for whoever watches the process."""
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.beat("waiting", "starting")
+
+    def beat(self, state: str, detail: str = "") -> None:
+        """The loop has turned, and is in this state."""
+        self._seen, self._state, self._detail = time.monotonic(), state, detail
+        for each in STATES:
+            process_state.labels(self.process, each).set(each == state)
+
+    def waits(self, stop: Flag, detail: str) -> bool:
+        """The loop waits for this; whether it shall go on doing so."""
+        self.beat("waiting", detail)
+        return not stop.is_set()
+
+    def report(self) -> tuple[bool, dict[str, str]]:
+        """Whether the loop turns, and what it said last. Waiting for a server is no reason to start it anew."""
+        is_alive = time.monotonic() - self._seen < SILENT_SECONDS
+        status = "stuck" if not is_alive else "degraded" if self._state == "waiting" else "ok"
+        return is_alive, {"status": status, "process": self.process, "state": self._state, "detail": self._detail}
+
+    def serve(self, port: int) -> None:
+        """Answer /health and /metrics on INVENTORY_HOST; 0 is no port at all. Raises Unavailable when it is taken."""
+        if not port:
+            return
+        host = settings.INVENTORY_HOST
+        try:
+            server = make_server(host, port, self._application, ThreadingWSGIServer, _Quiet)
+        except OSError as error:
+            raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+        Thread(target=server.serve_forever, name="pulse", daemon=True).start()
+
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"].rstrip("/") != "/health":
+            body: Iterable[bytes] = _metrics(environ, start_response)
+            return body
+        is_alive, report = self.report()
+        start_response("200 OK" if is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
+        return [json.dumps(report).encode()]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A probe every few seconds is no news."""
+
+
+_metrics = make_wsgi_app()

@@ -1,0 +1,10 @@
+"""Message name to handler: what the consumer takes from RabbitMQ, as urls.py is for HTTP."""
+
+from reservations import handlers
+
+ROUTES = {
+    "order.created": handlers.ORDER_CREATED,
+    "order.cancelled": handlers.ORDER_CANCELLED,
+    "payment.confirmed": handlers.PAYMENT_CONFIRMED,
+    "payment.failed": handlers.PAYMENT_FAILED,
+}

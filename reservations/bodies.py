@@ -1,0 +1,33 @@
+"""What the doors of reservations read alike: the items of an order, whoever sends them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from inventory_project.http.fields import BoundedListField, StrictIntegerField, StrictSerializer, StrictUUIDField
+from reservations.requests import Item
+from warehouses.api import WarehouseIdField
+
+
+class ItemIn(StrictSerializer):
+    """Units of a product, at a warehouse or wherever they are."""
+
+    product_id = StrictUUIDField()
+    quantity = StrictIntegerField(min_value=1, max_value=settings.RESERVATION_MAX_QUANTITY)
+    warehouse_id = WarehouseIdField(required=False)
+
+
+def items_field(item: type[ItemIn] = ItemIn, **options: Any) -> BoundedListField:
+    """A list of items; not more than a reservation may have."""
+    return BoundedListField(child=item(), max_length=settings.RESERVATION_MAX_LINES, **options)
+
+
+def items_of(entries: Sequence[dict[str, Any]]) -> tuple[Item, ...]:
+    """The items that were read."""
+    return tuple(Item(entry["product_id"], entry["quantity"], entry.get("warehouse_id")) for entry in entries)
+
+
+def part_of(body: dict[str, Any]) -> tuple[Item, ...] | None:
+    """The items that were named; None where all are meant."""
+    return items_of(body["items"]) if "items" in body else None

@@ -1,0 +1,105 @@
+"""The door of messages: reads what order and payment events say, one call of the journey, and nothing else.
+
+Unknown fields are left alone, for who sends these events sends them to others as well.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+
+from inventory_project.errors import Invalid
+from inventory_project.http import problems
+from inventory_project.http.fields import StrictSerializer, StrictUUIDField
+from inventory_project.messaging.consumer import Route
+from inventory_project.messaging.envelope import Message
+from inventory_project.messaging.inbox import Received
+from reservations import orders
+from reservations.bodies import ItemIn, items_field, items_of, part_of
+from reservations.requests import CallOff, CallOffReason, Pay, Reserve
+from warehouses.api import PostalCodeField
+
+MOST_SHOWN = 5  # mistakes named in the reason of a dead letter
+MAX_REFERENCE = 128  # characters, as the ledger stores them
+
+
+class MessageItemIn(ItemIn):
+    ignores_unknown = True
+
+
+class OrderIn(StrictSerializer):
+    ignores_unknown = True
+
+    order_id = StrictUUIDField()
+
+
+class OrderCreatedIn(OrderIn):
+    items = items_field(MessageItemIn)
+    delivery_postal_code = PostalCodeField(required=False)
+
+
+class OrderCancelledIn(OrderIn):
+    items = items_field(MessageItemIn, required=False)
+
+
+def _read(serializer: type[StrictSerializer], data: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return serializer.read(data)
+    except ValidationError as error:
+        mistakes = [f"{each['field']}: {each['detail']}" for each in problems.flatten(error.detail)]
+        raise Invalid(" ".join(mistakes[:MOST_SHOWN])) from error
+
+
+def _actor(message: Message) -> str:
+    return f"event:{message.type}"
+
+
+def _reference(message: Message) -> str:
+    """What its goods are booked under: its source and id, for the id alone may be another message's or a return's."""
+    name = f"{message.source} {message.id}"
+    return name if len(name) <= MAX_REFERENCE else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _read_created(message: Message) -> Received[Reserve]:
+    body = _read(OrderCreatedIn, message.data)
+    request = Reserve(
+        order_id=body["order_id"],
+        items=items_of(body["items"]),
+        delivery_postal_code=body.get("delivery_postal_code", ""),
+        actor=_actor(message),
+        extensions=message.extensions,
+    )
+    return Received(message=message, order_id=request.order_id, request=request)
+
+
+def _read_paid(message: Message) -> Received[Pay]:
+    order_id = _read(OrderIn, message.data)["order_id"]
+    request = Pay(order_id=order_id, actor=_actor(message), extensions=message.extensions)
+    return Received(message=message, order_id=order_id, request=request)
+
+
+def _read_payment_failed(message: Message) -> Received[CallOff]:
+    return _call_off(message, _read(OrderIn, message.data), reason="payment_failed")
+
+
+def _read_cancelled(message: Message) -> Received[CallOff]:
+    return _call_off(message, _read(OrderCancelledIn, message.data), reason="cancelled")
+
+
+def _call_off(message: Message, body: dict[str, Any], *, reason: CallOffReason) -> Received[CallOff]:
+    request = CallOff(
+        order_id=body["order_id"],
+        items=part_of(body),
+        reason=reason,
+        reference=_reference(message),
+        actor=_actor(message),
+        extensions=message.extensions,
+    )
+    return Received(message=message, order_id=request.order_id, request=request)
+
+
+ORDER_CREATED = Route(_read_created, orders.created_many)
+PAYMENT_CONFIRMED = Route(_read_paid, orders.paid_many)
+PAYMENT_FAILED = Route(_read_payment_failed, orders.payment_failed_many)
+ORDER_CANCELLED = Route(_read_cancelled, orders.cancelled_many)

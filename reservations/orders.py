@@ -1,0 +1,216 @@
+"""What order and payment events make of reservations: the table of docs/events.md, which the tests walk.
+
+Each verb takes many messages of one type and answers each in its place. What a message does, its events and the proof
+that it was handled are one transaction, so that it has one effect however often it comes. An answer is Handled, also
+where the outcome is a rejection that is published; or a refusal, of which nothing is kept: NotFound for a message that
+came too early, Invalid for one that makes no sense, Unavailable for one to ask again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from inventory_project import database
+from inventory_project.errors import Conflict, Invalid, NotFound, Refusal
+from inventory_project.faults import crash_point
+from inventory_project.messaging import inbox, outbox
+from inventory_project.messaging.inbox import Handled, Known, Outcome, Received
+from reservations import calling_off, events, lifecycle, paying, requests, reserving
+from reservations.requests import CallOff, OrderConflict, Pay, ReservationExpired, Reserve
+from stock.ledger import InsufficientStock
+
+logger = logging.getLogger(__name__)
+
+Answer = Handled | Refusal
+Verdict = requests.Outcome | Refusal  # what a verb says of a message's request
+
+UNKNOWN = {"product_ids": "unknown_product", "warehouse_ids": "unknown_warehouse"}
+DUPLICATE = Handled(outcome="duplicate")
+CALLED_OFF = "order_cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a message, and the verb's answer behind it, which is counted."""
+
+    handled: Handled
+    verdict: Verdict | None
+    rejection: Refusal | None = None
+
+
+Decision = Decided | Refusal
+Decide = Callable[[Known, Sequence[Received[Any]]], list[Decision]]
+
+
+def created_many(received: Sequence[Received[Reserve]]) -> list[Answer]:
+    """Hold stock for each order, or publish why not. Invalid: quantities or lines out of bounds."""
+    unsound = {i: refusal for i, each in enumerate(received) if (refusal := reserving.check(each.request))}
+    return lifecycle.with_the_others(partial(_handle, "reserve", _created), received, unsound)
+
+
+def paid_many(received: Sequence[Received[Pay]]) -> list[Answer]:
+    """Confirm each order's reservation, in time or late, or publish why not. NotFound: no order.created yet."""
+    return _handle("pay", _paid, received)
+
+
+def payment_failed_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
+    """Release what each order holds; what is confirmed stays so. NotFound: no order.created yet."""
+    return _handle("call_off", _payment_failed, received)
+
+
+def cancelled_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
+    """Release what each order holds and take back what it bought, all or the named items.
+
+    From then on the order is called off: it is neither reserved for nor paid by event. NotFound: no order.created yet;
+    on the last try an order that nobody knows is called off all the same.
+    """
+    return _handle("call_off", _cancelled, received)
+
+
+# --- the frame -----------------------------------------------------------------------------------------------------
+
+
+def _handle(verb: str, decide: Decide, received: Sequence[Received[Any]]) -> list[Answer]:
+    decisions = lifecycle.run_releasing_overdue(
+        partial(_work, decide, False), received, again=partial(_work, decide, True)
+    )
+    crash_point("orders.after_commit")
+    verdicts = [decision.verdict if isinstance(decision, Decided) else decision for decision in decisions]
+    lifecycle.counted(verb, [verdict for verdict in verdicts if verdict is not None])
+    return [decision.handled if isinstance(decision, Decided) else decision for decision in decisions]
+
+
+def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> list[Decision]:
+    """Decide and record; a lack of stock is left open until overdue holds were released, unless `is_last`."""
+    known = inbox.look(received)
+    decisions: list[Decision] = [Decided(DUPLICATE, None)] * len(received)
+    fresh = [i for i, each in enumerate(received) if not known.has(each.message)]
+    for i, decision in zip(fresh, decide(known, [received[i] for i in fresh]) if fresh else [], strict=True):
+        decisions[i] = decision if is_last else _left_open(decision)
+    decided = [(received[i], decisions[i]) for i in fresh]
+    final = [(each, decision) for each, decision in decided if isinstance(decision, Decided)]
+    rejected = [
+        events.rejected(each.order_id, each.message.type, decision.rejection, extensions=each.message.extensions)
+        for each, decision in final
+        if decision.rejection is not None
+    ]
+    with database.pipelined():
+        inbox.record([(each, decision.handled) for each, decision in final])
+        if rejected:
+            outbox.record(rejected, at=database.database_now())
+    crash_point("orders.before_commit")
+    return decisions
+
+
+def _left_open(decision: Decision) -> Decision:
+    if isinstance(decision, Decided) and isinstance(decision.rejection, InsufficientStock):
+        return decision.rejection
+    return decision
+
+
+def _rejected(verdict: Verdict | None, refusal: Refusal) -> Decided:
+    return Decided(Handled(outcome=Outcome.REJECTED, code=refusal.code), verdict, rejection=refusal)
+
+
+def _done(verdict: requests.Outcome, outcome: Outcome) -> Decided:
+    return Decided(Handled(outcome=Outcome.REPEATED if verdict.is_replay else outcome), verdict)
+
+
+def _called_off() -> Conflict:
+    return Conflict("The order was cancelled.", code=CALLED_OFF)
+
+
+# --- the rows of the table -----------------------------------------------------------------------------------------
+
+
+def _created(known: Known, received: Sequence[Received[Reserve]]) -> list[Decision]:
+    dead = {i: _called_off() for i, each in enumerate(received) if each.order_id in known.called_off}
+    verdicts = lifecycle.with_the_others(reserving.reserve, [each.request for each in received], dead)
+    return [_of_created(verdict) for verdict in verdicts]
+
+
+def _of_created(verdict: Verdict) -> Decision:
+    if isinstance(verdict, requests.Outcome):
+        return _done(verdict, Outcome.RESERVED)
+    if isinstance(verdict, OrderConflict):
+        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
+    if isinstance(verdict, Conflict):
+        return _rejected(verdict, verdict)
+    if isinstance(verdict, Invalid) and "unknown" in verdict.extra:
+        return _rejected(verdict, _of_unknown(verdict))
+    return verdict
+
+
+def _of_unknown(refusal: Invalid) -> Conflict:
+    """An order of what does not exist is no garbled message: the shop is told."""
+    unknown = {name: ids for name, ids in refusal.extra["unknown"].items() if ids}
+    return Conflict(refusal.detail, code=UNKNOWN[next(iter(unknown))], **unknown)
+
+
+def _paid(known: Known, received: Sequence[Received[Pay]]) -> list[Decision]:
+    asked = [replace(each.request, is_revivable=each.order_id not in known.called_off) for each in received]
+    return [_of_paid(known, each, verdict) for each, verdict in zip(received, paying.pay(asked), strict=True)]
+
+
+def _of_paid(known: Known, received: Received[Pay], verdict: Verdict) -> Decision:
+    if isinstance(verdict, requests.Outcome):
+        return _done(verdict, Outcome.CONFIRMED)
+    is_without_hold = isinstance(verdict, (NotFound, ReservationExpired))
+    if is_without_hold and received.order_id in known.called_off:
+        return _rejected(verdict, _called_off())
+    if isinstance(verdict, NotFound) and received.order_id in known.rejected:
+        return _rejected(verdict, Conflict("The order was rejected when it was created.", code="order_rejected"))
+    return _rejected(verdict, verdict) if isinstance(verdict, Conflict) else verdict
+
+
+def _payment_failed(known: Known, received: Sequence[Received[CallOff]]) -> list[Decision]:
+    verdicts = calling_off.call_off([each.request for each in received])
+    return [_of_failed(known, each, verdict) for each, verdict in zip(received, verdicts, strict=True)]
+
+
+def _of_failed(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
+    if isinstance(verdict, requests.Outcome):
+        return _done(verdict, Outcome.RELEASED)
+    is_over = received.order_id in known.called_off or received.order_id in known.rejected
+    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and is_over):
+        return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
+    return verdict
+
+
+def _cancelled(known: Known, received: Sequence[Received[CallOff]]) -> list[Decision]:
+    verdicts = calling_off.call_off([each.request for each in received])
+    return [
+        (_of_cancelled if each.request.items is None else _of_part)(known, each, verdict)
+        for each, verdict in zip(received, verdicts, strict=True)
+    ]
+
+
+def _of_cancelled(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
+    if isinstance(verdict, NotFound):
+        is_known = received.order_id in known.called_off or received.order_id in known.rejected
+        if not is_known and not received.message.is_last_try:
+            return verdict
+    elif isinstance(verdict, Refusal) and not isinstance(verdict, Conflict):
+        return verdict
+    is_repeated = received.order_id in known.called_off and not _has_changed(verdict)
+    return Decided(Handled(outcome=Outcome.REPEATED if is_repeated else Outcome.CANCELLED), verdict)
+
+
+def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
+    if isinstance(verdict, requests.Outcome):
+        return _done(verdict, Outcome.RELEASED)
+    is_over = received.order_id in known.called_off or received.order_id in known.rejected
+    if isinstance(verdict, ReservationExpired) and received.order_id not in known.called_off:
+        # A late payment would buy the whole order again, with the part that is not wanted any more: it buys nothing.
+        return Decided(Handled(outcome=Outcome.CANCELLED, code=verdict.code), verdict)
+    if isinstance(verdict, requests.ExceedsReservation):
+        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
+    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and is_over):
+        return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
+    return verdict
+
+
+def _has_changed(verdict: Verdict) -> bool:
+    return isinstance(verdict, requests.Outcome) and not verdict.is_replay
