@@ -92,9 +92,11 @@ def drain() -> None:
     stop = Flag()
     thread = Thread(target=relay.run, args=(stop, Pulse("relay")))
     thread.start()
-    _wait_until_published()
-    stop.set()
-    thread.join()
+    try:
+        _wait_until_published()
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _turn(scene: Scene, messages: int) -> Turn:
@@ -108,7 +110,7 @@ def _turn(scene: Scene, messages: int) -> Turn:
 
 
 def _consume(scene: Scene, count: int, *, batch: int) -> float:
-    """Messages per second, from the first transaction's beginning to the last one's."""
+    """Messages per second, from the first batch's proof to the last one's."""
     bindings = [(settings.ORDER_EVENTS_EXCHANGE, "order.created")]
     broker.declare_inbox(bindings)
     _send(scene, count)
@@ -122,9 +124,9 @@ def _consume(scene: Scene, count: int, *, batch: int) -> float:
 
 
 def _rate(sizes: Counter[datetime]) -> float:
-    """Rows per second, by the moments at which their transactions began: the last one's end is not known."""
+    """Rows per second, by the moments at which each batch was recorded; the first one began before that."""
     first, last = min(sizes), max(sizes)
-    return (sizes.total() - sizes[last]) / (last - first).total_seconds()
+    return (sizes.total() - sizes[first]) / (last - first).total_seconds()
 
 
 def _send(scene: Scene, count: int) -> None:

@@ -86,9 +86,14 @@ def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -
         if database.is_constraint_violation(error) or database.is_deadlock(error):
             return Unavailable("Another request for the same thing is being decided; repeat this one.")
         logger.exception("a request failed alone")
-        if database.is_passing(error):
-            return Unavailable("The database cannot be used just now; nothing was changed.")
-        return Undecided("The database could not decide this request; it was reported.")
+        return reported(error)
+
+
+def reported(error: Error | BooksDamaged) -> Unavailable:
+    """The refusal for a request that the database failed on, once the log has the failure."""
+    if database.is_passing(error):
+        return Unavailable("The database cannot be used just now; nothing was changed.")
+    return Undecided("The database could not decide this request; it was reported.")
 
 
 def _is_damage(error: Error | BooksDamaged) -> bool:

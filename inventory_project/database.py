@@ -19,6 +19,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError, connection, models
 from django.db.backends.utils import CursorWrapper
+from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import Gauge
 from psycopg import Cursor, Pipeline
 from psycopg_pool import PoolTimeout
@@ -37,6 +38,7 @@ UNIQUE_VIOLATION = "23505"
 CHECK_VIOLATION = "23514"
 DEADLOCK_DETECTED = "40P01"
 TIMEOUTS = ("55P03", "57014", "25P03")  # lock, statement, idle in transaction
+NOT_MIGRATED = "The database is not up to date: run `manage.py migrate` first."
 CONNECTION_LOST = ("08", "57P")  # class 08, connection exception; 57P01 to 57P05, the server ended the session
 
 
@@ -287,6 +289,12 @@ def _job_lock(name: str) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def is_migrated() -> bool:
+    """Whether the database is what this version expects."""
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
 def lock_key(name: str) -> int:

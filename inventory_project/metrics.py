@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from django.db import Error, connection
-from django.db.models import Count, Min
+from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,6 +17,7 @@ from inventory_project.messaging.models import OutboxEvent
 from reservations.models import Reservation
 from stock.models import StockLevel
 
+EVENTS_COUNTED = 100_000  # a scrape amid an outage must not read millions
 STOCK_LEVELS_SHOWN = 1_000  # series; Prometheus suffers from more, and the scarcest are the ones to watch
 
 
@@ -55,12 +56,19 @@ def _stock_levels() -> Metric:
 
 
 def _outbox() -> Iterator[Metric]:
-    waiting = OutboxEvent.objects.waiting().aggregate(number=Count("id"), oldest=Min("occurred_at"))
-    age = (database.database_now() - waiting["oldest"]).total_seconds() if waiting["oldest"] else 0.0
-    yield GaugeMetricFamily("inventory_outbox_unpublished", "Events that wait to be published.", waiting["number"])
+    waiting, unrouted = OutboxEvent.objects.waiting(), OutboxEvent.objects.unrouted()
+    oldest = waiting.values_list("occurred_at", flat=True).first()
+    age = (database.database_now() - oldest).total_seconds() if oldest else 0.0
+    number = waiting[:EVENTS_COUNTED].count()
+    yield GaugeMetricFamily(
+        "inventory_outbox_unpublished", f"Events that wait to be published, {EVENTS_COUNTED:,} at most.", number
+    )
     yield GaugeMetricFamily("inventory_outbox_oldest_age_seconds", "Age of the oldest of them, in seconds.", age)
-    unrouted = OutboxEvent.objects.unrouted().count()
-    yield GaugeMetricFamily("inventory_outbox_unrouted", "Events that no queue was bound for; see runbook.", unrouted)
+    yield GaugeMetricFamily(
+        "inventory_outbox_unrouted",
+        f"Events that no queue was bound for, or that a full one refused; {EVENTS_COUNTED:,} at most.",
+        unrouted[:EVENTS_COUNTED].count(),
+    )
 
 
 def _overdue() -> Metric:

@@ -308,6 +308,10 @@ def postgresql(url: str) -> dict[str, Any]:
         "lock_timeout": LOCK_TIMEOUT_MS,
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+        # The server's side of the options below: what a machine that is gone had locked is free within half a minute.
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 3,
+        "tcp_keepalives_count": 3,
     }
     config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {

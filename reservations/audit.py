@@ -204,15 +204,17 @@ def _of_the_books() -> Iterator[Finding]:
         }
         for invariant in invariants():
             sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
-            cursor.execute(sql, moments)
-            names = [column[0] for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(ROWS_SHOWN)]
-            count = len(rows)
-            while more := cursor.fetchmany(COUNTED_AT_ONCE):
-                count += len(more)
+            with connection.chunked_cursor() as found:  # an audit amid an outage may find millions of rows
+                found.execute(sql, moments)
+                rows = list(found.fetchmany(ROWS_SHOWN))
+                names = [column[0] for column in found.description]
+                count = len(rows)
+                while more := found.fetchmany(COUNTED_AT_ONCE):
+                    count += len(more)
             if invariant.is_oversell:
                 batches.oversell_events.inc(count)
-            yield Finding(invariant=invariant, count=count, rows=rows)
+            shown = [dict(zip(names, row, strict=True)) for row in rows]
+            yield Finding(invariant=invariant, count=count, rows=shown)
 
 
 def watch() -> int:

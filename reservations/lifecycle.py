@@ -100,9 +100,9 @@ def run_releasing_overdue(
         second = batches.run(again or work, [requests[i] for i in lacking])
     except Unavailable as refusal:
         second = [refusal] * len(lacking)
-    except Error:
+    except Error as error:
         logger.exception("releasing overdue holds failed")
-        second = [Unavailable("The database cannot be used just now; nothing was changed.")] * len(lacking)
+        second = [batches.reported(error)] * len(lacking)
     for i, answer in zip(lacking, second, strict=True):
         answers[i] = answer
     return answers

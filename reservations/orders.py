@@ -18,7 +18,15 @@ from inventory_project.faults import crash_point
 from inventory_project.messaging import inbox, outbox
 from inventory_project.messaging.inbox import Handled, Known, Outcome, Received
 from reservations import calling_off, events, lifecycle, paying, requests, reserving
-from reservations.requests import CallOff, OrderConflict, Pay, ReservationExpired, Reserve
+from reservations.requests import (
+    CallOff,
+    OrderConflict,
+    Pay,
+    ReservationCancelled,
+    ReservationConfirmed,
+    ReservationExpired,
+    Reserve,
+)
 from stock.ledger import InsufficientStock
 
 logger = logging.getLogger(__name__)
@@ -29,6 +37,7 @@ Verdict = requests.Outcome | Refusal  # what a verb says of a message's request
 UNKNOWN = {"product_ids": "unknown_product", "warehouse_ids": "unknown_warehouse"}
 DUPLICATE = Handled(outcome="duplicate")
 CALLED_OFF = "order_cancelled"
+SETTLED = (ReservationConfirmed, ReservationExpired, ReservationCancelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,8 @@ def _handle(verb: str, decide: Decide, received: Sequence[Received[Any]]) -> lis
 
 def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> list[Decision]:
     """Decide and record; a lack of stock is left open until overdue holds were released, unless `is_last`."""
-    known = inbox.look(received)
-    decisions: list[Decision] = [Decided(DUPLICATE, None)] * len(received)
+    known = inbox.lock_and_read(received)
+    decisions: list[Decision] = [_of_earlier(known, each) for each in received]
     fresh = [i for i, each in enumerate(received) if not known.has(each.message)]
     for i, decision in zip(fresh, decide(known, [received[i] for i in fresh]) if fresh else [], strict=True):
         decisions[i] = decision if is_last else _left_open(decision)
@@ -102,6 +111,15 @@ def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> l
             outbox.record(rejected, at=database.database_now())
     crash_point("orders.before_commit")
     return decisions
+
+
+def _of_earlier(known: Known, received: Received[Any]) -> Decision:
+    """A message that came again; or another one under its id, which must not be taken for it without a word."""
+    if known.has(received.message) and not known.is_same(received):
+        return Invalid(
+            f"The id {received.message.id} was used before, for another message of {received.message.source}."
+        )
+    return Decided(DUPLICATE, None)
 
 
 def _left_open(decision: Decision) -> Decision:
@@ -192,7 +210,9 @@ def _of_cancelled(known: Known, received: Received[CallOff], verdict: Verdict) -
         is_known = received.order_id in known.called_off or received.order_id in known.rejected
         if not is_known and not received.message.is_last_try:
             return verdict
-    elif isinstance(verdict, Refusal) and not isinstance(verdict, Conflict):
+    elif isinstance(verdict, Conflict) and not isinstance(verdict, SETTLED):
+        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
+    elif isinstance(verdict, Refusal) and not isinstance(verdict, SETTLED):
         return verdict
     is_repeated = received.order_id in known.called_off and not _has_changed(verdict)
     return Decided(Handled(outcome=Outcome.REPEATED if is_repeated else Outcome.CANCELLED), verdict)
@@ -205,10 +225,10 @@ def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Dec
     if isinstance(verdict, ReservationExpired) and received.order_id not in known.called_off:
         # A late payment would buy the whole order again, with the part that is not wanted any more: it buys nothing.
         return Decided(Handled(outcome=Outcome.CANCELLED, code=verdict.code), verdict)
-    if isinstance(verdict, requests.ExceedsReservation):
-        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
-    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and is_over):
+    if isinstance(verdict, SETTLED) or (isinstance(verdict, NotFound) and is_over):
         return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
+    if isinstance(verdict, Conflict):
+        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
     return verdict
 
 

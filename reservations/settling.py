@@ -120,7 +120,7 @@ def of_orders(
     been cancelled and the order reserved anew. To lock the new one now would be against the order of locks, so what is
     asked of that order is decided once more: OrderChanged.
     """
-    others = holds.current_ids_of_orders(current_ids.keys()).items() - current_ids.items()
+    others = holds.current_ids_of_orders(order_ids).items() - current_ids.items()
     current: dict[UUID, Hold | Refusal] = {
         order_id: NotFound(f"There is no reservation for order {order_id}.") for order_id in order_ids
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from threading import Condition, Thread
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import pika
 from django.conf import settings
@@ -25,8 +25,6 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, Unrouta
 from inventory_project.errors import Conflict, Unavailable
 
 logger = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
 
 QUEUE = "inventory.orders"
 DELAY_QUEUE = "inventory.orders.delay"
@@ -244,28 +242,45 @@ def replay(*, limit: int, actor: str, names: Collection[str] | None = None) -> t
     not sent twice. Each is in the main queue, confirmed, before it leaves this one; should the connection end between
     the two it is in both, and the inbox knows it the second time. Raises BrokerAway, TopologyMismatch.
     """
-    sent, missing = 0, set(names or ())
+    return _take_out(_send_anew, "sent to be handled anew", limit=limit, actor=actor, names=names)
+
+
+def discard(*, limit: int, actor: str, names: Collection[str]) -> tuple[int, set[str]]:
+    """Throw those of the oldest dead letters away whose message id or key is among `names`; as `replay`."""
+    return _take_out(_throw_away, "thrown away", limit=limit, actor=actor, names=names)
+
+
+def _take_out(
+    act: Callable[[BlockingChannel, Delivery], None],
+    done: str,
+    *,
+    limit: int,
+    actor: str,
+    names: Collection[str] | None,
+) -> tuple[int, set[str]]:
+    number, missing = 0, set(names or ())
     kept: list[int] = []
     try:
         with _channel() as channel:
             channel.confirm_delivery()
             for delivery in _taken(channel, min(limit, _number_of_dead(channel))):
-                found = {delivery.message_id, _key(delivery)}.intersection(names or ())
+                found = {delivery.message_id, key(delivery)}.intersection(names or ())
                 if names is not None and not found:
                     kept.append(delivery.tag)
                     continue
-                _send_anew(channel, delivery)
-                sent += 1
+                act(channel, delivery)
+                channel.basic_ack(delivery.tag)
+                number += 1
                 missing -= found
             _give_back(channel, kept)
     except BrokerAway as away:
-        if not sent:
+        if not number:
             raise
-        raise BrokerAway(f"{away.detail} Sent to be handled anew before that: {sent}.") from away
+        raise BrokerAway(f"{away.detail} Before that were {done}: {number}.") from away
     finally:
-        if sent:
-            logger.info("dead letters were sent to be handled anew: %s, by %s", sent, actor)
-    return sent, missing
+        if number:
+            logger.info("dead letters were %s: %s, by %s", done, number, actor)
+    return number, missing
 
 
 def _send_anew(channel: BlockingChannel, delivery: Delivery) -> None:
@@ -274,7 +289,10 @@ def _send_anew(channel: BlockingChannel, delivery: Delivery) -> None:
         channel.basic_publish("", QUEUE, again.body, again.properties, mandatory=True)
     except (UnroutableError, NackError) as error:
         raise BrokerAway(f"There is no queue {QUEUE}, or it takes nothing; a consumer declares it.") from error
-    channel.basic_ack(delivery.tag)
+
+
+def _throw_away(_channel: BlockingChannel, delivery: Delivery) -> None:
+    logger.warning("dead letter %s is thrown away: %s", delivery.message_id or key(delivery), delivery.reason)
 
 
 def _number_of_dead(channel: BlockingChannel) -> int:
@@ -300,10 +318,11 @@ def _give_back(channel: BlockingChannel, tags: Sequence[int]) -> None:
 def _seen(delivery: Delivery) -> DeadLetter:
     """Without most of the body: fifty of them may be as large as the broker takes."""
     same = {each.name: getattr(delivery, each.name) for each in fields(Delivery)}
-    return DeadLetter(**{**same, "body": delivery.body[:MOST_SEEN_BYTES]}, key=_key(delivery), size=len(delivery.body))
+    return DeadLetter(**{**same, "body": delivery.body[:MOST_SEEN_BYTES]}, key=key(delivery), size=len(delivery.body))
 
 
-def _key(delivery: Delivery) -> str:
+def key(delivery: Delivery) -> str:
+    """What stands for the id of a message without one; the same content has the same."""
     sent = repr((delivery.exchange, delivery.routing_key, delivery.message_id)).encode()
     return hashlib.sha256(sent + delivery.body).hexdigest()
 
@@ -367,6 +386,7 @@ class Sending:
     is_confirmed: list[bool]
     unanswered: int
     returned: set[str] = field(default_factory=set)  # ids of messages that no queue was there for
+    refused: set[int] = field(default_factory=set)  # positions of messages that a full queue did not take
     problem: str = ""
 
 
@@ -419,8 +439,8 @@ class Session:
 
     def check(self) -> None:
         """Raises BrokerAway when the session has failed."""
-        if self._problem:
-            raise BrokerAway(f"RabbitMQ was lost: {self._problem}.")
+        if self._problem or not self._thread.is_alive():
+            raise BrokerAway(f"RabbitMQ was lost: {self._problem or 'the thread of its connection has ended'}.")
 
     def publish(self, publications: Sequence[Publication], *, within_seconds: float) -> Sending:
         """Send all of them and wait for the confirms, at most so long. Raises nothing: `problem` tells."""
@@ -526,6 +546,8 @@ class Session:
                 place = self._places.pop(number)
                 self._sending.is_confirmed[place] = not is_nack
                 self._sending.unanswered -= 1
+                if is_nack:
+                    self._sending.refused.add(place)
             if numbers and is_nack:
                 self._sending.problem = "a queue refused a message"
             if not self._sending.unanswered:

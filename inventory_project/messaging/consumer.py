@@ -12,33 +12,40 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from threading import Event as Flag
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 from django.utils.module_loading import import_string
 from prometheus_client import Counter, Gauge, Histogram
 
+from inventory_project import database
+from inventory_project.batches import Undecided
 from inventory_project.errors import Invalid, NotFound, Refusal, Unavailable
 from inventory_project.faults import crash_point
 from inventory_project.messaging import broker, envelope
 from inventory_project.messaging.broker import REASON_HEADER, TRIES_HEADER, BrokerAway, Delivery, Publication, Session
 from inventory_project.messaging.envelope import Message
-from inventory_project.messaging.inbox import Handled, Received
+from inventory_project.messaging.inbox import Handled, Outcome, Received
 from inventory_project.messaging.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 1.0
 CONFIRM_SECONDS = 10
-RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; then the last
+# With messages in hand. RabbitMQ ends the channel of who keeps one for half an hour; each time that one is given back,
+# it comes nearer to its delivery limit: after seven hours of a full disk the first would be a dead letter.
+WAITING_SECONDS = 20 * 60
+TOGETHER_TRIES = 3  # of a group while it cannot be decided; then each message alone
 HANDLER_TRIES = 3  # of a message whose handler fails for no reason that passes
 DEPTHS_SECONDS = 10
 MAX_REASON = 500  # characters
 
 # A server that is away, full, read-only or too busy. What else fails is the message's or the program's fault.
 PASSING = (Unavailable, OperationalError, InterfaceError, InternalError)
+EVERYBODYS = ("25006", "53", "58")  # by PostgreSQL's codes: read-only; no space, memory or connections; a broken system
 
 messages = Counter("inventory_messages", "Messages taken off the queue, by what came of them.", ["type", "result"])
 batch_size = Histogram(
@@ -80,21 +87,39 @@ def run(stop: Flag, pulse: Pulse) -> None:
     """Consume until `stop`; whatever server goes away, wait for it and go on."""
     routes: Mapping[str, Route] = import_string(settings.MESSAGE_ROUTES)
     bindings = [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in routes]
-    failures = 0
     while not stop.is_set():
         try:
+            _require_database()
+            if not database.is_migrated():
+                raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
             broker.declare_inbox(bindings)
             # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
             waits = partial(pulse.waits, stop)
             with Session("consumer") as inbound, Session("consumer, sending on", waits=waits) as outbound:
-                failures = 0
                 Consumer(routes, inbound, outbound, stop, pulse).run()
         except Refusal as refusal:
-            seconds = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-            failures += 1
-            logger.warning("messages wait; trying again in %g s: %s", seconds, refusal.detail)
-            pulse.beat("waiting", refusal.detail)
-            stop.wait(seconds)
+            pulse.wait(stop, refusal.detail)
+
+
+def _require_database() -> None:
+    """Raises Unavailable when it cannot be written to: a message that is taken then counts as delivered for nothing."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_read_only")
+            is_read_only = cursor.fetchone()[0] == "on"
+    except Error as error:
+        connection.close()
+        raise Unavailable(f"The database cannot be used: {error}") from error
+    if is_read_only:
+        _drop_session()
+        raise Unavailable("The database is read-only.")
+
+
+def _drop_session() -> None:
+    """And not give it back to the pool: what began read-only would stay so."""
+    if connection.connection is not None:
+        connection.connection.close()
+    connection.close()
 
 
 class Consumer:
@@ -104,7 +129,7 @@ class Consumer:
         self, routes: Mapping[str, Route], inbound: Session, outbound: Session, stop: Flag, pulse: Pulse
     ) -> None:
         self._routes, self._inbound, self._outbound, self._stop, self._pulse = routes, inbound, outbound, stop, pulse
-        self._depths_due = 0.0
+        self._depths_due, self._why = 0.0, ""
 
     def run(self) -> None:
         """Batch after batch until `stop`. Raises BrokerAway; what was not acknowledged then comes again.
@@ -118,13 +143,14 @@ class Consumer:
             self._pulse.beat("working")
             self._look_at_depths()
             deliveries = self._inbound.receive(limit=settings.CONSUMER_BATCH, within_seconds=RECEIVE_SECONDS)
+            if is_one_by_one and deliveries and not any(delivery.was_delivered_before for delivery in deliveries):
+                # While it is in hand no other one is under way to the subscription that ends here.
+                self._inbound.consume(broker.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
+                is_one_by_one = False
             if deliveries:
                 batch_size.observe(len(deliveries))
                 with batch_seconds.time():
                     self._handle(deliveries)
-            if is_one_by_one and not any(delivery.was_delivered_before for delivery in deliveries):
-                self._inbound.consume(broker.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
-                is_one_by_one = False
 
     def _handle(self, deliveries: Sequence[Delivery]) -> None:
         tasks: list[Task] = []
@@ -138,8 +164,8 @@ class Consumer:
         for group in rounds(tasks):
             answers = self._decide(group)
             self._settle(group, answers)
-            if None in answers:
-                return  # `stop` has ended the waiting, and what follows must not overtake what is left
+            if self._stop.is_set():
+                return  # what is left comes again; nothing of it must overtake what the waiting left undecided
 
     def _understood(self, delivery: Delivery) -> Task:
         message = envelope.read(delivery)
@@ -152,64 +178,92 @@ class Consumer:
     def _decide(self, tasks: Sequence[Task]) -> list[Answer | None]:
         """An answer for each message of a group; None for one that `stop` left undecided.
 
-        Whatever passes is waited for, so that no later message of an order overtakes an earlier one.
+        What passes is waited for, so that no later message of an order overtakes an earlier one. A message that cannot
+        be decided though the database answers is put off in the end, or it would hold up all others for ever. Raises
+        Unavailable when a server stays away: the messages are given back, and come again.
         """
         answers: list[Answer | None] = [None] * len(tasks)
-        failures = 0
-        while not self._stop.is_set() or not failures:
-            open_ = [i for i, answer in enumerate(answers) if answer is None]
-            for i, answer in zip(open_, self._ask([tasks[i] for i in open_]), strict=True):
-                answers[i] = answer
-            if None not in answers:
+        deadline = time.monotonic() + WAITING_SECONDS
+        for number in count(1):
+            undecided = [i for i, answer in enumerate(answers) if answer is None]
+            asked = self._ask([tasks[i] for i in undecided], is_alone=number > TOGETHER_TRIES)
+            for i, answer in zip(undecided, asked, strict=True):
+                if not isinstance(answer, Unavailable):
+                    answers[i] = answer
+                elif number > TOGETHER_TRIES:
+                    answers[i] = NotFound(answer.detail)  # put off, like one that came too early
+            if None not in answers or self._stop.is_set():
                 break
-            self._wait(failures)
-            failures += 1
+            if None in asked and time.monotonic() > deadline:
+                raise Unavailable(f"Messages are given back after {WAITING_SECONDS} s: {self._why}")
+            self._pulse.wait(self._stop, self._why)
+            self._inbound.check()
         return answers
 
-    def _ask(self, tasks: Sequence[Task]) -> Sequence[Answer | None]:
-        """The handler's answers, None for what shall be asked again; should it fail, each message alone."""
-        try:
-            return self._answers(tasks)
-        except PASSING as error:
-            self._say_passing(error)
-            return [None] * len(tasks)
-        except Exception:
-            logger.exception("a handler failed; its %s messages are handled one by one", len(tasks))
-            connection.close()
-            return [self._ask_alone(task) for task in tasks]
+    def _ask(self, tasks: Sequence[Task], *, is_alone: bool) -> list[Answer | None]:
+        """The handler's answers, None while a server is away; should it fail, each message alone."""
+        if not is_alone:
+            try:
+                answers = self._answers(tasks)
+            except PASSING as error:
+                self._note(error)
+                return [None] * len(tasks)
+            except Exception:
+                logger.exception("a handler failed; its %s messages are handled one by one", len(tasks))
+                connection.close()
+            else:
+                return [
+                    self._ask_alone(task) if isinstance(answer, Undecided) else answer
+                    for task, answer in zip(tasks, answers, strict=True)
+                ]
+        alone: list[Answer | None] = []
+        for task in tasks:
+            is_away = bool(alone) and alone[-1] is None  # the others would learn the same, each after its time-out
+            alone.append(None if is_away else self._ask_alone(task))
+        return alone
 
     def _ask_alone(self, task: Task) -> Answer | None:
+        reason = ""
         for number in range(1, HANDLER_TRIES + 1):
+            self._pulse.turn()
             try:
-                return self._answers([task])[0]
+                [answer] = self._answers([task])
             except PASSING as error:
-                self._say_passing(error)
-                return None
+                return self._of_passing(error)
             except Exception as error:
                 logger.exception("a handler failed on message %s, try %s", task.received.message.id, number)
                 connection.close()
-                reason = f"The handler failed {number} times: {type(error).__name__}: {error}"
-        return Invalid(reason)
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if not isinstance(answer, Undecided):
+                    return answer
+                reason = answer.detail
+        return Invalid(f"The handler failed {HANDLER_TRIES} times: {reason}")
 
-    def _answers(self, tasks: Sequence[Task]) -> list[Answer | None]:
+    def _of_passing(self, error: BaseException) -> Answer | None:
+        """What stopped this one message stops all others as well, or it is a row that somebody else keeps locked."""
+        self._note(error)
+        if database.sqlstate(error).startswith(EVERYBODYS):
+            return None
+        try:
+            _require_database()
+        except Unavailable:
+            return None
+        return Unavailable(self._why)
+
+    def _answers(self, tasks: Sequence[Task]) -> list[Answer]:
         handle_many = self._routes[tasks[0].received.message.type].handle_many
-        answers = handle_many([task.received for task in tasks])
-        if passing := next((answer for answer in answers if isinstance(answer, Unavailable)), None):
-            self._say_passing(passing)
-        return [None if isinstance(answer, Unavailable) else answer for answer in answers]
+        answers = list(handle_many([task.received for task in tasks]))
+        for answer in answers:
+            if isinstance(answer, Unavailable):
+                self._note(answer)
+                break
+        return answers
 
-    def _say_passing(self, error: BaseException) -> None:
-        detail = error.detail if isinstance(error, Refusal) else str(error).strip()
-        logger.warning("messages wait: %s", detail)
-        self._pulse.beat("waiting", detail)
-        if connection.connection is not None:  # not back into the pool: what began read-only would stay so
-            connection.connection.close()
-        connection.close()
-
-    def _wait(self, failures: int) -> None:
-        seconds = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-        self._stop.wait(seconds)
-        self._inbound.check()
+    def _note(self, error: BaseException) -> None:
+        """Why it waits; and the session is not one to go on with."""
+        self._why = error.detail if isinstance(error, Refusal) else str(error).strip()
+        _drop_session()
 
     # --- what becomes of the messages ------------------------------------------------------------------------------
 
@@ -221,6 +275,8 @@ class Consumer:
         for task, answer in zip(tasks, answers, strict=True):
             message = task.received.message
             if isinstance(answer, Handled):
+                if answer.outcome == Outcome.CONFLICT:
+                    logger.warning("message %s of order %s: %s", message.id, task.received.order_id, answer.code)
                 messages.labels(message.type, answer.outcome).inc()
                 done.append(task.delivery)
             elif isinstance(answer, NotFound) and not message.is_last_try:
@@ -236,7 +292,7 @@ class Consumer:
         for delivery, reason in dead:
             known = delivery.routing_key if delivery.routing_key in self._routes else "unknown"
             messages.labels(known, "dead").inc()
-            logger.error("message %s is a dead letter: %s", delivery.message_id, reason)
+            logger.error("message %s is a dead letter: %s", delivery.message_id or broker.key(delivery), reason)
         letters = [d.sent_on(broker.DEAD_QUEUE, **{REASON_HEADER: reason[:MAX_REASON]}) for d, reason in dead]
         self._send_on([delivery for delivery, _ in dead], letters)
 
@@ -258,7 +314,12 @@ class Consumer:
         if time.monotonic() < self._depths_due:
             return
         self._depths_due = time.monotonic() + DEPTHS_SECONDS
-        for queue, depth in broker.depths().items():
+        try:
+            depths = broker.depths()
+        except Refusal as refusal:
+            logger.warning("the depths of the queues are not known: %s", refusal.detail)
+            return
+        for queue, depth in depths.items():
             queue_messages.labels(queue).set(depth)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -51,7 +52,7 @@ def publication(event: Waiting) -> Publication:
         "source": settings.EVENT_SOURCE,
         "type": event.type,
         "subject": event.subject,
-        "time": event.occurred_at,
+        "time": event.occurred_at.astimezone(UTC),
         "datacontenttype": "application/json",
         **orjson.loads(event.extensions),
         "data": orjson.Fragment(event.data),

@@ -21,7 +21,7 @@ Outcome = InboxMessage.Outcome
 
 ORDER_LOCKS = 0x0DE2  # the first half of these advisory locks' keys; the jobs' locks have keys of another form
 COLUMNS = ("source", "message_id", "type", "order_id", "outcome", "code")
-KNOWN = database.fields_of(InboxMessage, ("source", "message_id", "order_id", "outcome"))
+KNOWN = database.fields_of(InboxMessage, ("source", "message_id", "type", "order_id", "outcome"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +45,21 @@ class Handled:
 class Known:
     """What earlier messages have left."""
 
-    handled: set[tuple[str, str]] = field(default_factory=set)  # by source and id
+    handled: dict[tuple[str, str], tuple[str, UUID]] = field(default_factory=dict)  # type and order, by source and id
     called_off: set[UUID] = field(default_factory=set)  # orders
     rejected: set[UUID] = field(default_factory=set)  # orders of which a message was rejected
 
     def has(self, message: Message) -> bool:
-        """Whether it was handled before."""
+        """Whether one of its source and id was handled before."""
         return (message.source, message.id) in self.handled
 
+    def is_same(self, received: "Received[Any]") -> bool:
+        """Whether that one was of the same type, about the same order."""
+        message = received.message
+        return self.handled.get((message.source, message.id)) == (message.type, received.order_id)
 
-def look(received: Sequence[Received[Any]]) -> Known:
+
+def lock_and_read(received: Sequence[Received[Any]]) -> Known:
     """Lock the orders of these messages until the transaction ends, then read what is known of them."""
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("an order's lock lasts as long as the transaction")
@@ -63,7 +68,7 @@ def look(received: Sequence[Received[Any]]) -> Known:
         database.execute("SELECT pg_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key", [ORDER_LOCKS, keys])
         known = database.select(
             KNOWN,
-            "SELECT source, message_id, order_id, outcome FROM inbox_message "
+            "SELECT source, message_id, type, order_id, outcome FROM inbox_message "
             "WHERE order_id = ANY(%s) OR message_id = ANY(%s)",
             [[each.order_id for each in received], [each.message.id for each in received]],
             _known,
@@ -73,8 +78,8 @@ def look(received: Sequence[Received[Any]]) -> Known:
 
 def _known(rows: Sequence[Any]) -> Known:
     known = Known()
-    for source, message_id, order_id, outcome in rows:
-        known.handled.add((source, message_id))
+    for source, message_id, type_, order_id, outcome in rows:
+        known.handled[source, message_id] = (type_, order_id)
         if outcome == Outcome.CANCELLED:
             known.called_off.add(order_id)
         elif outcome == Outcome.REJECTED:

@@ -1,6 +1,8 @@
 """How a long-running process shows that it is alive: its state, and a port with /health and /metrics."""
 
 import json
+import logging
+import socket
 import time
 from collections.abc import Iterable
 from threading import Event as Flag
@@ -14,15 +16,18 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from inventory_project.errors import Unavailable
 
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; then the last
 SILENT_SECONDS = 60  # the longest that a sound loop takes for one turn; a batch takes less, waiting is in small steps
 
 process_state = Gauge(
     "inventory_process_state",
-    "1 for the state that the relay or the consumer is in: working, standby, waiting (for a server that is away).",
+    "1 for the state that the relay or the consumer is in: working, standby, waiting (for a server), stopped.",
     ["process", "state"],
     multiprocess_mode="livemostrecent",
 )
-STATES = ("working", "standby", "waiting")
+STATES = ("working", "standby", "waiting", "stopped")
 
 
 class Pulse:
@@ -30,13 +35,31 @@ class Pulse:
 
     def __init__(self, process: str) -> None:
         self.process = process
+        self._state, self._failures = "", 0
         self.beat("waiting", "starting")
 
     def beat(self, state: str, detail: str = "") -> None:
-        """The loop has turned, and is in this state."""
-        self._seen, self._state, self._detail = time.monotonic(), state, detail
-        for each in STATES:
-            process_state.labels(self.process, each).set(each == state)
+        """The loop has turned, and is in this state; `working` means that a turn has succeeded."""
+        self.turn()
+        if state == "working":
+            self._failures = 0
+        if state != self._state:
+            logger.info("%s is %s %s", self.process, state, detail)
+            for each in STATES:
+                process_state.labels(self.process, each).set(each == state)
+        self._state, self._detail = state, detail
+
+    def turn(self) -> None:
+        """The loop is still at it."""
+        self._seen = time.monotonic()
+
+    def wait(self, stop: Flag, detail: str) -> None:
+        """A server is away or refuses: say so and wait, the longer the more often it was so in a row."""
+        seconds = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._failures += 1
+        logger.warning("%s waits; trying again in %g s: %s", self.process, seconds, detail.strip())
+        self.beat("waiting", detail)
+        stop.wait(seconds)
 
     def waits(self, stop: Flag, detail: str) -> bool:
         """The loop waits for this; whether it shall go on doing so."""
@@ -54,8 +77,9 @@ class Pulse:
         if not port:
             return
         host = settings.INVENTORY_HOST
+        server_class = _ServerV6 if ":" in host else ThreadingWSGIServer
         try:
-            server = make_server(host, port, self._application, ThreadingWSGIServer, _Quiet)
+            server = make_server(host, port, self._application, server_class, _Quiet)
         except OSError as error:
             raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
         Thread(target=server.serve_forever, name="pulse", daemon=True).start()
@@ -67,6 +91,10 @@ class Pulse:
         is_alive, report = self.report()
         start_response("200 OK" if is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps(report).encode()]
+
+
+class _ServerV6(ThreadingWSGIServer):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):

@@ -6,6 +6,7 @@ two, the relay leaves it to be sent again, with the same id.
 """
 
 import logging
+from collections import Counter as Counts
 from functools import partial
 from threading import Event as Flag
 
@@ -27,10 +28,12 @@ BATCH = 1_000  # events under way at once
 CONFIRM_SECONDS = 10
 REST_SECONDS = 0.1  # between two looks at an outbox that was empty
 STANDBY_SECONDS = 1.0
-RETRY_SECONDS = (0.5, 1, 2, 5)  # after the first, second, ... failure in a row; then the last
+REFUSALS_BORNE = 10  # by a queue that is full, of one event
 
 published = Counter("inventory_events_published", "Events that RabbitMQ has confirmed.", ["type"])
-unrouted = Counter("inventory_events_unrouted", "Events that no queue was bound for.", ["type"])
+unrouted = Counter(
+    "inventory_events_unrouted", "Events that no queue was bound for, or that a full one refused.", ["type"]
+)
 publish_delay_seconds = Histogram(
     "inventory_event_delay_seconds",
     "From the clock reading of an event's transaction to its confirmed publication.",
@@ -40,7 +43,7 @@ publish_delay_seconds = Histogram(
 
 def run(stop: Flag, pulse: Pulse) -> None:
     """Publish until `stop`; whatever server goes away, wait for it and go on."""
-    failures = 0
+    refusals: Counts[int] = Counts()
     while not stop.is_set():
         try:
             with database.session_of_its_own() as session:
@@ -48,17 +51,14 @@ def run(stop: Flag, pulse: Pulse) -> None:
                 broker.declare_events()
                 with Session("relay", waits=partial(pulse.waits, stop)) as channel:
                     while not stop.is_set():
+                        number = _publish_batch(session, channel, refusals)
                         pulse.beat("working")
-                        if not _publish_batch(session, channel):
+                        if not number:
                             stop.wait(REST_SECONDS)
-                        failures = 0
-        except (psycopg.Error, Refusal) as error:
-            seconds = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-            failures += 1
-            detail = error.detail if isinstance(error, Refusal) else f"The database cannot be used: {error}"
-            logger.warning("events wait; trying again in %g s: %s", seconds, detail.strip())
-            pulse.beat("waiting", detail)
-            stop.wait(seconds)
+        except Refusal as refusal:
+            pulse.wait(stop, refusal.detail)
+        except psycopg.Error as error:
+            pulse.wait(stop, f"The database cannot be used: {error}")
 
 
 def _stand_by(session: psycopg.Connection, stop: Flag, pulse: Pulse) -> None:
@@ -71,28 +71,34 @@ def _stand_by(session: psycopg.Connection, stop: Flag, pulse: Pulse) -> None:
         stop.wait(STANDBY_SECONDS)
 
 
-def _publish_batch(session: psycopg.Connection, channel: Session) -> int:
-    """Publish the oldest events; how many there were. Raises BrokerAway once those that left are marked."""
+def _publish_batch(session: psycopg.Connection, channel: Session, refusals: Counts[int]) -> int:
+    """Publish the oldest events; how many there were. Raises BrokerAway once those that left are marked.
+
+    `refusals` counts how often a queue has refused an event. After REFUSALS_BORNE it is set aside: with every try it
+    comes again to all the queues that took it.
+    """
     channel.check()
     events = outbox.waiting(session, limit=BATCH)
     if not events:
         return 0
     sending = channel.publish([envelope.publication(event) for event in events], within_seconds=CONFIRM_SECONDS)
     crash_point("relay.after_publish")
+    refusals.update(events[place].id for place in sending.refused)
     confirmed = [event for event, is_confirmed in zip(events, sending.is_confirmed, strict=True) if is_confirmed]
     left = [event for event in confirmed if str(event.event_id) not in sending.returned]
-    returned = [event for event in confirmed if str(event.event_id) in sending.returned]
-    delays = outbox.mark(session, published=_ids(left), unrouted=_ids(returned))
+    aside = [event for event in confirmed if str(event.event_id) in sending.returned]
+    aside += [event for event in events if refusals[event.id] >= REFUSALS_BORNE]
+    delays = outbox.mark(session, published=_ids(left), unrouted=_ids(aside))
     for delay in delays:
         publish_delay_seconds.observe(delay)
     for event in left:
         published.labels(event.type).inc()
-    for event in returned:
+    for event in aside:
         unrouted.labels(event.type).inc()
-    if returned:
-        logger.error(
-            "no queue is bound for %s events, the first %s %s", len(returned), returned[0].type, returned[0].event_id
-        )
+    for event in (*left, *aside):
+        del refusals[event.id]
+    if aside:
+        logger.error("no queue takes %s events, the first %s %s", len(aside), aside[0].type, aside[0].event_id)
     if sending.problem:
         raise BrokerAway(f"RabbitMQ did not take all events: {sending.problem}.")
     return len(events)

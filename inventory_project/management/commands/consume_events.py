@@ -18,3 +18,4 @@ class Command(ServiceCommand):
         stop = stop_on_signals()
         pulse.serve(settings.CONSUMER_METRICS_PORT)
         consumer.run(stop, pulse)
+        pulse.beat("stopped")

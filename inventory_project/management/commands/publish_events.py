@@ -30,3 +30,4 @@ class Command(ServiceCommand):
         stop = stop_on_signals()
         pulse.serve(settings.RELAY_METRICS_PORT)
         relay.run(stop, pulse)
+        pulse.beat("stopped")

@@ -1,4 +1,4 @@
-"""manage.py replay_dead_letters: look at messages that could not be handled, and have them handled anew."""
+"""manage.py replay_dead_letters: look at messages that could not be handled; have them handled anew, or throw away."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -15,11 +15,13 @@ MOST_OF_BODY = 200  # characters
 
 
 class Command(ServiceCommand):
-    help = "Put dead letters back into the queue that the consumer reads, the oldest first."
+    help = "Put dead letters back into the consumer's queue, the oldest first; or show them, or throw some away."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Which, and whether only to look."""
-        parser.add_argument("--list", action="store_true", help="show them and leave them where they are")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--list", action="store_true", help="show them and leave them where they are")
+        what.add_argument("--discard", action="store_true", help="throw those away that --id names")
         parser.add_argument(
             "--limit", type=_limit, default=1_000, metavar="N", help="look at so many at most (default: 1000)"
         )
@@ -35,8 +37,15 @@ class Command(ServiceCommand):
         if options["list"]:
             self._list(options["limit"], options["id"])
             return
-        sent, missing = broker.replay(limit=options["limit"], names=options["id"], actor="command:replay_dead_letters")
-        self.stdout.write(f"Sent to be handled anew: {sent}.")
+        chosen = {"limit": options["limit"], "names": options["id"], "actor": "command:replay_dead_letters"}
+        if options["discard"]:
+            if not options["id"]:
+                raise CommandError("Name what shall be thrown away, by --id.")
+            number, missing = broker.discard(**chosen)
+            self.stdout.write(f"Thrown away: {number}.")
+        else:
+            number, missing = broker.replay(**chosen)
+            self.stdout.write(f"Sent to be handled anew: {number}.")
         _require_all(missing, options["limit"])
 
     def _list(self, limit: int, ids: list[str] | None) -> None:

@@ -17,9 +17,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 
-from inventory_project import webserver
+from inventory_project import database, webserver
 from inventory_project.commands import ServiceCommand
 from stock import catalogue
 
@@ -39,7 +38,8 @@ class Command(ServiceCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         _require_address()
         _require_connections()
-        _require_migrations()
+        if not database.is_migrated():
+            raise CommandError(database.NOT_MIGRATED)
         _refresh_low_marks()
         self._greet()
         connection.close()
@@ -93,12 +93,6 @@ def _refresh_low_marks() -> None:
         catalogue.refresh_low_marks()
     except Error as error:
         logger.warning("the marks of low stock were not all brought to LOW_STOCK_THRESHOLD: %s", error)
-
-
-def _require_migrations() -> None:
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise CommandError("The database is not up to date: run `manage.py migrate` first.")
 
 
 def _admin_login() -> str:

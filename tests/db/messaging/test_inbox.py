@@ -40,7 +40,7 @@ def record(*messages: Received[None], outcome: str = Outcome.RESERVED, code: str
 
 def look(*messages: Received[None]) -> Known:
     with transaction.atomic():
-        return inbox.look(messages)
+        return inbox.lock_and_read(messages)
 
 
 # --- what is known -------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_looking_costs_two_statements_however_many_messages() -> None:
     for number in (1, 50):
         messages = [received() for _ in range(number)]
         with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-            inbox.look(messages)
+            inbox.lock_and_read(messages)
         statements = [query["sql"] for query in queries if not query["sql"].startswith(("BEGIN", "SAVEPOINT"))]
         assert [statement.split(" FROM ")[-1].split()[0] for statement in statements] == [
             "unnest(%s::int[])",
@@ -144,24 +144,24 @@ def waiting_at_most(milliseconds: int) -> Iterator[None]:
 
 def test_without_a_transaction_there_is_no_look() -> None:
     with pytest.raises(transaction.TransactionManagementError, match="as long as the transaction"):
-        inbox.look([received()])
+        inbox.lock_and_read([received()])
 
 
 def test_the_order_of_each_message_is_waited_for_and_no_other() -> None:
     order_id = uuid4()
     with locked_elsewhere(order_id):
         with waiting_at_most(2_000):
-            inbox.look([received(), received()])
+            inbox.lock_and_read([received(), received()])
         with pytest.raises(OperationalError, match="lock timeout"), waiting_at_most(50):
-            inbox.look([received(), received(order_id)])
+            inbox.lock_and_read([received(), received(order_id)])
     with waiting_at_most(2_000):
-        inbox.look([received(order_id)])
+        inbox.lock_and_read([received(order_id)])
 
 
 def test_the_lock_ends_with_the_transaction_and_locks_no_jobs() -> None:
     one = received()
     with transaction.atomic():
-        inbox.look([one])
+        inbox.lock_and_read([one])
         with verbs.another_session() as cursor:
             assert is_free(cursor, one.order_id) is False
     with verbs.another_session() as cursor:

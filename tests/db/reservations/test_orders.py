@@ -132,13 +132,13 @@ def test_what_comes_too_early_leaves_its_neighbours_alone_and_is_not_kept() -> N
     assert isinstance(refusal, NotFound)
 
 
-def test_twins_in_one_batch_that_name_two_orders_are_one_message() -> None:
+def test_of_twins_in_one_batch_that_name_different_orders_only_the_first_is_handled() -> None:
     product = factories.product({SP: 5})
     twins = [message("order.created", uuid4(), {product.pk: 1}, message_id="1") for _ in range(3)]
     assert handle(*twins, message("order.created", uuid4(), {product.pk: 1})) == [
         "reserved",
-        "duplicate",
-        "duplicate",
+        "invalid",
+        "invalid",
         "reserved",
     ]
     assert factories.numbers(product.pk) == (3, 2, 0)
@@ -301,3 +301,15 @@ def test_a_return_over_http_under_the_messages_id_does_not_stand_for_the_cancell
     verbs.give_back(held, Item(product.pk, 1), reference="rma-1")  # type: ignore[arg-type]
     assert handle(message("order.cancelled", order_id, message_id="rma-1")) == ["cancelled"]
     assert factories.numbers(product.pk) == (10, 0, 0)
+
+
+def test_an_id_that_was_used_for_another_message_is_no_repeat_of_it_but_refused() -> None:
+    product, order_id = factories.product({SP: 5}), uuid4()
+    assert handle(message("order.created", order_id, {product.pk: 2}, message_id="17")) == ["reserved"]
+    with records.no_trace():
+        [of_another_type] = answers(message("order.cancelled", order_id, message_id="17"))
+        [of_another_order] = answers(message("order.created", uuid4(), {product.pk: 2}, message_id="17"))
+    for answer in (of_another_type, of_another_order):
+        assert isinstance(answer, Invalid)
+        assert answer.detail == "The id 17 was used before, for another message of shop."
+    assert handle(message("order.created", order_id, {product.pk: 2}, message_id="17")) == ["duplicate"]

@@ -220,7 +220,7 @@ def test_control_without_the_orders_lock_a_dead_order_keeps_its_units() -> None:
 def without_the_inbox() -> Iterator[None]:
     """Nobody remembers what was handled."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inbox, "look", lambda _received: Known())
+        patch.setattr(inbox, "lock_and_read", lambda _received: Known())
         patch.setattr(inbox, "record", lambda _handled: None)
         yield
 

@@ -312,7 +312,7 @@ def test_a_replay_that_breaks_off_says_how_many_were_sent_before(
     with caplog.at_level(logging.INFO, logger=broker.__name__):
         assert told(ana, all="3") == [
             "There is no queue inventory.orders, or it takes nothing; a consumer declares it. "
-            "Sent to be handled anew before that: 1."
+            "Before that were sent to be handled anew: 1."
         ]
     assert [line.getMessage() for line in caplog.records if line.name == broker.__name__] == [
         "dead letters were sent to be handled anew: 1, by staff:ana"
@@ -388,6 +388,19 @@ def test_the_command_sends_all_of_them_the_oldest_or_those_with_an_id(real: dict
     assert run(real) == (0, "Sent to be handled anew: 1.\n", "")
     assert [message_id for message_id, _, _ in mail.take()] == ["m-0", "m-1"]
     assert run(real) == (0, "Sent to be handled anew: 0.\n", "")
+
+
+def test_the_command_throws_away_what_is_named_and_nothing_else(real: dict[str, str], mail: Mail) -> None:
+    for n in range(3):
+        mail.bury(b"{}", f"m-{n}")
+    unnamed = manage("replay_dead_letters", "--discard", env=real)
+    assert (unnamed.returncode, unnamed.stderr) == (1, "CommandError: Name what shall be thrown away, by --id.\n")
+    done = manage("replay_dead_letters", "--discard", "--id", "m-1", env=real)
+    assert done.returncode == 0
+    assert "Thrown away: 1.\n" in done.stdout
+    assert "dead letters were thrown away: 1, by command:replay_dead_letters" in done.stdout
+    assert ids(broker.dead_letters(limit=50)[1]) == ["m-0", "m-2"]
+    assert mail.number(QUEUE) == 0
 
 
 def test_the_log_tells_who_sent_how_many(real: dict[str, str], mail: Mail) -> None:
