@@ -1,0 +1,34 @@
+"""The hurried settings for a consumer that dies of some messages, as of a defect in a library's C code."""
+
+import os
+import signal
+
+from django.apps import AppConfig
+
+from tests.integration.messaging.faults.hurried import *  # noqa: F403
+from tests.integration.messaging.faults.hurried import INSTALLED_APPS
+
+FATAL = b"fatal"
+
+
+class Mortal(AppConfig):
+    """Whoever reads a body with this word is killed."""
+
+    name = "tests.integration.messaging.faults"
+
+    def ready(self) -> None:
+        from inventory_project.messaging import envelope
+        from inventory_project.messaging.broker import Delivery
+        from inventory_project.messaging.envelope import Message
+
+        read = envelope.read
+
+        def die(delivery: Delivery) -> Message:
+            if FATAL in delivery.body:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return read(delivery)
+
+        envelope.read = die
+
+
+INSTALLED_APPS = [*INSTALLED_APPS, f"{__name__}.{Mortal.__name__}"]

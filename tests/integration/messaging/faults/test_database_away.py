@@ -1,0 +1,219 @@
+"""PostgreSQL away, read-only or out of connections while messages come (F11): they wait, and none is given up."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from inventory_project.messaging import broker
+from inventory_project.messaging.models import InboxMessage
+from tests import factories
+from tests.integration.messaging.faults import impatient, troubles
+from tests.integration.messaging.faults.commands import Commands
+from tests.integration.messaging.faults.neighbours import Neighbour, dead_letters
+from tests.processes import Worker
+from tests.servers import Postgres
+from tests.service import manage, wait_until
+
+OURS = (broker.QUEUE, broker.DELAY_QUEUE, broker.DEAD_QUEUE)
+GRACE_SECONDS = 25  # from SIGTERM to the end; whoever starts and stops processes gives 30
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    # Not a folder of pytest's: those are root's alone, and PostgreSQL's user must get through to its own inside.
+    with tempfile.TemporaryDirectory(prefix="inventory-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        with Postgres(folder, fsync=True) as server:  # it is killed, and must have what it has committed
+            yield server
+
+
+@pytest.fixture
+def clerk(postgres: Postgres, commands: Commands) -> Iterator[Worker]:
+    """A process at that PostgreSQL, in good order and migrated, which arranges and looks for the test."""
+    done = manage("migrate", "--verbosity", "0", env=commands.environment(DATABASE_URL=postgres.url))
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(postgres.url, autocommit=True) as session:
+        session.execute("TRUNCATE stock_product, reservation, stock_document, outbox_event, inbox_message CASCADE")
+    with Worker(DATABASE_URL=postgres.url) as worker:
+        yield worker
+        assert worker.run(factories.broken_invariants) == []
+
+
+# --- troubles ------------------------------------------------------------------------------------------------------
+
+Trouble = Callable[[Postgres], AbstractContextManager[None]]
+
+
+@contextmanager
+def read_only(server: Postgres) -> Iterator[None]:
+    """Every session is read-only, also those that begin before the end and last longer."""
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        end_sessions(session)
+        try:
+            yield
+        finally:
+            session.execute("SET default_transaction_read_only = off")
+            session.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
+@contextmanager
+def full(server: Postgres) -> Iterator[None]:
+    """Nothing can be written down for want of space on the disk; PostgreSQL is made to say so."""
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        session.execute("CREATE TRIGGER refuse BEFORE INSERT ON inbox_message EXECUTE FUNCTION refuse()")
+        try:
+            yield
+        finally:
+            session.execute("DROP FUNCTION refuse CASCADE")
+
+
+def end_sessions(session: psycopg.Connection) -> int:
+    """Those of the service; how many there were."""
+    ended = session.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'inventory-service'"
+    )
+    return len(ended.fetchall())
+
+
+@contextmanager
+def out_of_connections(server: Postgres) -> Iterator[None]:
+    """Others have all of them."""
+    with ExitStack() as others:
+        first = others.enter_context(psycopg.connect(server.url, autocommit=True))
+        while True:
+            try:
+                others.enter_context(psycopg.connect(server.url))
+            except psycopg.OperationalError:
+                if not end_sessions(first):
+                    break
+        yield
+
+
+# --- what is seen --------------------------------------------------------------------------------------------------
+
+
+def handled() -> Counter[str]:
+    return Counter(InboxMessage.objects.values_list("outcome", flat=True))
+
+
+def product() -> UUID:
+    product_id: UUID = factories.product({factories.SP: 1_000}).pk
+    return product_id
+
+
+# How often it tries before the trouble is over. Who answers, and cannot write, is asked more often and at once.
+TRIES = [(troubles.stopped, 2), (troubles.killed, 2), (out_of_connections, 2), (read_only, 6), (full, 6)]
+
+
+@pytest.mark.parametrize(("trouble", "tries"), TRIES)
+def test_messages_wait_for_the_database_and_are_then_all_handled(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour, trouble: Trouble, tries: int
+) -> None:
+    product_id, order_id = clerk.run(product), uuid4()
+    with commands.consumer(DATABASE_URL=postgres.url) as consumer:
+        neighbour.send_orders(product_id, 1)
+        wait_until(lambda: clerk.run(handled) == {"reserved": 1}, "handled")
+        with trouble(postgres):
+            neighbour.send_orders(product_id, 20)
+            neighbour.send("order.created", order_id, (product_id, 1))
+            neighbour.send("payment.confirmed", order_id)
+            neighbour.send("order.cancelled", order_id)
+            assert consumer.wait_for("waiting")["status"] == "degraded"
+            wait_until(lambda: consumer.output.count("consumer waits; ") >= tries, "tries")
+            assert broker.depths() == dict.fromkeys(OURS, 0)  # it has all of them in hand
+        wait_until(
+            lambda: clerk.run(handled) == {"reserved": 22, "confirmed": 1, "cancelled": 1}, "all messages handled"
+        )
+        consumer.wait_for("working")
+        assert consumer.stop() == 0
+    assert dead_letters() == {}
+    assert clerk.run(partial(factories.numbers, product_id)) == (979, 21, 0)
+
+
+def test_a_consumer_that_waits_for_the_database_stops_when_told_whatever_it_has_in_hand(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
+) -> None:
+    product_id, order_id = clerk.run(product), uuid4()
+    dawdling = {"INVENTORY_CRASH_POINT": "consume.before_ack=sleep:2"}
+    with commands.consumer(DATABASE_URL=postgres.url, **dawdling) as consumer:
+        neighbour.send_orders(product_id, 1)
+        wait_until(lambda: clerk.run(handled) == {"reserved": 1}, "handled")
+        for _ in range(12):  # twelve transactions, one after the other; it takes all of them at once, but not yet
+            neighbour.send("order.created", order_id, (product_id, 1))
+        with troubles.stopped(postgres):
+            consumer.wait_for("waiting")
+            began = time.monotonic()
+            assert consumer.stop() == 0
+            assert time.monotonic() - began < GRACE_SECONDS
+        wait_until(lambda: neighbour.depth() == 12, "given back")
+    with commands.consumer(DATABASE_URL=postgres.url):
+        wait_until(lambda: clerk.run(handled) == {"reserved": 2, "repeated": 11}, "all messages handled")
+    assert dead_letters() == {}
+
+
+def test_a_row_that_somebody_keeps_locked_holds_up_its_own_messages_alone(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
+) -> None:
+    locked, free = clerk.run(product), clerk.run(product)
+    neighbour.send_orders(locked, 2)
+    neighbour.send_orders(free, 10)  # in one group with them
+    with psycopg.connect(postgres.url) as forgotten:
+        forgotten.execute("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", [locked])
+        with commands.consumer(DATABASE_URL=postgres.url) as consumer:
+            wait_until(lambda: clerk.run(handled) == {"reserved": 10}, "the others", seconds=60)
+            delayed = 'inventory_messages_total{result="delayed",type="order.created"}'
+            wait_until(lambda: consumer.metric(delayed) >= 2, "put off", seconds=60)
+            forgotten.rollback()
+            wait_until(lambda: clerk.run(handled) == {"reserved": 12}, "all messages handled", seconds=60)
+    assert dead_letters() == {}
+    assert clerk.run(partial(factories.numbers, locked)) == (998, 2, 0)
+
+
+def test_messages_are_given_back_when_the_database_stays_away(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
+) -> None:
+    product_id = clerk.run(product)
+    slow = {"DJANGO_SETTINGS_MODULE": impatient.__name__, "INVENTORY_CRASH_POINT": "orders.before_commit=sleep:1"}
+    with commands.consumer(DATABASE_URL=postgres.url, **slow) as consumer:
+        neighbour.send_orders(product_id, 1)
+        wait_until(lambda: clerk.run(handled) == {"reserved": 1}, "handled")
+        neighbour.send_orders(product_id, 3)
+        wait_until(lambda: neighbour.depth() == 0, "in hand")
+        with troubles.stopped(postgres):
+            wait_until(lambda: "Messages are given back" in consumer.output, "given back")
+            wait_until(lambda: neighbour.depth() == 3, "in the queue")
+            assert consumer.wait_for("waiting")["status"] == "degraded"
+        wait_until(lambda: clerk.run(handled) == {"reserved": 4}, "all messages handled", seconds=60)
+    assert dead_letters() == {}
+
+
+def test_on_a_database_that_is_not_migrated_messages_wait_until_it_is(
+    postgres: Postgres, commands: Commands, neighbour: Neighbour
+) -> None:
+    with psycopg.connect(postgres.url, autocommit=True) as session:
+        session.execute("DROP DATABASE IF EXISTS later")
+        session.execute("CREATE DATABASE later")
+    later = {"DATABASE_URL": f"{postgres.url.rpartition('/')[0]}/later"}
+    neighbour.send_orders(uuid4(), 1)
+    with commands.consumer(**later) as consumer:
+        said = consumer.wait_for("waiting", "run `manage.py migrate` first")
+        assert said["status"] == "degraded"
+        assert neighbour.depth() == 1
+        assert manage("migrate", "--verbosity", "0", env=commands.environment(**later)).returncode == 0
+        rejected = 'inventory_messages_total{result="rejected",type="order.created"}'
+        wait_until(lambda: consumer.metric(rejected) == 1, "handled")
+    assert dead_letters() == {}
