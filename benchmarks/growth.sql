@@ -63,6 +63,6 @@ FROM made_hold ORDER BY n;
 
 INSERT INTO outbox_event (event_id, type, subject, occasion, data, extensions, occurred_at, published_at)
 SELECT pg_temp.id_in_order(h.n), first.type, h.reservation_id::text, '',
-       first.data || jsonb_build_object('reservation_id', h.reservation_id, 'order_id', h.order_id), '{}', h.created_at, now()
+       first.data || jsonb_build_object('reservation_id', h.reservation_id, 'order_id', h.order_id), '{{}}', h.created_at, now()
 FROM made_hold h CROSS JOIN (SELECT type, data FROM outbox_event WHERE subject IN (SELECT id::text FROM reservation)
                              LIMIT 1) AS first ORDER BY h.n;

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from inventory_project import moments
 from inventory_project.messaging.models import OutboxEvent
 from reservations.events import RESERVED
 from reservations.models import Reservation, ReservationItem
@@ -70,7 +71,7 @@ def _write(
         data={
             "reservation_id": str(reservation.id),
             "order_id": str(reservation.order_id),
-            "expires_at": reservation.expires_at.isoformat(),
+            "expires_at": moments.shown(reservation.expires_at),
             "items": [
                 {"product_id": str(part.product_id), "warehouse_id": part.warehouse_id, "quantity": part.quantity}
                 for part in decision.parts

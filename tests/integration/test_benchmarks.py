@@ -22,6 +22,7 @@ from benchmarks import closed_loop, open_loop, over_http, textbook, verdict
 from benchmarks.closed_loop import Turn
 from benchmarks.over_http import Measured
 from benchmarks.run import Found
+from inventory_project import moments
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
@@ -315,7 +316,7 @@ def rows_about(product_id: UUID, request: Reserve) -> dict[str, Any]:
         str(request.order_id): "order",
         str(reservation.pk): "reservation",
         str(item.pk): "item",
-        reservation.expires_at.isoformat(): "end",
+        moments.shown(reservation.expires_at): "end",
     }
     found: dict[str, list[Model]] = {
         "reservation": [reservation],
@@ -325,13 +326,13 @@ def rows_about(product_id: UUID, request: Reserve) -> dict[str, Any]:
         "level": list(StockLevel.objects.filter(product_id=product_id).order_by("warehouse_id")),
     }
     own = {"movement": {"id"}, "event": {"id", "event_id"}, "level": {"id"}}
-    moments = {"created_at", "expires_at", "occurred_at", "updated_at"}
+    unlike = {"created_at", "expires_at", "occurred_at", "updated_at"}
     written = {
         kind: [
             {
                 field.attname: getattr(row, field.attname)
                 for field in row._meta.concrete_fields
-                if field.attname not in moments | own.get(kind, set())
+                if field.attname not in unlike | own.get(kind, set())
             }
             for row in rows
         ]
