@@ -66,13 +66,13 @@ class Turn:
 
 
 def run(scene: Scene, *, rounds: int, messages: int, rest_seconds: float, rest_per_second: float) -> Events:
-    """Measure the delay at a rest load, then the rates in turns."""
+    """Measure the rates in turns, then the delay at a rest load."""
     with _listener():
         drain()
-        with connection.cursor() as cursor:
-            cursor.execute("CHECKPOINT")  # the disk shall not be at work on what was measured before
-        delays = _delays(scene, seconds=rest_seconds, per_second=rest_per_second)
         turns = [_turn(scene, messages) for _ in tqdm(range(rounds), desc="Events", unit="round", disable=None)]
+        with connection.cursor() as cursor:
+            cursor.execute("CHECKPOINT")  # at rest the disk is not at work on what was written before
+        delays = _delays(scene, seconds=rest_seconds, per_second=rest_per_second)
     cuts = quantiles(delays, n=100, method="inclusive")
     return Events(
         messages=messages,
