@@ -1,6 +1,7 @@
 """The command: `python -m tests.servers run --fsync -- python -m benchmarks`, which is `make bench`.
 
-`python -m benchmarks chart RESULTS.json CHART.svg` draws what a run has written.
+`python -m benchmarks chart RESULTS.json CHART.svg` draws what a run has written; `against REVISION` holds this version
+against an earlier one.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.run import Scale
 
+AGAINST_ROUNDS = 20
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,6 +30,11 @@ def main() -> int:
 
         chart.draw(options.results, options.svg)
         return 0
+    if options.command == "against":
+        from benchmarks import against
+
+        print(against.run(options.revision, rounds=options.rounds or AGAINST_ROUNDS))
+        return 0
     return _measure(options)
 
 
@@ -36,9 +43,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service beside others.")
     parser.add_argument("--quick", action="store_true", help="under a minute, to see that it works; no figure to quote")
     parser.add_argument(
-        "--only", type=_names, metavar="PARTS", help="with commas: in_process, http, day, events, growth"
+        "--only", type=_names, metavar="PARTS", help="with commas: allocation, in_process, http, day, events, growth"
     )
-    parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP")
+    parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP, or against another version")
     parser.add_argument("--seconds", type=float, help="length of such a turn")
     parser.add_argument("--connections", type=_numbers, metavar="NUMBERS", help="with commas: 1,8,64,256")
     parser.add_argument("--rate", type=float, help="requests per second of the checkout day")
@@ -46,10 +53,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=RESULTS / f"{began}.json", help="where the JSON goes, default %(default)s"
     )
-    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg")
+    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg | against REVISION")
     chart = commands.add_parser("chart", help="draw the results of a run")
     chart.add_argument("results", type=Path)
     chart.add_argument("svg", type=Path)
+    against = commands.add_parser("against", help="the reservations of this version and of another one, turn by turn")
+    against.add_argument("revision", help="as git names it")
     return parser.parse_args()
 
 

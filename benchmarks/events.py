@@ -27,7 +27,7 @@ from tqdm import tqdm
 from benchmarks import measure
 from benchmarks.measure import Range
 from benchmarks.scene import Scene
-from inventory_project.messaging import broker, relay
+from inventory_project.messaging import broker, consumer, relay
 from inventory_project.messaging.broker import Publication, Session
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.messaging.pulse import Pulse
@@ -111,8 +111,7 @@ def _turn(scene: Scene, messages: int) -> Turn:
 
 def _consume(scene: Scene, count: int, *, batch: int) -> float:
     """Messages per second, from the first batch's proof to the last one's."""
-    bindings = [(settings.ORDER_EVENTS_EXCHANGE, "order.created")]
-    broker.declare_inbox(bindings)
+    broker.declare_inbox(consumer.bindings(["order.created"]))
     _send(scene, count)
     before = InboxMessage.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     handled = InboxMessage.objects.filter(pk__gt=before)

@@ -31,9 +31,9 @@ INSERT INTO stock_product (id, sku, name, is_blocked, created_at, updated_at)
 SELECT id, 'growth-' || n, 'A product of the benchmark', false, now() - interval '2 hours', now() - interval '2 hours'
 FROM made_product ORDER BY n;
 
-INSERT INTO stock_level (product_id, warehouse_id, available, reserved, incoming, is_blocked, is_closed, is_low, version,
-                         updated_at)
-SELECT product_id, warehouse_id, received - held, held, 0, false, false, false, 1 + held, now() - interval '1 hour'
+INSERT INTO stock_level (product_id, warehouse_id, available, reserved, incoming, replenished, is_blocked, is_closed, is_low,
+                         version, updated_at)
+SELECT product_id, warehouse_id, received - held, held, 0, received, false, false, false, 1 + held, now() - interval '1 hour'
 FROM made_level ORDER BY n;
 
 INSERT INTO stock_document (kind, reference, warehouse_id, reason, actor, created_at)

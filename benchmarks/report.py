@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks import in_process, over_http
+from benchmarks import allocation, in_process, over_http
 from benchmarks.day import Day
 from benchmarks.events import Events
 from benchmarks.growth import Growth
@@ -45,6 +45,15 @@ def over_http_table(figures: Sequence[over_http.Figures]) -> str:
             ]
             for row in figures
         ],
+    )
+
+
+def allocation_table(figures: Sequence[allocation.Figures]) -> str:
+    """How many orders were decided; a second is one of CPU time."""
+    rows = [[row.name, f"{row.per_second.median:,.0f}", _span(row.per_second)] for row in figures]
+    return (
+        f"{allocation.WAREHOUSES} warehouses to choose from, a different town each time; nothing but the decision.\n\n"
+        + table(("orders", "allocations per second", "slowest to fastest"), rows)
     )
 
 

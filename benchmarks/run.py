@@ -8,7 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import day, events, growth, in_process, machine, over_http, report, scene, soak, stage, verdict
+from benchmarks import (
+    allocation,
+    day,
+    events,
+    growth,
+    in_process,
+    machine,
+    over_http,
+    report,
+    scene,
+    soak,
+    stage,
+    verdict,
+)
 from benchmarks.day import Day
 from benchmarks.events import Events
 from benchmarks.growth import Growth
@@ -16,7 +29,9 @@ from benchmarks.soak import Soak
 from reservations import audit, lifecycle
 from stock import reconciliation
 
-IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = ("in_process", "http", "day", "events", "growth")
+ALLOCATION, IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = (
+    "allocation", "in_process", "http", "day", "events", "growth"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +46,8 @@ class Scale:
     connections: tuple[int, ...] = (1, 8, 64, 256)
     warm_products: int = 1_000
     cold_products: int = 10_000
+    allocation_rounds: int = 10
+    allocation_seconds: float = 0.5
     verb_rounds: int = 15
     verb_batches: int = 15
     rate: float = 300.0
@@ -53,6 +70,8 @@ QUICK = Scale(
     connections=(1, 64),
     warm_products=50,
     cold_products=200,
+    allocation_rounds=2,
+    allocation_seconds=0.05,
     verb_rounds=2,
     verb_batches=2,
     rate=100.0,
@@ -70,6 +89,7 @@ QUICK = Scale(
 class Found:
     """What the parts that ran have found."""
 
+    allocations: list[allocation.Figures] | None = None
     verbs: list[in_process.Figures] | None = None
     table: over_http.Table | None = None
     day: Day | None = None
@@ -96,7 +116,12 @@ def run(scale: Scale) -> dict[str, Any]:
         raise
     noise = {"load_before": load, "stolen_cpu_seconds": round(machine.stolen_seconds() - stolen, 2)}
     judged = verdict.rows(
-        table=found.table, verbs=found.verbs, growth=found.growth, soak=found.soak, events=found.events
+        allocations=found.allocations,
+        table=found.table,
+        verbs=found.verbs,
+        growth=found.growth,
+        soak=found.soak,
+        events=found.events,
     )
     print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
     print(_tables(found))
@@ -106,6 +131,7 @@ def run(scale: Scale) -> dict[str, Any]:
         "scale": asdict(scale),
         "machine": described,
         "noise": noise,
+        "allocation": [asdict(row) for row in found.allocations or ()],
         "in_process": [asdict(row) for row in found.verbs or ()],
         "over_http": [asdict(row) for row in over_http.figures(found.table or {})],
         "day": asdict(found.day) if found.day else None,
@@ -119,7 +145,9 @@ def run(scale: Scale) -> dict[str, Any]:
 
 
 def _measure(found: Found, scale: Scale) -> None:
-    if scale.soak_seconds or set(scale.parts) - {GROWTH}:
+    if ALLOCATION in scale.parts:
+        found.allocations = allocation.run(rounds=scale.allocation_rounds, seconds=scale.allocation_seconds)
+    if scale.soak_seconds or set(scale.parts) - {ALLOCATION, GROWTH}:
         _measure_scenes(found, scale)
         events.drain()
         lifecycle.sweep()  # nobody else does, and a run may take longer than a hold lasts
@@ -180,6 +208,8 @@ def _measure_served(
 def _tables(found: Found) -> str:
     """What was measured, a block for each part."""
     blocks = []
+    if found.allocations:
+        blocks.append(report.allocation_table(found.allocations))
     if found.verbs:
         blocks.append(report.in_process_table(found.verbs))
     if found.table:

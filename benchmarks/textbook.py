@@ -17,7 +17,8 @@ from reservations.events import RESERVED
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Reserve
 from stock.models import StockLevel, StockMovement
-from warehouses.allocation import Allocation, Candidate, Line, Place, allocate
+from warehouses.allocation import Allocation, Candidate, Line, allocate
+from warehouses.preferences import Place
 
 
 @transaction.atomic
@@ -39,6 +40,8 @@ def reserve(request: Reserve) -> tuple[Reservation, list[ReservationItem]]:
             level.available,
             level.is_blocked,
             level.is_closed,
+            level.reserved,
+            level.replenished,
         )
         for level in levels.values()
     ]
@@ -59,7 +62,7 @@ def _write(
         expires_at=now + timedelta(minutes=request.ttl_minutes or 0),
         created_at=now,
         delivery_postal_code=request.delivery_postal_code,
-        allocation=decision.explanation,
+        allocation=decision.record,
         actor=request.actor,
     )
     lines = [_take(reservation, levels[part.warehouse_id], part.quantity) for part in decision.parts]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks import in_process, measure
+from benchmarks import allocation, in_process, measure
 from benchmarks.closed_loop import Turn
 from benchmarks.events import Events
 from benchmarks.growth import Growth
@@ -33,6 +33,7 @@ class Row:
 
 def rows(
     *,
+    allocations: Sequence[allocation.Figures] | None,
     table: Table | None,
     verbs: Sequence[in_process.Figures] | None,
     growth: Growth | None,
@@ -43,6 +44,7 @@ def rows(
     return [
         *(_compared(row, over, under, by, table) for row, over, under, by in _comparisons()),
         _batches(verbs),
+        _allocations(allocations),
         _grown(growth),
         _memory(soak),
         *_of_events(events),
@@ -109,6 +111,14 @@ def _batches(verbs: Sequence[in_process.Figures] | None) -> Row:
         if one.name == in_process.RESERVE_MANY and one.batch_size == in_process.BATCH_SIZE
     ]
     return _judged(row, min(found, key=lambda rate: rate.median))
+
+
+def _allocations(found: Sequence[allocation.Figures] | None) -> Row:
+    row = Row(figure=f"allocations among {allocation.WAREHOUSES} warehouses, one core", bar=5_000, unit="/s")
+    if found is None:
+        return row
+    [typical] = [one.per_second for one in found if one.name == allocation.TYPICAL]
+    return _judged(row, typical)
 
 
 def _grown(growth: Growth | None) -> Row:

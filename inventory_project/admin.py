@@ -5,6 +5,7 @@ domain, and what the domain refuses is told by one table: Invalid is a form erro
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -13,11 +14,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import DatabaseError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
+from inventory_project import database
 from inventory_project.errors import Invalid, Refusal
 
 admin.site.site_header = admin.site.site_title = "Inventory Service"
@@ -28,6 +31,7 @@ admin.site.enable_nav_sidebar = False  # the lists need its width
 MOST_LISTED = 10_000  # rows that can be paged through; who looks for others searches or filters
 MOST_SELECTED = 500  # rows that one action takes, as many as the sweeper releases in one transaction
 MOST_TOLD = 10  # refusals shown one by one
+BUSY = "Somebody else is changing this just now. Nothing was changed: try again."
 ACTOR_LENGTH = 150  # as the books store it; a user's name may be as long without its prefix
 
 Row = TypeVar("Row", bound=Model)
@@ -69,6 +73,42 @@ class ReadOnlyInline(ReadOnly, admin.TabularInline[Child, Row]):
 
     class Media:
         css = {"all": ["inventory_project/admin.css"]}
+
+
+class TellsRefusals(admin.ModelAdmin[Row]):
+    """What is refused on saving or deleting although the form was in order is told, on the page it was sent from.
+
+    So is a wait for somebody else's lock that took too long.
+    """
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show or save."""
+        view = super().changeform_view
+        return self.told(request, partial(view, request, object_id, form_url, extra_context))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Ask or delete."""
+        return self.told(request, partial(super().delete_view, request, object_id, extra_context))
+
+    def told(self, request: HttpRequest, work: Callable[[], Result]) -> Result | HttpResponse:
+        """What `work` answers, or the way back with a message. When it was posted, `work` is one transaction."""
+        try:
+            return work()
+        except Refusal as refusal:
+            sentence = f"{refusal.detail} Nothing was changed."
+        except DatabaseError as error:
+            # Whoever only looks is not sent back to the same page, to wait there again.
+            if request.method != "POST" or not database.is_timeout(error):
+                raise
+            sentence = BUSY
+        self.message_user(request, sentence, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
 
 class LargeTableAdmin(admin.ModelAdmin[Row]):

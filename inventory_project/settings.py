@@ -70,6 +70,14 @@ def choice(name: str, default: str, options: tuple[str, ...]) -> str:
     return value
 
 
+def country(name: str, default: str) -> str:
+    """Two letters of ISO 3166, large."""
+    value = text(name, default)
+    if not re.fullmatch("[A-Z]{2}", value):
+        raise ImproperlyConfigured(f"{name} must be a country's two letters, such as BR, not {value!r}.")
+    return value
+
+
 def server_url(name: str, schemes: tuple[str, ...]) -> str:
     """The URL of a server, or an empty string."""
     value = text(name)
@@ -200,6 +208,7 @@ if RESERVATION_EXTEND_MAX_MINUTES < RESERVATION_TTL_MAX_MINUTES:
         f"RESERVATION_EXTEND_MAX_MINUTES is {RESERVATION_EXTEND_MAX_MINUTES} and RESERVATION_TTL_MAX_MINUTES is "
         f"{RESERVATION_TTL_MAX_MINUTES}: with extensions a hold cannot last shorter than without."
     )
+POSTAL_COUNTRY = country("POSTAL_COUNTRY", "BR")
 RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
 RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
 LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)

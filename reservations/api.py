@@ -1,7 +1,7 @@
 """The HTTP door of reservations: translate in, one call of the lifecycle, translate out."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from django.conf import settings
@@ -37,7 +37,14 @@ from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
 from stock.api import BEANS, MACHINE, PRODUCT_ID, NothingIn
 from stock.models import Product
+from warehouses import explanation
+from warehouses.allocation import NOT_SERVED
 from warehouses.api import PostalCodeField
+from warehouses.geography import Precision
+from warehouses.policies import PREFERENCES, SPLITS
+from warehouses.preferences import BY_ID
+
+LOST_BY = (*PREFERENCES, BY_ID)
 
 # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -74,7 +81,7 @@ class ReserveIn(StrictSerializer):
         help_text="How long the stock is held; RESERVATION_TTL_MINUTES unless given.",
     )
     allow_split = StrictBooleanField(
-        required=False, default=True, help_text="May the order come from several warehouses?"
+        required=False, default=True, help_text="May the lines that name no warehouse come from several?"
     )
 
 
@@ -164,11 +171,111 @@ def _shown(hold: Hold) -> dict[str, Any]:
     }
 
 
+class AllocationPolicyOut(serializers.Serializer[Any]):
+    region = serializers.CharField(allow_blank=True, help_text="Empty: every region without a policy of its own.")
+    preferences = serializers.ListField(
+        child=serializers.CharField(), help_text=f"In their order, of {', '.join(PREFERENCES)}."
+    )
+    tolerance_km = serializers.FloatField(help_text="No more than this farther than the nearest is equally near.")
+    split = serializers.ChoiceField(choices=SPLITS)
+    most_parcels = serializers.IntegerField(allow_null=True, help_text="Only with `at_most`.")
+    is_built_in = serializers.BooleanField(help_text="Staff have made none that holds there.")
+
+
+class DeliveryOut(serializers.Serializer[Any]):
+    area = serializers.CharField(allow_blank=True, help_text="Country and known beginning of the code, `BR 01310`.")
+    name = serializers.CharField(allow_blank=True)
+    precision = serializers.ChoiceField(
+        choices=get_args(Precision), help_text="How much of the postal code is known; `region`: the state or the like."
+    )
+    region = serializers.CharField(allow_blank=True)
+
+
+class AllocationNoteOut(serializers.Serializer[Any]):
+    code = serializers.ChoiceField(choices=list(explanation.NOTES))
+    detail = serializers.CharField(help_text="A sentence for a person.")
+
+
+class AllocationCandidateOut(serializers.Serializer[Any]):
+    """A warehouse that might sell one of the products there; `available` and `share_taken` are by product id."""
+
+    warehouse_id = serializers.CharField()
+    region = serializers.CharField()
+    priority = serializers.IntegerField()
+    distance_km = serializers.FloatField(allow_null=True, help_text="To the delivery; null where that is not known.")
+    lost_by = serializers.ChoiceField(
+        choices=LOST_BY,
+        allow_null=True,
+        help_text="The preference by which it fell behind, where it could serve alone.",
+    )
+    available = serializers.DictField(child=serializers.IntegerField(), help_text="Units, before this order.")
+    share_taken = serializers.DictField(
+        child=serializers.FloatField(),
+        help_text="0 to 1, of what was there after the last replenishment: what had been sold or was held by then.",
+    )
+
+
+class AllocationRejectedOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    product_id = serializers.UUIDField()
+    reason = serializers.ChoiceField(choices=["blocked", "closed", NOT_SERVED, "insufficient"])
+    requested = serializers.IntegerField(required=False, help_text="Only where it was insufficient.")
+    available = serializers.IntegerField(required=False, help_text="Likewise.")
+
+
+class AllocationSaidOut(serializers.Serializer[Any]):
+    preference = serializers.ChoiceField(choices=PREFERENCES)
+    best = serializers.FloatField(
+        allow_null=True, help_text="Parcels, kilometres, priorities or shares, added up; null where none is known."
+    )
+    left = serializers.IntegerField(help_text="How many sets of warehouses it left, one being a set too.")
+
+
+class AllocationPartOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    warehouse_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+
+
+class AllocationDecisionOut(serializers.Serializer[Any]):
+    strategy = serializers.ChoiceField(choices=list(explanation.STRATEGIES))
+    tie_break = serializers.ChoiceField(choices=list(explanation.TIE_BREAKS), allow_null=True)
+    said = AllocationSaidOut(many=True, help_text="What each preference that was asked said, in their order.")
+    parts = AllocationPartOut(many=True)
+
+
+class AllocationReasonsOut(serializers.Serializer[Any]):
+    """The record that was kept, in full; null is what version 1 did not keep."""
+
+    version = serializers.IntegerField(help_text="Of the record's form; 1 says less.")
+    sentence = serializers.CharField(help_text="All of it for a person.")
+    strategy = serializers.ChoiceField(
+        choices=list(explanation.STRATEGIES), help_text="Of the decision that had to go furthest."
+    )
+    tie_break = serializers.ChoiceField(
+        choices=list(explanation.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
+    )
+    policy = AllocationPolicyOut(allow_null=True)
+    allow_split = serializers.BooleanField(allow_null=True, help_text="As the order asked.")
+    delivery = DeliveryOut(allow_null=True)
+    notes = AllocationNoteOut(many=True, help_text="What had to be done without.")
+    steps = serializers.IntegerField(allow_null=True, help_text="Sets of warehouses that were looked at.")
+    candidates = AllocationCandidateOut(many=True, help_text="The nearest first, then by priority and id.")
+    candidates_left_out = serializers.IntegerField(help_text="Less preferred ones that were not kept.")
+    rejected = AllocationRejectedOut(many=True, help_text="What kept a warehouse from serving a line whole.")
+    chosen = AllocationDecisionOut(many=True)
+
+
 class AllocationOut(serializers.Serializer[Any]):
-    reservation_id = serializers.UUIDField(source="id")
+    """Why these warehouses; `ReservationViewSet.allocation` makes it by hand."""
+
+    reservation_id = serializers.UUIDField()
     order_id = serializers.UUIDField()
     delivery_postal_code = serializers.CharField(allow_blank=True)
-    allocation = serializers.DictField(help_text="Strategy, candidates, what was rejected and why, and the tie-break.")
+    allocation = AllocationReasonsOut(
+        allow_null=True,
+        help_text="Null where another version of the service kept it in a form that this one cannot read.",
+    )
 
 
 class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
@@ -254,7 +361,16 @@ class ReservationViewSet(ViewSet[Reservation]):
     @extend_schema(responses=AllocationOut)
     def allocation(self, request: Request, reservation_id: UUID) -> Response:
         """Why these warehouses."""
-        return Response(AllocationOut(self._get(reservation_id)).data)
+        reservation = self._get(reservation_id)
+        record = reservation.allocation
+        return Response(
+            {
+                "reservation_id": str(reservation.id),
+                "order_id": str(reservation.order_id),
+                "delivery_postal_code": reservation.delivery_postal_code,
+                "allocation": explanation.shown(record) if explanation.is_readable(record) else None,
+            }
+        )
 
     @extend_schema(request=ReserveIn, responses={200: ReservationOut, 201: ReservationOut, **schema.refusals(409, 422)})
     def create(self, request: Request) -> Response:
@@ -336,6 +452,7 @@ class LevelCounterOut(serializers.Serializer[Any]):
     reserved = serializers.IntegerField()
     incoming = serializers.IntegerField()
     is_sellable = serializers.BooleanField()
+    replenished = serializers.IntegerField()
 
 
 class LevelNumbersOut(serializers.Serializer[Any]):
@@ -343,6 +460,7 @@ class LevelNumbersOut(serializers.Serializer[Any]):
     available = serializers.IntegerField()
     reserved = serializers.IntegerField()
     incoming = serializers.IntegerField()
+    replenished = serializers.IntegerField()
     is_blocked = serializers.BooleanField()
     is_closed = serializers.BooleanField()
 

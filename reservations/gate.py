@@ -17,9 +17,9 @@ from inventory_project.errors import Refusal, Unavailable
 from reservations import metrics, reserving
 from reservations.models import Reservation
 from reservations.requests import Outcome, Reserve, merged
-from stock import counters
+from stock import availability, counters
 from stock.counters import ProductCounters
-from warehouses.allocation import Candidate, Place
+from warehouses import network
 
 Known = Mapping[UUID, ProductCounters]
 
@@ -119,15 +119,10 @@ def _with_reservation(order_ids: set[UUID]) -> set[UUID]:
 
 def _refusal(request: Reserve, known: Known) -> Refusal:
     """What the database would answer if the counters are right."""
-    stock = {
-        item.product_id: [
-            Candidate(
-                Place(warehouse_id, "", 0), level.available, known[item.product_id].is_blocked, not level.is_sellable
-            )
-            for warehouse_id, level in known[item.product_id].levels.items()
-        ]
-        for item in request.items
-    }
-    decision = reserving.decide(merged(request.items), stock, frozenset(), allow_split=request.allow_split)
+    view = network.recent().seen_from(request.delivery_postal_code)
+    stock = {item.product_id: availability.candidates(known[item.product_id], view) for item in request.items}
+    decision = reserving.decide(
+        merged(request.items), stock, frozenset(), view.delivery, allow_split=request.allow_split
+    )
     assert isinstance(decision, Refusal)  # noqa: S101  # whoever lacks something cannot be served
     return decision

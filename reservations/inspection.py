@@ -19,18 +19,19 @@ TIMEOUT_MS = 30_000  # the ledger of a product that has sold for years takes lon
 
 # One statement, so one snapshot: the sides belong to the same moment.
 SIDES = """
-SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming), MAX(is_blocked), MAX(is_closed),
+SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming), MAX(replenished),
+       MAX(is_blocked), MAX(is_closed),
        SUM(available_moved), SUM(reserved_moved), SUM(incoming_moved), SUM(holds), SUM(units) FROM (
-  SELECT warehouse_id, version, available, reserved, incoming,
+  SELECT warehouse_id, version, available, reserved, incoming, replenished,
          CASE WHEN is_blocked THEN 1 ELSE 0 END AS is_blocked, CASE WHEN is_closed THEN 1 ELSE 0 END AS is_closed,
          0 AS available_moved, 0 AS reserved_moved, 0 AS incoming_moved, 0 AS holds, 0 AS units
   FROM stock_level WHERE product_id = %(product_id)s
   UNION ALL
-  SELECT warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL,
+  SELECT warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
          SUM(available_delta), SUM(reserved_delta), SUM(incoming_delta), 0, 0
   FROM stock_movement WHERE product_id = %(product_id)s GROUP BY warehouse_id
   UNION ALL
-  SELECT i.warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0,
+  SELECT i.warehouse_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0,
          COUNT(CASE WHEN i.quantity > i.released THEN 1 END), SUM(i.quantity - i.released)
   FROM reservation_item i JOIN reservation r ON r.id = i.reservation_id
   WHERE i.product_id = %(product_id)s AND r.status = 'ACTIVE' GROUP BY i.warehouse_id) AS sides
@@ -50,6 +51,7 @@ class LevelNumbers:
     available: int
     reserved: int
     incoming: int
+    replenished: int
     is_blocked: bool
     is_closed: bool
 
@@ -145,7 +147,14 @@ def _sides(product_id: UUID) -> dict[str, tuple[LevelNumbers | None, LedgerSums,
 
 
 def _side(
-    version: int | None, available: int, reserved: int, incoming: int, is_blocked: int, is_closed: int, *sums: int
+    version: int | None,
+    available: int,
+    reserved: int,
+    incoming: int,
+    replenished: int,
+    is_blocked: int,
+    is_closed: int,
+    *sums: int,
 ) -> tuple[LevelNumbers | None, LedgerSums, ActiveHolds]:
     available_moved, reserved_moved, incoming_moved, lines, units = map(int, sums)  # PostgreSQL adds up to decimals
     level = None
@@ -155,6 +164,7 @@ def _side(
             available=available,
             reserved=reserved,
             incoming=incoming,
+            replenished=replenished,
             is_blocked=is_blocked == 1,
             is_closed=is_closed == 1,
         )

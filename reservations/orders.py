@@ -191,8 +191,7 @@ def _payment_failed(known: Known, received: Sequence[Received[CallOff]]) -> list
 def _of_failed(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
     if isinstance(verdict, requests.Outcome):
         return _done(verdict, Outcome.RELEASED)
-    is_over = received.order_id in known.called_off or received.order_id in known.rejected
-    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and is_over):
+    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and known.is_over(received.order_id)):
         return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
     return verdict
 
@@ -207,8 +206,7 @@ def _cancelled(known: Known, received: Sequence[Received[CallOff]]) -> list[Deci
 
 def _of_cancelled(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
     if isinstance(verdict, NotFound):
-        is_known = received.order_id in known.called_off or received.order_id in known.rejected
-        if not is_known and not received.message.is_last_try:
+        if not known.is_over(received.order_id) and not received.message.is_last_try:
             return verdict
     elif isinstance(verdict, Conflict) and not isinstance(verdict, SETTLED):
         return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
@@ -221,11 +219,10 @@ def _of_cancelled(known: Known, received: Received[CallOff], verdict: Verdict) -
 def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
     if isinstance(verdict, requests.Outcome):
         return _done(verdict, Outcome.RELEASED)
-    is_over = received.order_id in known.called_off or received.order_id in known.rejected
     if isinstance(verdict, ReservationExpired) and received.order_id not in known.called_off:
         # A late payment would buy the whole order again, with the part that is not wanted any more: it buys nothing.
         return Decided(Handled(outcome=Outcome.CANCELLED, code=verdict.code), verdict)
-    if isinstance(verdict, SETTLED) or (isinstance(verdict, NotFound) and is_over):
+    if isinstance(verdict, SETTLED) or (isinstance(verdict, NotFound) and known.is_over(received.order_id)):
         return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
     if isinstance(verdict, Conflict):
         return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)

@@ -5,6 +5,7 @@ reservation, at the same warehouses or at others, unless the payment says not to
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status
 from reservations.requests import Confirm, Item, Outcome, Pay, merged
 from stock import ledger
-from warehouses import catalogue
+from warehouses import explanation, network, policies
 from warehouses.allocation import Allocation
 
 
@@ -30,12 +31,12 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     with database.pipelined():
         # All levels of the products, not only those of the lines: an expired hold may find its stock elsewhere.
         locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
-        reading_places = catalogue.places()
-    levels, places = locking(), reading_places()
+        reading = network.current()
+    levels = locking()
     current = settling.of_orders(order_ids, locked, current_ids)
     now = database.database_now()
     settled = settling.Desk(holds=locked, levels=levels, now=now)
-    revived = reserving.Desk(levels=levels, places=places, live={}, now=now)
+    revived = reserving.Desk(levels=levels, network=reading(), live={}, now=now)
     outcomes = tracing.decide_each(partial(_decide, settled, revived, current), requests)
     changed = list(settled.changed.values())
     levels.hold_ends = holds.time_left(changed, now)
@@ -78,7 +79,7 @@ def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Ref
         created_at=desk.now,
         settled_at=desk.now,
         delivery_postal_code=expired.delivery_postal_code,
-        allocation=decision.explanation,
+        allocation={**decision.record, "notes": [*decision.record["notes"], explanation.REVIVED]},
         replaces_id=expired.id,
         actor=actor,
     )
@@ -94,8 +95,10 @@ def _same_warehouses_or_others(desk: reserving.Desk, expired: Hold) -> Allocatio
     # What the order gave up before the hold ran out is not wanted back.
     wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
     same = [Item(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
-    decision = reserving.allocate(desk, same, allow_split=True)
+    view = desk.network.seen_from(expired.delivery_postal_code)
+    decision = reserving.allocate(desk, same, view, view.delivery, allow_split=True)
     if not isinstance(decision, ledger.InsufficientStock):
         return decision
     anywhere = [Item(item.product_id, item.quantity) for item in same]
-    return reserving.allocate(desk, merged(anywhere), allow_split=True)
+    paid = replace(view.delivery, policy=policies.for_paid(view.delivery.policy))
+    return reserving.allocate(desk, merged(anywhere), view, paid, allow_split=True)

@@ -33,10 +33,13 @@ from reservations.requests import (
 )
 from stock import ledger
 from stock.models import Product
-from warehouses import allocation, catalogue
-from warehouses.allocation import Allocation, Candidate, Line, Place
+from warehouses import allocation, network
+from warehouses.allocation import Allocation, Candidate, Delivery, Line
+from warehouses.network import Network, View
 
 Kind = ledger.Kind
+
+MOST_NAMED = 10  # warehouses in a refusal's sentence
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ class Desk:
     """Everything a batch decides over, and what it has granted so far."""
 
     levels: ledger.LockedLevels
-    places: dict[str, Place]
+    network: Network
     live: dict[UUID, Hold]
     now: datetime
     unstocked: dict[UUID, bool] = field(default_factory=dict)  # products without a level, and whether they are blocked
@@ -74,12 +77,12 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     crash_point("reserve.before_lock")
     with database.pipelined():
         locking = ledger.locking(product_ids)
-        places = catalogue.places()  # after the levels: a warehouse that one of them names is there by then
+        reading = network.current()  # after the levels: a warehouse that one of them names is there by then
         live = holds.live_of_orders({request.order_id for request in requests})
         now = database.read_clock()
     crash_point("reserve.after_lock")
     levels = locking()
-    desk = Desk(levels=levels, places=places(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
+    desk = Desk(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
     outcomes = tracing.decide_each(partial(_decide, desk), requests)
     levels.hold_ends = holds.time_left(desk.granted, desk.now)
     with database.pipelined():
@@ -110,7 +113,8 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
         return OrderConflict(
             f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
         )
-    decision = allocate(desk, merged(request.items), allow_split=request.allow_split)
+    view = desk.network.seen_from(request.delivery_postal_code)
+    decision = allocate(desk, merged(request.items), view, view.delivery, allow_split=request.allow_split)
     if isinstance(decision, Refusal):
         return decision
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
@@ -123,7 +127,7 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
         created_at=desk.now,
         settled_at=None,
         delivery_postal_code=request.delivery_postal_code,
-        allocation=decision.explanation,
+        allocation=decision.record,
         replaces_id=None,
         actor=request.actor,
     )
@@ -132,34 +136,40 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
 
 
 def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
-    stocked, unstocked, places = desk.levels.by_product, desk.unstocked, desk.places
+    stocked, unstocked, sites = desk.levels.by_product, desk.unstocked, desk.network.sites
     product_ids = {
         str(item.product_id)
         for item in request.items
         if item.product_id not in stocked and item.product_id not in unstocked
     }
     warehouse_ids = {
-        item.warehouse_id for item in request.items if item.warehouse_id is not None and item.warehouse_id not in places
+        item.warehouse_id for item in request.items if item.warehouse_id is not None and item.warehouse_id not in sites
     }
     if not product_ids and not warehouse_ids:
         return None
     return unknown_ids(product_ids=list(product_ids), warehouse_ids=list(warehouse_ids))
 
 
-def allocate(desk: Desk, items: Sequence[Item], *, allow_split: bool) -> Allocation | Refusal:
+def allocate(
+    desk: Desk, items: Sequence[Item], view: View, delivery: Delivery, *, allow_split: bool
+) -> Allocation | Refusal:
     """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
-    stock = {item.product_id: _candidates(desk, item.product_id) for item in items}
+    stock = {item.product_id: _candidates(desk, item.product_id, view) for item in items}
     blocked_ids = {item.product_id for item in items if desk.unstocked.get(item.product_id)}
-    return decide(items, stock, blocked_ids, allow_split=allow_split)
+    return decide(items, stock, blocked_ids, delivery, allow_split=allow_split)
 
 
 def decide(
-    items: Sequence[Item], stock: Mapping[UUID, Sequence[Candidate]], blocked_ids: Set[UUID], *, allow_split: bool
+    items: Sequence[Item],
+    stock: Mapping[UUID, Sequence[Candidate]],
+    blocked_ids: Set[UUID],
+    delivery: Delivery,
+    *,
+    allow_split: bool,
 ) -> Allocation | Refusal:
     """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
-    decision = allocation.allocate(
-        [Line(item.product_id, item.quantity, item.warehouse_id) for item in items], stock, allow_split=allow_split
-    )
+    lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
+    decision = allocation.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
     blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
@@ -173,13 +183,34 @@ def decide(
             }
             for shortage in decision.shortages
         ]
-        return ledger.InsufficientStock("There is not enough stock for this order.", shortages=shortages)
+        return ledger.InsufficientStock(_lack(decision, delivery), shortages=shortages, lacking=decision.lacking)
     return decision
 
 
-def _candidates(desk: Desk, product_id: UUID) -> list[Candidate]:
+def _lack(decision: Allocation, delivery: Delivery) -> str:
+    """The shortage in sentences, with the warehouses that have stock and do not serve the region."""
+    said = ["There is not enough stock for this order."]
+    if decision.lacking == "parcels":
+        said = ["There is enough stock for this order, but not in as few warehouses as it may come from."]
+    if decision.is_given_up:
+        said.append(f"Of the ways to serve it in {delivery.policy.most_parcels} parcels not all were looked at.")
+    if decision.not_serving:
+        named = ", ".join(decision.not_serving[:MOST_NAMED])
+        more = f" and {len(decision.not_serving) - MOST_NAMED} more" if len(decision.not_serving) > MOST_NAMED else ""
+        said.append(f"These warehouses do not serve the region {delivery.region}: {named}{more}.")
+    return " ".join(said)
+
+
+def _candidates(desk: Desk, product_id: UUID, view: View) -> list[Candidate]:
     return [
-        Candidate(desk.places[level.warehouse_id], level.available, level.is_blocked, level.is_closed)
+        Candidate(
+            view[level.warehouse_id],
+            level.available,
+            level.is_blocked,
+            level.is_closed,
+            level.reserved,
+            level.replenished,
+        )
         for level in desk.levels.by_product.get(product_id, ())
     ]
 

@@ -7,15 +7,23 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, answered, flag, staff_actor
+from inventory_project.admin import (
+    LargeTableAdmin,
+    ReadOnly,
+    ReadOnlyInline,
+    TellsRefusals,
+    answered,
+    flag,
+    staff_actor,
+)
 from inventory_project.errors import Conflict, Refusal
 from stock import blocking, catalogue
 from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
@@ -85,7 +93,7 @@ class SalesBlockInline(ReadOnlyInline[SalesBlock, Product]):
 
 
 @admin.register(Product)
-class ProductAdmin(LargeTableAdmin[Product]):
+class ProductAdmin(TellsRefusals[Product], LargeTableAdmin[Product]):
     """List, make, correct; block and unblock sales."""
 
     form = ProductForm
@@ -122,20 +130,6 @@ class ProductAdmin(LargeTableAdmin[Product]):
     def has_delete_permission(self, request: HttpRequest, obj: Product | None = None) -> bool:
         """The books name it."""
         return False
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show or save. What the domain refuses although the form was in order (somebody was faster) is told."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except Refusal as refusal:
-            self.message_user(request, f"{refusal.detail} Nothing was changed.", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Product, form: ModelForm[Product], change: bool) -> None:
         """Hand the product to the catalogue, which repeats the threshold on its stock levels."""
@@ -213,7 +207,7 @@ class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
     """List and look; the ledger alone writes quantities."""
 
     list_display = (
-        *("product__sku", "warehouse_id", "available", "reserved", "incoming"),
+        *("product__sku", "warehouse_id", "available", "reserved", "incoming", "replenished"),
         *("low", "blocked", "closed", "updated_at"),
     )
     list_filter = ("is_low", "is_blocked", "is_closed", "warehouse")
@@ -222,7 +216,7 @@ class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
     search_help_text = "An SKU or a product id. The list ends after 10,000 rows."
     ordering = ("product_id", "warehouse_id")
     fields = (
-        *("product", "warehouse", "available", "reserved", "incoming", "low", "low_stock_threshold"),
+        *("product", "warehouse", "available", "reserved", "incoming", "replenished", "low", "low_stock_threshold"),
         *("blocked", "closed", "movements", "version", "updated_at"),
     )
     readonly_fields = ("low", "blocked", "closed", "movements")

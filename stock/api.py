@@ -43,7 +43,7 @@ PRODUCT_ID = OpenApiParameter(
 # --- availability --------------------------------------------------------------------------------------------------
 
 
-POSTAL_CODE_HELP = "Where the goods would go: distances are from there."
+POSTAL_CODE_HELP = "Where the goods would go: distances are to there, and served_by says who would send them."
 
 
 class AvailabilityQuery(StrictSerializer):
@@ -64,9 +64,14 @@ class WarehouseAvailabilityOut(serializers.Serializer[Any]):
     reserved = serializers.IntegerField()
     incoming = serializers.IntegerField()
     distance_km = serializers.FloatField(
-        allow_null=True,
-        help_text="To the postal code; null where it is not known, as all distances are in this version.",
+        allow_null=True, help_text="To the postal code; null without one, and where one of the two places is not known."
     )
+
+
+class ServingOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+    distance_km = serializers.FloatField(allow_null=True)
 
 
 class AvailabilityOut(serializers.Serializer[Any]):
@@ -79,6 +84,11 @@ class AvailabilityOut(serializers.Serializer[Any]):
     incoming = serializers.IntegerField()
     warehouses = WarehouseAvailabilityOut(many=True)
     is_sufficient = serializers.BooleanField(required=False, help_text="Only with ?quantity=.")
+    served_by = ServingOut(
+        many=True,
+        required=False,
+        help_text="Only with a postal code: who would send the quantity, or one unit, there; empty if nobody could.",
+    )
     source = serializers.ChoiceField(choices=["counters", "database"])  # type: ignore[assignment]  # Field.source is a name
     as_of = serializers.DateTimeField()
 
@@ -109,6 +119,8 @@ def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
     }
     if product.is_sufficient is not None:
         shown["is_sufficient"] = product.is_sufficient
+    if product.served_by is not None:
+        shown["served_by"] = [serving._asdict() for serving in product.served_by]
     return shown
 
 
@@ -119,16 +131,13 @@ class AvailabilityViewSet(ViewSet[Product]):
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
         query = AvailabilityQuery.read(request.query_params) if request.query_params else {}
-        found = availability.of_product(
-            product_id, warehouse_id=query.get("warehouse_id"), quantity=query.get("quantity")
-        )
-        return Response(_shown(found))
+        return Response(_shown(availability.of_product(product_id, **query)))
 
     @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
     def bulk(self, request: Request) -> Response:
         """What can be sold of up to 500 products now, in the order asked."""
         body = BulkAvailabilityIn.read(request.data)
-        return Response({"products": [_shown(found) for found in availability.of_products(body["product_ids"])]})
+        return Response({"products": [_shown(found) for found in availability.of_products(**body)]})
 
 
 # --- products and sales blocks -------------------------------------------------------------------------------------
@@ -253,7 +262,7 @@ class StockLevelOut(serializers.ModelSerializer[StockLevel]):
     class Meta:
         model = StockLevel
         fields = [
-            "product_id", "warehouse_id", "available", "reserved", "incoming",
+            "product_id", "warehouse_id", "available", "reserved", "incoming", "replenished",
             "is_blocked", "is_closed", "is_low", "version", "updated_at",
         ]  # fmt: skip
 

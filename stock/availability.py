@@ -16,7 +16,10 @@ from inventory_project.errors import NotFound, unknown_ids
 from stock import counters
 from stock.counters import LevelCounter, ProductCounters
 from stock.models import Product
+from warehouses import allocation, network
+from warehouses.allocation import Candidate, Line
 from warehouses.models import Warehouse
+from warehouses.network import View
 
 State = Literal["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"]
 Source = Literal["counters", "database"]
@@ -24,7 +27,7 @@ Source = Literal["counters", "database"]
 VIEW_COLUMNS = (
     "pk", "low_stock_threshold", "is_blocked",
     "levels__warehouse_id", "levels__version", "levels__available", "levels__reserved", "levels__incoming",
-    "levels__is_blocked", "levels__is_closed",
+    "levels__is_blocked", "levels__is_closed", "levels__replenished",
 )  # fmt: skip
 
 
@@ -42,10 +45,19 @@ class WarehouseAvailability(NamedTuple):
     distance_km: float | None = None
 
 
+class Serving(NamedTuple):
+    """A warehouse that would send units to a postal code, and how far that is, None where it is not known."""
+
+    warehouse_id: str
+    quantity: int
+    distance_km: float | None
+
+
 class ProductAvailability(NamedTuple):
     """Units of one product over the warehouses, as the `source` had them at `as_of` by its clock, or newer.
 
-    `is_sufficient` only where a quantity was asked for.
+    `is_sufficient` only where a quantity was asked for; `served_by` only where a postal code was given: who would send
+    that quantity, or one unit, there now. Nobody where it could not be served.
     """
 
     product_id: UUID
@@ -54,43 +66,76 @@ class ProductAvailability(NamedTuple):
     incoming: int
     warehouses: list[WarehouseAvailability]
     is_sufficient: bool | None
+    served_by: list[Serving] | None
     source: Source
     as_of: datetime
 
 
 def of_product(
-    product_id: UUID, *, warehouse_id: str | None = None, quantity: int | None = None
+    product_id: UUID, *, warehouse_id: str | None = None, quantity: int | None = None, postal_code: str = ""
 ) -> ProductAvailability:
-    """One product, everywhere or at one warehouse. Raises NotFound for the product, Invalid for the warehouse."""
+    """One product, everywhere or at one warehouse, as an order to the postal code would find it.
+
+    Raises NotFound for the product, Invalid for the warehouse.
+    """
+    destination = _destination(postal_code)
     reading = counters.read_at([product_id])
     view = None if reading is None else reading.products.get(product_id)
     if reading is not None and view is not None and (warehouse_id is None or warehouse_id in view.levels):
-        return _summed(view, warehouse_id=warehouse_id, quantity=quantity, source="counters", at=reading.at)
+        return _summed(
+            view,
+            warehouse_id=warehouse_id,
+            quantity=quantity,
+            destination=destination,
+            source="counters",
+            at=reading.at,
+        )
     if warehouse_id is not None and not Warehouse.objects.filter(pk=warehouse_id).exists():
         raise unknown_ids(warehouse_ids=[warehouse_id])
     now = database.database_now()
     view = _from_database([product_id], is_warming=reading is not None).get(product_id)
     if view is None:
         raise NotFound(f"There is no product {product_id}.")
-    return _summed(view, warehouse_id=warehouse_id, quantity=quantity, source="database", at=now)
+    return _summed(
+        view, warehouse_id=warehouse_id, quantity=quantity, destination=destination, source="database", at=now
+    )
 
 
-def of_products(product_ids: Sequence[UUID]) -> list[ProductAvailability]:
-    """Many products, in the order asked. Raises Invalid (`unknown_ids`) naming every one that does not exist."""
+def of_products(product_ids: Sequence[UUID], *, postal_code: str = "") -> list[ProductAvailability]:
+    """Many products, in the order asked, as orders to the postal code would find each of them.
+
+    Raises Invalid (`unknown_ids`) naming every one that does not exist.
+    """
+    destination = _destination(postal_code)
     asked = list(dict.fromkeys(product_ids))
     reading = counters.read_at(asked)
     found: dict[UUID, ProductAvailability] = {}
     if reading is not None:
         for product_id, view in reading.products.items():
-            found[product_id] = _summed(view, source="counters", at=reading.at)
+            found[product_id] = _summed(view, destination=destination, source="counters", at=reading.at)
     lacking = [product_id for product_id in asked if product_id not in found]
     if lacking:
         now = database.database_now()
         for product_id, view in _from_database(lacking, is_warming=reading is not None).items():
-            found[product_id] = _summed(view, source="database", at=now)
+            found[product_id] = _summed(view, destination=destination, source="database", at=now)
     if unknown := [str(product_id) for product_id in lacking if product_id not in found]:
         raise unknown_ids(product_ids=unknown)
     return [found[product_id] for product_id in asked]
+
+
+def candidates(view: ProductCounters, destination: View) -> list[Candidate]:
+    """The levels of a product as a choice between warehouses wants them."""
+    return [
+        Candidate(
+            destination[warehouse_id],
+            level.available,
+            view.is_blocked,
+            not level.is_sellable,
+            level.reserved,
+            level.replenished,
+        )
+        for warehouse_id, level in view.levels.items()
+    ]
 
 
 def views_of(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
@@ -103,9 +148,9 @@ def views_of(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
     for product_id, threshold, is_blocked, warehouse_id, *numbers in products.values_list(*VIEW_COLUMNS):
         view = views.setdefault(product_id, ProductCounters(product_id, threshold, is_blocked, {}))
         if warehouse_id is not None:  # a product that is nowhere has one row without a level
-            version, available, reserved, incoming, is_level_blocked, is_level_closed = numbers
+            version, available, reserved, incoming, is_level_blocked, is_level_closed, replenished = numbers
             is_sellable = not (is_level_blocked or is_level_closed)
-            view.levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable)
+            view.levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable, replenished)
     return views
 
 
@@ -125,6 +170,7 @@ def _summed(
     *,
     warehouse_id: str | None = None,
     quantity: int | None = None,
+    destination: View | None,
     source: Source,
     at: datetime,
 ) -> ProductAvailability:
@@ -132,7 +178,8 @@ def _summed(
     available = reserved = incoming = 0
     for place in sorted(view.levels) if warehouse_id is None else view.levels.keys() & {warehouse_id}:
         level = view.levels[place]
-        places.append(WarehouseAvailability(place, level.sellable, level.reserved, level.incoming))
+        distance_km = destination[place].distance_km if destination is not None else None
+        places.append(WarehouseAvailability(place, level.sellable, level.reserved, level.incoming, distance_km))
         available += level.sellable
         reserved += level.reserved
         incoming += level.incoming
@@ -144,9 +191,22 @@ def _summed(
         incoming=incoming,
         warehouses=places,
         is_sufficient=None if quantity is None else available >= quantity,
+        served_by=_served_by(view, Line(view.product_id, quantity or 1, warehouse_id), destination),
         source=source,
         as_of=at,
     )
+
+
+def _destination(postal_code: str) -> View | None:
+    return network.recent().seen_from(postal_code) if postal_code else None
+
+
+def _served_by(view: ProductCounters, line: Line, destination: View | None) -> list[Serving] | None:
+    if destination is None:
+        return None
+    stock = {view.product_id: candidates(view, destination)}
+    parts = allocation.allocate([line], stock, delivery=destination.delivery).parts
+    return [Serving(part.warehouse_id, part.quantity, destination[part.warehouse_id].distance_km) for part in parts]
 
 
 def state_of(*, is_blocked: bool, available: int, reserved: int, threshold: int) -> State:

@@ -24,7 +24,7 @@ EXPECTED = """
 SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text FROM (
   SELECT product_id,
          json_object_agg(warehouse_id, concat_ws(':', version, available, reserved, incoming,
-                                                 (NOT is_blocked AND NOT is_closed)::int)) AS fields,
+                                                 (NOT is_blocked AND NOT is_closed)::int, replenished)) AS fields,
          concat_ws(':', sum(version) + count(*), coalesce(max(low_stock_threshold)::text, ''), bool_or(is_blocked)::int,
                    count(*)) AS summary
   FROM stock_level WHERE {condition} GROUP BY product_id) AS of_products
@@ -128,8 +128,8 @@ def view(product_id: UUID, fields: Fields) -> ProductCounters:
     levels = {}
     for warehouse_id, text in fields.items():
         if warehouse_id != SUMMARY:
-            version, available, reserved, incoming, is_sellable = map(int, text.split(":"))
-            levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable == 1)
+            version, available, reserved, incoming, is_sellable, replenished = map(int, text.split(":"))
+            levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable == 1, replenished)
     return ProductCounters(product_id, int(threshold) if threshold else None, is_blocked == "1", levels)
 
 

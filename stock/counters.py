@@ -1,7 +1,7 @@
 """Redis, as far as this service knows it. Nothing is decided by what Redis says, and nothing fails without it.
 
 A product's counters are one hash, `stock:<product id>`: for each warehouse a field
-`version:available:reserved:incoming:is_sellable`, and the field `_` with
+`version:available:reserved:incoming:is_sellable:replenished`, and the field `_` with
 `version:low_stock_threshold:is_blocked:number of warehouses`. They are copies of committed rows, written after the
 commit, each only if its version is newer than the one that stands (lua/publish.lua), so late and repeated writes change
 nothing. The version in `_` is the sum of its levels' versions and their number, which rises with each change of any
@@ -40,7 +40,7 @@ SECONDS_A_COMMAND = 0.002  # at most, on average
 PIPELINE_COMMANDS = 1_000  # in one round trip at most: what waits in memory, here and there, stays small
 
 _NUMBER = rb"(\d{1,15})"  # as in publish.lua, whose numbers are doubles
-_LEVEL = re.compile(rb":".join([_NUMBER] * 4) + rb":([01])")
+_LEVEL = re.compile(rb":".join([_NUMBER] * 4) + rb":([01]):" + _NUMBER)
 _SUMMARY = re.compile(_NUMBER + rb":(\d{0,15}):([01]):" + _NUMBER)
 
 Command = tuple[str | int, ...]
@@ -61,6 +61,7 @@ class LevelCounter(NamedTuple):  # a dataclass takes three times as long to make
     reserved: int
     incoming: int
     is_sellable: bool
+    replenished: int
 
     @property
     def sellable(self) -> int:
@@ -203,7 +204,10 @@ def _key(product_id: UUID) -> str:
 
 def _level_fields(view: ProductCounters) -> dict[str, str]:
     return {
-        warehouse_id: f"{level.version}:{level.available}:{level.reserved}:{level.incoming}:{level.is_sellable:d}"
+        warehouse_id: (
+            f"{level.version}:{level.available}:{level.reserved}:{level.incoming}:{level.is_sellable:d}"
+            f":{level.replenished}"
+        )
         for warehouse_id, level in view.levels.items()
     }
 
@@ -245,8 +249,10 @@ def _parsed_level(text: bytes) -> LevelCounter | None:
     level = _LEVEL.fullmatch(text)
     if level is None:
         return None
-    version, available, reserved, incoming, is_sellable = level.groups()
-    return LevelCounter(int(version), int(available), int(reserved), int(incoming), is_sellable == b"1")
+    version, available, reserved, incoming, is_sellable, replenished = level.groups()
+    return LevelCounter(
+        int(version), int(available), int(reserved), int(incoming), is_sellable == b"1", int(replenished)
+    )
 
 
 # --- the way to Redis ----------------------------------------------------------------------------------------------

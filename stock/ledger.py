@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -42,7 +42,7 @@ Kind = StockMovement.Kind
 Key = tuple[UUID, str]  # product, warehouse
 
 LEVEL_COLUMNS = (
-    "id", "product_id", "warehouse_id", "available", "reserved", "incoming",
+    "id", "product_id", "warehouse_id", "available", "reserved", "incoming", "replenished",
     "is_blocked", "is_closed", "low_stock_threshold", "version",
 )  # fmt: skip
 LEVEL_FIELDS = database.fields_of(StockLevel, LEVEL_COLUMNS)
@@ -51,12 +51,13 @@ MOVEMENT_COLUMNS = (
     "id", "product", "warehouse", "kind", "available_delta", "reserved_delta", "incoming_delta",
     "line_id", "reference", "actor", "reason", "created_at",
 )  # fmt: skip
-CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "is_low", "updated_at")
+CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "replenished", "is_low", "updated_at")
 MARK_COLUMNS = ("id", "is_blocked", "is_closed", "low_stock_threshold", "is_low", "version", "updated_at")
-# Deltas, not totals: should a lock ever be missing, the CHECKs still refuse what would oversell.
+# Deltas, not totals: should a lock ever be missing, the CHECKs still refuse what would oversell. `replenished` defends
+# nothing, and is what the postings made of it.
 APPLY_CHANGES = (
     "available = t.available + v.available, reserved = t.reserved + v.reserved, incoming = t.incoming + v.incoming, "
-    "is_low = v.is_low, version = t.version + 1, updated_at = v.updated_at"
+    "replenished = v.replenished, is_low = v.is_low, version = t.version + 1, updated_at = v.updated_at"
 )
 
 
@@ -64,6 +65,14 @@ class InsufficientStock(Conflict):
     """A level does not have what a posting would take; `shortages` says what was asked and what is there."""
 
     code = "insufficient_stock"
+
+
+class Replenished(Protocol):
+    """A level as far as a replenishment goes by it."""
+
+    available: int
+    reserved: int
+    replenished: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +101,7 @@ class LockedLevel:
     available: int
     reserved: int
     incoming: int
+    replenished: int
     is_blocked: bool
     is_closed: bool
     low_stock_threshold: int | None
@@ -190,7 +200,12 @@ def _publish(levels: LockedLevels) -> None:
             is_blocked=rows[0].is_blocked,
             levels={
                 row.warehouse_id: counters.LevelCounter(
-                    row.version, row.available, row.reserved, row.incoming, not (row.is_blocked or row.is_closed)
+                    version=row.version,
+                    available=row.available,
+                    reserved=row.reserved,
+                    incoming=row.incoming,
+                    is_sellable=not (row.is_blocked or row.is_closed),
+                    replenished=row.replenished,
                 )
                 for row in rows
             },
@@ -285,7 +300,21 @@ def post(levels: LockedLevels, posting: Posting) -> None:
         }
         raise InsufficientStock("There is not enough stock for this.", shortages=[shortage])
     level.available, level.reserved, level.incoming = available, reserved, incoming
+    level.replenished = replenished_after(level, kind=posting.kind, available=posting.available)
     levels.postings.append(posting)
+
+
+def replenished_after(level: Replenished, *, kind: str | None, available: int) -> int:
+    """The level's `replenished` after a posting, which its other numbers have in them already.
+
+    A receipt begins anew with all units on hand. An adjustment corrects the number by as much as the stock, for it is
+    no sale: 5 broken of 10 must not look like half of them sold. Sales, their ends and returns leave it.
+    """
+    if kind == Kind.RECEIPT and available > 0:
+        return level.available + level.reserved
+    if kind == Kind.ADJUSTMENT:
+        return max(0, level.replenished + available)
+    return level.replenished
 
 
 def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
@@ -304,7 +333,7 @@ def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
     )  # fmt: skip
     touched = {(p.product_id, p.warehouse_id) for p in levels.postings}
     changed = [level for key, level in levels.by_key.items() if key in touched]
-    values = [(level.id, *level.deltas, level.is_low, at) for level in changed]
+    values = [(level.id, *level.deltas, level.replenished, level.is_low, at) for level in changed]
     database.update_rows(StockLevel, CHANGE_COLUMNS, values, assignments=APPLY_CHANGES)
     for level in changed:
         level.version += 1

@@ -59,6 +59,9 @@ class StockLevel(models.Model):
     available = models.BigIntegerField(default=0, help_text="Units that can be sold.")
     reserved = models.BigIntegerField(default=0, help_text="Units held by active reservations.")
     incoming = models.BigIntegerField(default=0, help_text="Units on their way here.")
+    replenished = models.BigIntegerField(
+        default=0, db_default=0, help_text="Units on hand after the last replenishment, corrected since."
+    )
     is_blocked = models.BooleanField(default=False, help_text="Sales of the product are blocked.")
     is_closed = models.BooleanField(default=False, help_text="The warehouse is closed.")
     is_low = models.BooleanField(default=False, help_text="Available is below the threshold.")
@@ -74,6 +77,9 @@ class StockLevel(models.Model):
             models.CheckConstraint(condition=Q(available__gte=0), name="stock_level_never_promises_what_it_lacks"),
             models.CheckConstraint(condition=Q(reserved__gte=0), name="stock_level_never_releases_what_is_not_held"),
             models.CheckConstraint(condition=Q(incoming__gte=0), name="stock_level_never_receives_what_is_not_coming"),
+            models.CheckConstraint(
+                condition=Q(replenished__gte=0), name="stock_level_is_never_replenished_to_less_than_nothing"
+            ),
         ]
         indexes = [
             # `low=true` and the scarcest levels for the metrics. No index mentions a number that sales change.

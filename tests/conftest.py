@@ -8,6 +8,13 @@ from django.conf import settings
 # These helpers assert too; without this a failure there would not say what differs.
 pytest.register_assert_rewrite("tests.db.reservations.model", "tests.db.stock.records")
 
+
+@pytest.fixture(autouse=True)
+def network_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has seen of the warehouses a second ago is nothing to the next one."""
+    monkeypatch.setattr("warehouses.network.RECENT_SECONDS", 0.0)
+
+
 TESTS = Path(__file__).parent
 NEEDED_SERVERS = {
     "db": ("DATABASE_URL",),

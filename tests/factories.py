@@ -13,6 +13,7 @@ from reservations.models import Reservation
 from reservations.requests import Item, Reserve
 from stock import catalogue, documents
 from stock.models import Product, StockLevel
+from warehouses import network
 from warehouses.models import Warehouse
 
 SP, RJ, PR = "wh-sp-001", "wh-rj-001", "wh-pr-001"
@@ -21,10 +22,12 @@ _numbers = count(1)
 
 
 def warehouse(warehouse_id: str = SP, *, region: str = "southeast", priority: int = 1) -> Warehouse:
-    """The warehouse, made if it is not there."""
-    made, _ = Warehouse.objects.get_or_create(
+    """The warehouse, made if it is not there, and known to this process, as after a first batch."""
+    made, is_new = Warehouse.objects.get_or_create(
         pk=warehouse_id, defaults={"name": warehouse_id, "region": region, "priority": priority}
     )
+    if is_new:
+        network.current()()
     return made
 
 
@@ -46,12 +49,22 @@ def product(stock: Mapping[str, int] | None = None, *, low_stock_threshold: int 
 def receive(product_id: UUID, warehouse_id: str, units: int) -> None:
     """Book a receipt of the units."""
     warehouse(warehouse_id)
+    _book(documents.Kind.RECEIPT, product_id, warehouse_id, units)
+
+
+def adjust(product_id: UUID, warehouse_id: str, delta: int) -> None:
+    """Book a correction by so many units, signed."""
+    _book(documents.Kind.ADJUSTMENT, product_id, warehouse_id, delta, reason="counted")
+
+
+def _book(kind: documents.Kind, product_id: UUID, warehouse_id: str, units: int, *, reason: str = "") -> None:
     documents.book(
         documents.DocumentRequest(
-            kind=documents.Kind.RECEIPT,
-            reference=f"receipt-{uuid4()}",
+            kind=kind,
+            reference=f"{kind.lower()}-{uuid4()}",
             warehouse_id=warehouse_id,
             items=((product_id, units),),
+            reason=reason,
             actor=ACTOR,
         )
     )

@@ -23,7 +23,9 @@ SETTINGS_FILE = Path(settings.BASE_DIR) / "inventory_project" / "settings.py"
 # The names that settings.py reads from the environment, in its order.
 VARIABLES = tuple(
     dict.fromkeys(
-        re.findall(r'\b(?:text|whole|positive_decimal|switch|choice|server_url)\(\s*"(\w+)"', SETTINGS_FILE.read_text())
+        re.findall(
+            r'\b(?:text|whole|positive_decimal|switch|choice|country|server_url)\(\s*"(\w+)"', SETTINGS_FILE.read_text()
+        )
     )
 )
 PATIENCE_SECONDS = 30

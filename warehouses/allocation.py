@@ -1,51 +1,45 @@
-"""Which warehouses serve an order: a pure decision over numbers it is handed, and its reasons.
+"""Which warehouses serve an order: a pure decision over numbers it is handed, and a record of what it went by.
 
-Hard constraints come first: a level must be neither blocked nor closed, and hold enough. A line that names a warehouse
-is obeyed or refused, never moved elsewhere, and what it takes is gone for the other lines of the order. The free lines
-then take the first of these steps that works:
+Hard constraints come first: a level must be neither blocked nor closed, its warehouse must serve the region that the
+goods go to, and it must hold enough. A line that names a warehouse is obeyed or refused, never moved elsewhere, and
+what it takes is gone for the other lines. For these a plan is looked for (`warehouses.plans`): a set of warehouses that
+can serve all of them together, with those that named lines come from, since a parcel leaves from there anyway. The
+policy's `split` says which plans are allowed, and its preferences choose among them (`warehouses.preferences`).
 
-1. `one_warehouse`  one warehouse serves all of them;
-2. `split_by_line`  each line whole, the lines from different warehouses;
-3. `split_line`     a line from several warehouses, as few as can be.
-
-Steps 2 and 3 need `allow_split`. Within a step PREFERENCES choose, in their order. An order is served as a whole or
-not at all. The same input gives the same answer, in whatever order the candidates come.
+An order is served as a whole or not at all. The same input gives the same answer, in whatever order candidates come.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from heapq import nlargest
-from itertools import accumulate, chain
-from operator import attrgetter
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-EXPLANATION_VERSION = 1
-MOST_NUMBERS = 300  # stocks shown in an explanation, and rejections: it is written while the levels are locked
+from warehouses.geography import Precision
+from warehouses.plans import POOL, Search, Units, covers, holders, less
+from warehouses.policies import BUILT_IN, Policy
+from warehouses.preferences import Choice, Option, Place, Plan, by_distance, choose, ranked
+
+RECORD_VERSION = 2
+Lack = Literal["stock", "parcels", "region"]  # too little; too much for the parcels allowed; not serving the region
+NOT_SERVED = "not_served"
+GIVEN_UP = "given_up"  # in place of a preference: there were more sets of warehouses than are looked at
+MOST_NUMBERS = 300  # stocks kept in a record, and reasons: it is written while the levels are locked
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A warehouse, as far as a choice between warehouses needs to know it."""
-
-    warehouse_id: str
-    region: str
-    priority: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One stock level of one product."""
+class Candidate(NamedTuple):
+    """One stock level of one product; `replenished` is what was on hand after the last replenishment."""
 
     place: Place
     available: int
     is_blocked: bool
     is_closed: bool
+    reserved: int = 0
+    replenished: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """`quantity` units, at least one, of a product; from `warehouse_id`, or from anywhere when that is None."""
 
     product_id: UUID
@@ -53,8 +47,7 @@ class Line:
     warehouse_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What one warehouse gives of one product."""
 
     product_id: UUID
@@ -62,8 +55,7 @@ class Part:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(NamedTuple):
     """A line that cannot be served, and how many units of it could be."""
 
     product_id: UUID
@@ -72,104 +64,93 @@ class Shortage:
     available: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where an order goes, as far as that is known, and the policy that holds there.
+
+    `area` is the country and the known prefix, such as `BR 01310`; `notes` say what had to be done without. `facts` is
+    all of it as a record has it, made once for the many orders that go there.
+    """
+
+    policy: Policy = BUILT_IN
+    precision: Precision = "unknown"
+    area: str = ""
+    name: str = ""
+    region: str = ""
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = self.policy
+        facts = {
+            "policy": [
+                *(rules.region, list(rules.preferences), rules.tolerance_km, rules.split, rules.most_parcels),
+                rules.is_built_in,
+            ],
+            "delivery": [self.area, self.name, self.precision, self.region],
+        }
+        object.__setattr__(self, "facts", facts)
+
+
+NOWHERE = Delivery(notes=("no_postal_code",))
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The answer: either `parts` cover every line exactly, or there are none and the other two say why.
+    """The answer: either `parts` cover every line exactly, or there are none and the next two say why.
 
     `parts` has each product and warehouse once, in the order in which rows are locked; `shortages` has every short
-    line, named ones first. `explanation` is JSON-ready, and is kept with the reservation.
+    line, named ones first; `lacking` is what stood in the way of all of them together. `not_serving` are warehouses
+    that have of what is short and do not serve the region; `is_given_up`: a longer search might have found a way.
+    `record`, empty where there are no parts, is JSON-ready, is kept with the reservation, and is read by
+    `warehouses.explanation`.
     """
 
     parts: tuple[Part, ...]
     shortages: tuple[Shortage, ...]
     blocked_product_ids: tuple[UUID, ...]
-    explanation: dict[str, Any]
-
-
-# --- preferences ---------------------------------------------------------------------------------------------------
-
-
-class Option(NamedTuple):
-    """A warehouse that meets the hard constraints of a step."""
-
-    place: Place
-    stock: int  # units of the step's products that can be sold there
-    is_used: bool  # a line of the order names it, so a parcel leaves from there anyway
-
-
-def by_fewest_warehouses(option: Option) -> bool:
-    """Where a parcel leaves from anyway first: one warehouse for the whole order, if one can."""
-    return not option.is_used
-
-
-def by_priority(option: Option) -> int:
-    """The lower region priority first, compared across regions."""
-    return option.place.priority
-
-
-def by_stock(option: Option) -> int:
-    """The fuller warehouse first, so that none runs dry while another is full."""
-    return -option.stock
-
-
-def by_id(option: Option) -> str:
-    """The id, so that there is always an answer and always the same one."""
-    return option.place.warehouse_id
-
-
-PREFERENCES: tuple[tuple[str, Callable[[Option], Any]], ...] = (
-    ("fewest_warehouses", by_fewest_warehouses),
-    ("priority", by_priority),
-    ("stock", by_stock),
-    ("id", by_id),
-)
-ONLY_CANDIDATE = "only_candidate"
-
-Ranked = list[tuple[list[Any], Option]]  # an option behind its key, the most preferred first
-
-
-def _ranked(options: Iterable[Option]) -> Ranked:
-    return sorted([([key(option) for _, key in PREFERENCES], option) for option in options])
-
-
-def _tie_break(ranked: Ranked, taken: int = 1) -> str:
-    """The preference that put the last of the `taken` first options before the next one."""
-    if len(ranked) <= taken:
-        return ONLY_CANDIDATE
-    pairs = zip(ranked[taken - 1][0], ranked[taken][0], strict=True)
-    return next(name for (name, _), (ours, theirs) in zip(PREFERENCES, pairs, strict=True) if ours != theirs)
+    lacking: Lack | None
+    not_serving: tuple[str, ...]
+    is_given_up: bool
+    record: dict[str, Any]
 
 
 # --- the decision --------------------------------------------------------------------------------------------------
 
-Units = dict[UUID, dict[str, int]]  # product, warehouse, units
-
-STRATEGIES = ("named", "one_warehouse", "split_by_line", "split_line")  # from the plainest to the last resort
-REFUSED = "refused"
+Stocks = dict[UUID, dict[str, int]]  # product, warehouse, units
 
 
-class _Decision(NamedTuple):
+@dataclass(slots=True)
+class _Decision:
     strategy: str
     parts: list[Part]
-    tie_break: str | None  # None: a named warehouse leaves nothing to prefer
+    choice: Choice | None = None  # a named warehouse leaves nothing to choose
 
 
-class _Supply(NamedTuple):
+@dataclass(slots=True)
+class _Supply:
     """The stock of one order's products, sorted out once."""
 
-    places: dict[str, Place]  # every warehouse that may sell one of the products
-    sellable: Units
-    blocked_product_ids: tuple[UUID, ...]
-    ruled_out: list[tuple[str, UUID, str]]  # warehouse, product, why
+    places: dict[str, Place] = field(default_factory=dict)  # every warehouse that may sell one of the products
+    sellable: Stocks = field(default_factory=dict)
+    whole: Stocks = field(default_factory=dict)  # what the share taken is a share of
+    blocked_product_ids: tuple[UUID, ...] = ()
+    ruled_out: list[tuple[str, UUID, str]] = field(default_factory=list)  # warehouse, product, why
 
 
-def allocate(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]], *, allow_split: bool) -> Allocation:
+def allocate(
+    lines: Sequence[Line],
+    stock: Mapping[UUID, Sequence[Candidate]],
+    *,
+    delivery: Delivery = NOWHERE,
+    allow_split: bool = True,
+) -> Allocation:
     """Decide which warehouses serve `lines` from `stock`: all of the lines, or none.
 
-    Lines are unique by (product_id, warehouse_id); the candidates of a product are unique by warehouse. A blocked
-    product makes no shortage. The `available` of a shortage is what could be sold for that line: at the warehouse it
-    names; otherwise in all warehouses together; without `allow_split`, in the one that comes nearest to serving all
-    free lines.
+    Lines are unique by (product_id, warehouse_id); the candidates of a product are unique by warehouse, and their
+    places are seen from the delivery. `allow_split` False forbids what the policy may allow. A blocked product makes
+    no shortage. The `available` of a shortage is what could be sold for that line: at the warehouse it names; in all
+    warehouses together; or in as many as may serve the order, those that come nearest to serving all free lines.
     """
     supply = _sort_out(lines, stock)
     lines = [line for line in lines if line.product_id not in supply.blocked_product_ids]
@@ -179,44 +160,87 @@ def allocate(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]], *
     # What the named lines take is gone for the free ones.
     left = {product_id: dict(units) for product_id, units in supply.sellable.items()} if named else supply.sellable
     decisions, shortages = _obey(named, left)
+    search = _search(delivery.policy, used=len({warehouse_id for _, warehouse_id in named}))
     if free:
-        used = {warehouse_id for _, warehouse_id in named}
-        chosen, short = _choose(free, left, supply.places, used, allow_split=allow_split)
-        decisions += chosen
+        options = _options(free, left, supply, {warehouse_id for _, warehouse_id in named})
+        decision, short = _serve(free, options, delivery.policy, search, allow_split=allow_split)
+        decisions += decision
         shortages += short
 
     if shortages or supply.blocked_product_ids:
-        decisions = []
-    return Allocation(
-        parts=_merged(decisions),
-        shortages=tuple(shortages),
-        blocked_product_ids=supply.blocked_product_ids,
-        explanation=_explained(supply, lines, left, decisions),
-    )
+        return Allocation(
+            parts=(),
+            shortages=tuple(shortages),
+            blocked_product_ids=supply.blocked_product_ids,
+            lacking=_lacking(lines, shortages, stock) if shortages else None,
+            not_serving=_not_serving(shortages, stock),
+            is_given_up=search.is_given_up,
+            record={},
+        )
+    record = _record(supply, lines, decisions, delivery, search, allow_split=allow_split)
+    return Allocation(_merged(decisions), (), (), None, (), search.is_given_up, record)
+
+
+def _lacking(lines: Sequence[Line], shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Candidate]]) -> Lack:
+    """What would have had to be otherwise, the least first: more parcels, other served regions, more stock."""
+    named = {(line.product_id, line.warehouse_id): line.quantity for line in lines if line.warehouse_id is not None}
+
+    def units(shortage: Shortage, *, with_not_serving: bool) -> int:
+        return sum(
+            candidate.available - named.get((shortage.product_id, candidate.place.warehouse_id), 0)
+            if shortage.warehouse_id is None
+            else candidate.available
+            for candidate in stock.get(shortage.product_id, ())
+            if not candidate.is_closed
+            and (with_not_serving or candidate.place.is_serving)
+            and shortage.warehouse_id in (None, candidate.place.warehouse_id)
+        )
+
+    if all(units(shortage, with_not_serving=False) >= shortage.requested for shortage in shortages):
+        return "parcels"
+    if all(units(shortage, with_not_serving=True) >= shortage.requested for shortage in shortages):
+        return "region"
+    return "stock"
+
+
+def _not_serving(shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Candidate]]) -> tuple[str, ...]:
+    found = {
+        candidate.place.warehouse_id
+        for shortage in shortages
+        for candidate in stock.get(shortage.product_id, ())
+        if candidate.available and not candidate.place.is_serving and not candidate.is_closed
+    }
+    return tuple(sorted(found))
 
 
 def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) -> _Supply:
-    supply = _Supply(places={}, sellable={}, blocked_product_ids=(), ruled_out=[])
+    supply = _Supply()
     blocked = []
     for product_id in dict.fromkeys([line.product_id for line in lines]):
         units = supply.sellable[product_id] = {}
-        is_blocked = False
-        for candidate in sorted(stock.get(product_id, ()), key=attrgetter("place.warehouse_id")):
-            place = candidate.place
-            if candidate.is_blocked:
-                is_blocked = True
-                supply.ruled_out.append((place.warehouse_id, product_id, "blocked"))
-            elif candidate.is_closed:
-                supply.ruled_out.append((place.warehouse_id, product_id, "closed"))
+        whole = supply.whole[product_id] = {}
+        is_product_blocked = False
+        for place, available, is_blocked, is_closed, reserved, replenished in stock.get(product_id, ()):
+            warehouse_id = place.warehouse_id
+            if is_blocked:
+                is_product_blocked = True
+                supply.ruled_out.append((warehouse_id, product_id, "blocked"))
+            elif is_closed:
+                supply.ruled_out.append((warehouse_id, product_id, "closed"))
+            elif not place.is_serving:
+                supply.ruled_out.append((warehouse_id, product_id, NOT_SERVED))
             else:
-                units[place.warehouse_id] = candidate.available
-                supply.places[place.warehouse_id] = place
-        if is_blocked:  # a block is the product's: one level that says so speaks for all
+                units[warehouse_id] = available
+                on_hand = available + reserved
+                whole[warehouse_id] = on_hand if on_hand > replenished else replenished
+                supply.places[warehouse_id] = place
+        if is_product_blocked:  # a block is the product's: one level that says so speaks for all
             blocked.append(product_id)
-    return supply._replace(blocked_product_ids=tuple(blocked))
+    supply.blocked_product_ids = tuple(blocked)
+    return supply
 
 
-def _obey(named: Sequence[tuple[Line, str]], left: Units) -> tuple[list[_Decision], list[Shortage]]:
+def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[_Decision], list[Shortage]]:
     """Serve each line from the warehouse it names, and take that from `left`."""
     decisions = []
     shortages = []
@@ -227,98 +251,184 @@ def _obey(named: Sequence[tuple[Line, str]], left: Units) -> tuple[list[_Decisio
             shortages.append(_shortage(line, available))
         else:
             units[warehouse_id] = available - line.quantity
-            decisions.append(_Decision("named", [Part(line.product_id, warehouse_id, line.quantity)], None))
+            decisions.append(_Decision("named", [Part(line.product_id, warehouse_id, line.quantity)]))
     return decisions, shortages
 
 
-def _choose(
-    free: Sequence[Line], left: Units, places: Mapping[str, Place], used: Set[str], *, allow_split: bool
+def _search(policy: Policy, *, used: int) -> Search:
+    """The search that the policy allows, where parcels leave from so many warehouses anyway."""
+    return Search(
+        is_by_line=policy.split == "by_line",
+        most=max(0, policy.most_parcels - used) if policy.most_parcels is not None else None,
+        is_fewest_first=policy.preferences[:1] == ("fewest_parcels",),
+    )
+
+
+def _options(free: Sequence[Line], left: Stocks, supply: _Supply, used: set[str]) -> list[Option]:
+    """The warehouses that have anything of the free lines' products, in the order of their ids."""
+    if len(free) == 1:  # as most orders have, so without the detour over columns
+        [line] = free
+        stock, whole = left[line.product_id], supply.whole[line.product_id]
+        return [
+            Option(supply.places[key], key in used, (units,), 1 - units / whole[key])
+            for key in sorted(stock)
+            if (units := stock[key])
+        ]
+    ids = sorted(supply.places)
+    columns = [[stock.get(key, 0) for key in ids] for stock in [left[line.product_id] for line in free]]
+    wholes = [[whole.get(key, 0) for key in ids] for whole in [supply.whole[line.product_id] for line in free]]
+    return [
+        Option(supply.places[key], key in used, units, 1 - available / whole)
+        for key, units, whole in zip(ids, zip(*columns, strict=True), map(sum, zip(*wholes, strict=True)), strict=True)
+        if (available := sum(units))
+    ]
+
+
+def _serve(
+    free: Sequence[Line], options: Sequence[Option], policy: Policy, search: Search, *, allow_split: bool
 ) -> tuple[list[_Decision], list[Shortage]]:
-    """Serve lines that name no warehouse, each of another product, by the first step that works."""
-    able = _stock_where_all_fit(free, left)
-    if able:
-        ranked = _ranked([Option(places[key], stock, key in used) for key, stock in able.items()])
-        warehouse_id = ranked[0][1].place.warehouse_id
-        parts = [Part(line.product_id, warehouse_id, line.quantity) for line in free]
-        return [_Decision("one_warehouse", parts, _tie_break(ranked))], []
-    if not allow_split:
-        return [], _shortages_at_the_nearest(free, left, places, used)
-    decisions = []
-    shortages = []
-    for line in free:
-        options = [Option(places[key], stock, key in used) for key, stock in left[line.product_id].items() if stock > 0]
-        available = sum(option.stock for option in options)
-        if available < line.quantity:
-            shortages.append(_shortage(line, available))
-        else:
-            decisions.append(_serve_line(line, options))
-    return decisions, shortages
+    """Serve lines that name no warehouse, each of another product: one decision, or shortages."""
+    wanted = tuple([line.quantity for line in free])
+    used = [option for option in options if option.is_used]
+    if not allow_split or policy.split == "never":
+        allowed = used if search.most == 0 else options  # to forbid a split must not allow one more parcel
+        able = holders(allowed, wanted)
+        if not able:
+            return [], _nearly_served(free, wanted, allowed, policy, most=1)[1]
+        choice = choose(able, policy)
+        return [_shared_out(free, wanted, choice.plan, choice, policy)], []
+    plans = search.plans(wanted, options, used)
+    if plans == [()]:
+        return [_shared_out(free, wanted, used, Choice((), "fewest_parcels"), policy)], []
+    if plans:
+        choice = choose(plans, policy)
+        return [_shared_out(free, wanted, (*used, *choice.plan), choice, policy)], []
+    if search.most is None:
+        at_best = [_at_best(i, options, is_by_line=search.is_by_line) for i in range(len(free))]
+        if not covers(at_best, wanted):
+            return [], _shortages(free, at_best)
+        return [_line_by_line(free, options, policy)], []  # only the search for the best way was given up
+    plan, short = _nearly_served(free, wanted, options, policy, most=search.most, used=used)
+    if short:
+        return [], short
+    return [_shared_out(free, wanted, (*used, *plan), Choice(tuple(plan), GIVEN_UP), policy)], []
 
 
-def _stock_where_all_fit(free: Sequence[Line], left: Units) -> dict[str, int]:
-    """The warehouses that could serve every line whole, with their stock of all the lines' products."""
-    first, *others = free
-    able = {key: stock for key, stock in left[first.product_id].items() if stock >= first.quantity}
-    for line in others:
-        units = left[line.product_id]
-        able = {key: stock + units[key] for key, stock in able.items() if units.get(key, 0) >= line.quantity}
-    return able
+def _at_best(i: int, options: Sequence[Option], *, is_by_line: bool) -> int:
+    """What the i-th line could be given."""
+    stocks = [option.units[i] for option in options]
+    return max(stocks, default=0) if is_by_line else sum(stocks)
 
 
-def _serve_line(line: Line, options: Sequence[Option]) -> _Decision:
-    """One line from one warehouse, or from several; `options` have enough together."""
-    ranked = _ranked([option for option in options if option.stock >= line.quantity])
-    if ranked:
-        part = Part(line.product_id, ranked[0][1].place.warehouse_id, line.quantity)
-        return _Decision("split_by_line", [part], _tie_break(ranked))
+def _shared_out(
+    free: Sequence[Line], wanted: Units, members: Sequence[Option], choice: Choice, policy: Policy
+) -> _Decision:
+    """The lines among warehouses that can serve them: all to one, else each line to one, else to as few as can be."""
+    if len(members) == 1:
+        return _Decision("one_warehouse", _from_one(free, members[0]), choice)
+    in_order = ranked(members, policy)
+    for option in in_order:
+        if covers(option.units, wanted):
+            return _Decision("one_warehouse", _from_one(free, option), choice)
+    parts = [part for i, line in enumerate(free) for part in _line_parts(line, i, in_order)]
+    return _Decision("split_by_line" if len(parts) == len(free) else "split_line", parts, choice)
 
-    ranked = _ranked(options)
-    chosen = _fewest([option for _, option in ranked], line.quantity)
+
+def _from_one(free: Sequence[Line], option: Option) -> list[Part]:
+    return [Part(line.product_id, option.place.warehouse_id, line.quantity) for line in free]
+
+
+def _line_parts(line: Line, i: int, in_order: Sequence[Option]) -> list[Part]:
+    """The i-th line from the first that has it whole, or from as few as can be; together they have it."""
+    for option in in_order:
+        if option.units[i] >= line.quantity:
+            return _from_one([line], option)
     parts = []
     missing = line.quantity
-    for option in chosen:
-        taken = min(option.stock, missing)
+    for option in _fewest(in_order, i, line.quantity):
+        taken = min(option.units[i], missing)
         missing -= taken
         parts.append(Part(line.product_id, option.place.warehouse_id, taken))
-    is_by_preference = chosen == [option for _, option in ranked[: len(chosen)]]
-    return _Decision("split_line", parts, _tie_break(ranked, len(chosen)) if is_by_preference else "fewest_warehouses")
+    return parts
 
 
-def _fewest(options: Sequence[Option], quantity: int) -> list[Option]:
-    """As few of `options` as hold `quantity` together; among equally few, the most preferred.
+def _fewest(in_order: Sequence[Option], i: int, quantity: int) -> list[Option]:
+    """As few as hold `quantity` of the i-th line together; among equally few, the most preferred.
 
-    Each warehouse more is a parcel more, which costs more than a worse place does: so the number comes first. An option
-    is taken, in the order of preference, whenever the largest of the later ones can fill the rest of that number.
+    One is taken, in the order of preference, whenever the largest of the later ones can fill the rest of that number.
     """
-    sizes = sorted([option.stock for option in options], reverse=True)
+    sizes = sorted([option.units[i] for option in in_order], reverse=True)
     count = next(n for n, total in enumerate(accumulate(sizes), start=1) if total >= quantity)
     chosen: list[Option] = []
     missing = quantity
-    for i, option in enumerate(options):
-        later = nlargest(count - len(chosen) - 1, [other.stock for other in options[i + 1 :]])
-        if option.stock + sum(later) >= missing:
+    for position, option in enumerate(in_order):
+        later = sorted([other.units[i] for other in in_order[position + 1 :]], reverse=True)
+        if option.units[i] + sum(later[: count - len(chosen) - 1]) >= missing:
             chosen.append(option)
-            missing -= option.stock
+            missing -= option.units[i]
             if missing <= 0:
                 break
     return chosen
 
 
-def _shortages_at_the_nearest(
-    free: Sequence[Line], left: Units, places: Mapping[str, Place], used: Set[str]
-) -> list[Shortage]:
-    """What one warehouse lacks: the one with the fewest short lines, then the fewest missing units."""
-    nearest: tuple[int, int, list[Any], list[Shortage]] | None = None
-    for key, place in places.items():
-        have = [(line, left[line.product_id].get(key, 0)) for line in free]
-        shortages = [_shortage(line, units) for line, units in have if units < line.quantity]
-        missing = sum(shortage.requested - shortage.available for shortage in shortages)
-        stock = sum(units for _, units in have)
-        [(preference, _)] = _ranked([Option(place, stock, key in used)])
-        candidate = (len(shortages), missing, preference, shortages)
-        if nearest is None or candidate < nearest:
-            nearest = candidate
-    return nearest[3] if nearest else [_shortage(line, 0) for line in free]
+def _line_by_line(free: Sequence[Line], options: Sequence[Option], policy: Policy) -> _Decision:
+    """One line after the other, without looking ahead: a warehouse that serves one is used for the next ones."""
+    at_hand = list(options)
+    parts: list[Part] = []
+    for i, line in enumerate(free):
+        found = _line_parts(line, i, _enough(at_hand, i, line.quantity, policy))
+        parts += found
+        taken = {part.warehouse_id for part in found}
+        at_hand = [
+            option._replace(is_used=True) if option.place.warehouse_id in taken else option for option in at_hand
+        ]
+    strategy = "split_by_line" if len(parts) == len(free) else "split_line"
+    return _Decision(strategy, parts, Choice((), GIVEN_UP))
+
+
+def _enough(options: Sequence[Option], i: int, quantity: int, policy: Policy) -> list[Option]:
+    """The preferred one that has the i-th line whole; else as many of the largest as must be and POOL more, ranked."""
+    whole: list[Plan] = [(option,) for option in options if option.units[i] >= quantity]
+    if whole:
+        return list(choose(whole, policy).plan)
+    largest = sorted(options, key=lambda option: option.units[i], reverse=True)
+    totals = accumulate([option.units[i] for option in largest])
+    count = next(n for n, total in enumerate(totals, start=1) if total >= quantity)
+    return ranked(largest[: count + POOL], policy)
+
+
+def _nearly_served(
+    free: Sequence[Line],
+    wanted: Units,
+    options: Sequence[Option],
+    policy: Policy,
+    *,
+    most: int,
+    used: Sequence[Option] = (),
+) -> tuple[list[Option], list[Shortage]]:
+    """`most` warehouses that come nearest to serving the lines with the used ones, and what is short then.
+
+    They are picked one after the other, each to leave the fewest lines short, then the fewest units missing; the policy
+    says which of equal ones.
+    """
+    missing = wanted
+    for option in used:
+        missing = less(missing, option.units)
+    left = [option for option in options if option not in used]
+    picked: list[Option] = []
+    while any(missing) and left and len(picked) < most:
+        rests = [less(missing, option.units) for option in left]
+        keys = [(sum(map(bool, rest)), sum(rest)) for rest in rests]
+        best = min(keys)
+        [first] = choose([(option,) for option, key in zip(left, keys, strict=True) if key == best], policy).plan
+        picked.append(first)
+        left.remove(first)
+        missing = less(missing, first.units)
+    return picked, _shortages(free, [want - lacking for want, lacking in zip(wanted, missing, strict=True)])
+
+
+def _shortages(free: Sequence[Line], available: Sequence[int]) -> list[Shortage]:
+    return [_shortage(line, units) for line, units in zip(free, available, strict=True) if units < line.quantity]
 
 
 def _shortage(line: Line, available: int) -> Shortage:
@@ -336,75 +446,68 @@ def _merged(decisions: Sequence[_Decision]) -> tuple[Part, ...]:
     return tuple(Part(*key, quantity) for key, quantity in sorted(units.items()))
 
 
-# --- the explanation -----------------------------------------------------------------------------------------------
+# --- the record ----------------------------------------------------------------------------------------------------
 
 
-def _explained(supply: _Supply, lines: Sequence[Line], left: Units, decisions: Sequence[_Decision]) -> dict[str, Any]:
-    """Why these warehouses.
+def _record(
+    supply: _Supply,
+    lines: Sequence[Line],
+    decisions: Sequence[_Decision],
+    delivery: Delivery,
+    search: Search,
+    *,
+    allow_split: bool,
+) -> dict[str, Any]:
+    """What the decision went by, short: lists in place of objects, positions in place of product ids.
 
-    `strategy` and `tie_break` are those of the decision that had to go furthest; `chosen` has every decision.
-    `candidates` are the warehouses that may sell, with what they had. `rejected` says what kept a warehouse from
-    serving a line whole: the product is blocked, the warehouse is closed, or its stock is insufficient. MOST_NUMBERS
-    bounds both; the preferred warehouses come first, and those that serve are always shown.
+    MOST_NUMBERS bounds it: the nearest and most preferred warehouses are kept first, and those that serve always.
     """
-    places = sorted(supply.places.values(), key=attrgetter("priority", "warehouse_id"))
-    most = max(1, MOST_NUMBERS // len(supply.sellable))
-    taken = {part.warehouse_id for decision in decisions for part in decision.parts}
-    shown = [place for i, place in enumerate(places) if i < most or place.warehouse_id in taken]
-    text = {product_id: str(product_id) for product_id in supply.sellable}
-    candidates = [
-        {
-            "warehouse_id": place.warehouse_id,
-            "region": place.region,
-            "priority": place.priority,
-            "available": {
-                text[product_id]: units[place.warehouse_id]
-                for product_id, units in supply.sellable.items()
-                if place.warehouse_id in units
-            },
-        }
-        for place in shown
-    ]
-    rejected = [_rejection(*reason) for reason in supply.ruled_out[:MOST_NUMBERS]]
-    rejected += chain.from_iterable(_insufficient(line, supply, left, shown) for line in lines)
-    furthest = max(decisions, key=lambda decision: STRATEGIES.index(decision.strategy), default=None)
+    positions = {product_id: i for i, product_id in enumerate(supply.sellable)}
+    shown = _shown(supply.places, decisions, most=max(1, MOST_NUMBERS // len(positions)))
+    lost: dict[str, str] = {}
+    for decision in decisions:
+        if decision.choice:
+            lost.update(decision.choice.lost)
+    notes = list(delivery.notes)
+    if delivery.area and None in [place.distance_km for place in supply.places.values()]:
+        notes.append("warehouse_without_place")
+    if search.is_given_up:
+        notes.append("search_given_up")
     return {
-        "version": EXPLANATION_VERSION,
-        "strategy": furthest.strategy if furthest else REFUSED,
-        "tie_break": furthest.tie_break if furthest else None,
-        "candidates": candidates,
-        "candidates_left_out": len(places) - len(shown),
-        "rejected": rejected[:MOST_NUMBERS],
+        "version": RECORD_VERSION,
+        **delivery.facts,
+        "allow_split": allow_split,
+        "notes": notes,
+        "steps": search.steps,
+        "products": [str(product_id) for product_id in positions],
+        "lines": [[positions[line.product_id], line.quantity, line.warehouse_id] for line in lines],
+        "candidates": [
+            [key, region, priority, distance_km, lost.get(key)]
+            for key, region, priority, distance_km, _ in map(supply.places.__getitem__, shown)
+        ],
+        "available": [[units.get(key) for key in shown] for units in supply.sellable.values()],
+        "whole": [[units.get(key) for key in shown] for units in supply.whole.values()],
+        "left_out": len(supply.places) - len(shown),
+        "ruled_out": [
+            [warehouse_id, positions[product_id], why]
+            for warehouse_id, product_id, why in sorted(supply.ruled_out)[:MOST_NUMBERS]
+        ],
         "chosen": [
-            {
-                "strategy": decision.strategy,
-                "tie_break": decision.tie_break,
-                "parts": [
-                    {"product_id": text[part.product_id], "warehouse_id": part.warehouse_id, "quantity": part.quantity}
-                    for part in decision.parts
-                ],
-            }
+            [
+                decision.strategy,
+                decision.choice.tie_break if decision.choice else None,
+                decision.choice.said if decision.choice else [],
+                [[positions[part.product_id], part.warehouse_id, part.quantity] for part in decision.parts],
+            ]
             for decision in decisions
         ],
     }
 
 
-def _insufficient(line: Line, supply: _Supply, left: Units, places: Sequence[Place]) -> list[dict[str, Any]]:
-    """The warehouses, of those the line could come from, that cannot serve it whole."""
-    if line.warehouse_id is None:
-        units, keys = left[line.product_id], [place.warehouse_id for place in places]
-    else:
-        units, keys = supply.sellable[line.product_id], [key for key in supply.places if key == line.warehouse_id]
-    return [
-        {
-            **_rejection(key, line.product_id, "insufficient"),
-            "requested": line.quantity,
-            "available": units.get(key, 0),
-        }
-        for key in keys
-        if units.get(key, 0) < line.quantity
-    ]
-
-
-def _rejection(warehouse_id: str, product_id: UUID, reason: str) -> dict[str, Any]:
-    return {"warehouse_id": warehouse_id, "product_id": str(product_id), "reason": reason}
+def _shown(places: Mapping[str, Place], decisions: Sequence[_Decision], *, most: int) -> list[str]:
+    """The ids of those kept, in order."""
+    if len(places) > most:
+        serving = {part.warehouse_id for decision in decisions for part in decision.parts}
+        nearest_first = sorted(places.values(), key=by_distance)
+        return sorted({*serving, *[place.warehouse_id for place in nearest_first[:most]]})
+    return sorted(places)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from inventory_project.access import scopes
 from inventory_project.http.fields import TextField
 from inventory_project.http.views import ViewSet
-from warehouses import catalogue
+from warehouses import catalogue, policies
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
 
 
@@ -28,12 +28,27 @@ class PostalCodeField(TextField):
         super().__init__(pattern=POSTAL_CODE_PATTERN, pattern_hint=hint, max_length=16, **kwargs)
 
 
+class ServedRegionsField(serializers.ListField):
+    """The regions that the choice of a warehouse goes by, whatever else was written past the admin."""
+
+    child = serializers.CharField()
+
+    def get_attribute(self, instance: Warehouse) -> list[str]:
+        """Those of the row."""
+        return policies.regions_of(instance.served_regions)
+
+
 class WarehouseOut(serializers.ModelSerializer[Warehouse]):
     """A warehouse as callers see it."""
 
+    served_regions = ServedRegionsField(help_text="The regions that goods may go to from here; none named: to all.")
+
     class Meta:
         model = Warehouse
-        fields = ("id", "name", "region", "priority", "postal_code", "latitude", "longitude", "is_active")
+        fields = (
+            *("id", "name", "region", "priority", "postal_code", "latitude", "longitude", "served_regions"),
+            "is_active",
+        )
 
 
 class WarehouseViewSet(ViewSet[Warehouse]):

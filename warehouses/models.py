@@ -1,8 +1,17 @@
-"""Where goods lie: the warehouses and what choosing between them needs to know."""
+"""Where goods lie and where they go: the warehouses, and what choosing between them needs to know.
 
-from django.core.validators import MinValueValidator, RegexValidator
+Whatever changes a row of Warehouse, PostalArea or AllocationPolicy gives its NetworkVersion a new value, by triggers of
+the database (migration 0003), so that `warehouses.network` knows when what it keeps in memory is old.
+"""
+
+from typing import cast
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
+
+from warehouses import policies
+from warehouses.policies import PARCELS_MAX, TOLERANCE_MAX_KM, Policy, Split
 
 # \Z and not $, which would let a line break through at the end.
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\Z"
@@ -36,6 +45,11 @@ class Warehouse(models.Model):
     )
     latitude = models.FloatField(null=True, blank=True, help_text="Degrees, north positive.")
     longitude = models.FloatField(null=True, blank=True, help_text="Degrees, east positive.")
+    served_regions = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="The regions that goods may go to from here; none named: to all.",
+    )
     is_active = models.BooleanField("active", default=True, editable=False, help_text="Closed when off.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -70,3 +84,107 @@ class Warehouse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.name}"
+
+
+class PostalArea(models.Model):
+    """Where the postal codes that begin with `prefix` lie; see `warehouses.geography.Area`."""
+
+    country = models.CharField(max_length=2, help_text="ISO 3166's two letters.")
+    prefix = models.CharField(max_length=16, help_text="Letters and digits as in the codes, nothing between them.")
+    latitude = models.FloatField(help_text="Degrees, north positive.")
+    longitude = models.FloatField(help_text="Degrees, east positive.")
+    name = models.CharField(max_length=200)
+    region = models.CharField(max_length=64, blank=True, help_text="As policies and warehouses name it.")
+    is_region = models.BooleanField(default=False, help_text="The middle of a whole state or the like.")
+
+    class Meta:
+        db_table = "warehouse_postal_area"
+        constraints = (
+            models.UniqueConstraint(fields=["country", "prefix"], name="postal_area_is_one_for_each_prefix"),
+            models.CheckConstraint(
+                condition=Q(latitude__gte=-90, latitude__lte=90, longitude__gte=-180, longitude__lte=180),
+                name="postal_area_lies_on_the_earth",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.country} {self.prefix} {self.name}"
+
+
+class AllocationPolicy(models.Model):
+    """How warehouses are chosen for orders that go to a region; see `warehouses.policies.Policy`."""
+
+    region = models.CharField(
+        max_length=64, blank=True, unique=True, help_text="Of the delivery. Empty: every region without its own policy."
+    )
+    preferences = models.JSONField(help_text="In their order; each is asked about what the ones before it left.")
+    tolerance_km = models.FloatField(
+        "tolerance (km)",
+        default=policies.BUILT_IN.tolerance_km,
+        validators=[MinValueValidator(0), MaxValueValidator(TOLERANCE_MAX_KM)],
+        help_text="Warehouses no more than this farther than the nearest count as equally near.",
+    )
+    split = models.CharField(
+        max_length=16,
+        choices=[
+            ("never", "never: one warehouse for all lines that name none"),
+            ("by_line", "by line: each line from one warehouse"),
+            ("fewest_parcels", "fewest parcels: as many as it must be"),
+            ("at_most", "at most so many parcels"),
+        ],
+        default=policies.BUILT_IN.split,
+    )
+    most_parcels = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text=f"1 to {PARCELS_MAX}, only with the split `at most so many parcels`."
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "warehouse_allocation_policy"
+        verbose_name_plural = "allocation policies"
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(tolerance_km__gte=0, tolerance_km__lte=TOLERANCE_MAX_KM),
+                name="allocation_policy_tolerance_is_a_distance_on_earth",
+                violation_error_message=f"The tolerance is 0 to {TOLERANCE_MAX_KM:,.0f} km.",
+            ),
+            models.CheckConstraint(
+                condition=Q(split="at_most", most_parcels__gte=1, most_parcels__lte=PARCELS_MAX)
+                | (~Q(split="at_most") & Q(most_parcels=None)),
+                name="allocation_policy_counts_parcels_with_at_most_alone",
+                violation_error_message=f"A number of parcels, 1 to {PARCELS_MAX}, goes with at_most alone.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.region or "every other region"
+
+    def as_policy(self) -> Policy:
+        """The rules as the row has them, which need not make sense: only the admin checks them, with `problems`."""
+        return Policy(
+            region=self.region,
+            preferences=tuple(self.preferences) if isinstance(self.preferences, list) else (),
+            tolerance_km=self.tolerance_km,
+            split=cast("Split", self.split),
+            most_parcels=self.most_parcels,
+        )
+
+
+class NetworkVersion(models.Model):
+    """Two rows: a value that is new after each change of a warehouse or a policy, and one of the postal areas.
+
+    They are random, for the version of a change that was rolled back must not come again with another one.
+    """
+
+    class Part(models.TextChoices):
+        PLACES = "places"
+        AREAS = "areas"
+
+    part = models.CharField(primary_key=True, max_length=16, choices=Part)
+    version = models.CharField(max_length=36)
+
+    class Meta:
+        db_table = "warehouse_network_version"
+
+    def __str__(self) -> str:
+        return self.version

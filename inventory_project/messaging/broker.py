@@ -170,18 +170,13 @@ def declare_inbox(bindings: Sequence[tuple[str, str]]) -> None:
 
 def _have_exchange(exchange: str) -> None:
     """The shop's own exchange as it stands, whatever its type; where there is none yet, one is made."""
-    try:
-        with _channel() as channel:
-            channel.exchange_declare(exchange, passive=True)
-    except TopologyMismatch as mismatch:
-        if _reply_code(mismatch) != NOT_FOUND:
-            raise
-        with _channel() as channel:
-            channel.exchange_declare(exchange, "topic", durable=True)
-
-
-def _reply_code(mismatch: TopologyMismatch) -> int | None:
-    return getattr(mismatch.__cause__, "reply_code", None)
+    with _connected() as connection:
+        try:
+            connection.channel().exchange_declare(exchange, passive=True)
+        except ChannelClosedByBroker as closed:
+            if closed.reply_code != NOT_FOUND:
+                raise
+            connection.channel().exchange_declare(exchange, "topic", durable=True)
 
 
 def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -203,12 +198,12 @@ def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
 def depths() -> dict[str, int]:
     """How many messages wait in each of our queues; one that is not there is left out. Raises BrokerAway."""
     found = {}
-    for queue in (QUEUE, DELAY_QUEUE, DEAD_QUEUE):
-        try:
-            with _channel() as channel:  # one each, for the broker closes it when a queue is not there
-                found[queue] = channel.queue_declare(queue, passive=True).method.message_count
-        except TopologyMismatch:
-            continue
+    with _connected() as connection:
+        for queue in (QUEUE, DELAY_QUEUE, DEAD_QUEUE):
+            try:  # a channel each, for the broker closes it when a queue is not there
+                found[queue] = connection.channel().queue_declare(queue, passive=True).method.message_count
+            except ChannelClosedByBroker:
+                continue
     return found
 
 
@@ -341,8 +336,8 @@ def _parameters(purpose: str) -> pika.URLParameters:
 
 
 @contextmanager
-def _channel() -> Iterator[BlockingChannel]:
-    """A channel for a few commands one after the other, none of which waits long for a broker that is frozen."""
+def _connected() -> Iterator[pika.BlockingConnection]:
+    """A connection for a few commands one after the other, none of which waits long for a broker that is frozen."""
     parameters = _parameters("declare")
     parameters.heartbeat = parameters.blocked_connection_timeout = CONNECT_SECONDS
     try:
@@ -351,11 +346,18 @@ def _channel() -> Iterator[BlockingChannel]:
         raise BrokerAway(f"RabbitMQ cannot be reached: {_words(error)}.") from error
     try:
         with connection:
-            yield connection.channel()
+            yield connection
     except ChannelClosedByBroker as error:
         raise TopologyMismatch(_mismatch(error)) from error
     except FAILURES as error:
         raise BrokerAway(f"RabbitMQ was lost: {_words(error)}.") from error
+
+
+@contextmanager
+def _channel() -> Iterator[BlockingChannel]:
+    """The same with one channel."""
+    with _connected() as connection:
+        yield connection.channel()
 
 
 def _mismatch(error: ChannelClosedByBroker) -> str:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -17,7 +17,7 @@ from threading import Event as Flag
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, InterfaceError, InternalError, OperationalError, connection
+from django.db import Error, connection
 from django.utils.module_loading import import_string
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -43,8 +43,6 @@ HANDLER_TRIES = 3  # of a message whose handler fails for no reason that passes
 DEPTHS_SECONDS = 10
 MAX_REASON = 500  # characters
 
-# A server that is away, full, read-only or too busy. What else fails is the message's or the program's fault.
-PASSING = (Unavailable, OperationalError, InterfaceError, InternalError)
 EVERYBODYS = ("25006", "53", "58")  # by PostgreSQL's codes: read-only; no space, memory or connections; a broken system
 
 messages = Counter("inventory_messages", "Messages taken off the queue, by what came of them.", ["type", "result"])
@@ -86,19 +84,23 @@ class Task:
 def run(stop: Flag, pulse: Pulse) -> None:
     """Consume until `stop`; whatever server goes away, wait for it and go on."""
     routes: Mapping[str, Route] = import_string(settings.MESSAGE_ROUTES)
-    bindings = [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in routes]
     while not stop.is_set():
         try:
             _require_database()
             if not database.is_migrated():
                 raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
-            broker.declare_inbox(bindings)
+            broker.declare_inbox(bindings(routes))
             # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
             waits = partial(pulse.waits, stop)
             with Session("consumer") as inbound, Session("consumer, sending on", waits=waits) as outbound:
                 Consumer(routes, inbound, outbound, stop, pulse).run()
         except Refusal as refusal:
             pulse.wait(stop, refusal.detail)
+
+
+def bindings(names: Iterable[str]) -> list[tuple[str, str]]:
+    """The exchange that the messages of each name come from, and the name, which is their routing key."""
+    return [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in names]
 
 
 def _require_database() -> None:
@@ -205,10 +207,10 @@ class Consumer:
         if not is_alone:
             try:
                 answers = self._answers(tasks)
-            except PASSING as error:
-                self._note(error)
-                return [None] * len(tasks)
-            except Exception:
+            except Exception as error:
+                if _is_passing(error):
+                    self._note(error)
+                    return [None] * len(tasks)
                 logger.exception("a handler failed; its %s messages are handled one by one", len(tasks))
                 connection.close()
             else:
@@ -228,9 +230,9 @@ class Consumer:
             self._pulse.turn()
             try:
                 [answer] = self._answers([task])
-            except PASSING as error:
-                return self._of_passing(error)
             except Exception as error:
+                if _is_passing(error):
+                    return self._of_passing(error)
                 logger.exception("a handler failed on message %s, try %s", task.received.message.id, number)
                 connection.close()
                 reason = f"{type(error).__name__}: {error}"
@@ -321,6 +323,11 @@ class Consumer:
             return
         for queue, depth in depths.items():
             queue_messages.labels(queue).set(depth)
+
+
+def _is_passing(error: Exception) -> bool:
+    """A server that is away, full, read-only or too busy. What else fails is the message's or the program's fault."""
+    return isinstance(error, Unavailable) or database.is_passing(error)
 
 
 def rounds(tasks: Sequence[Task]) -> list[list[Task]]:

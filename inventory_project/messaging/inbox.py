@@ -53,6 +53,10 @@ class Known:
         """Whether one of its source and id was handled before."""
         return (message.source, message.id) in self.handled
 
+    def is_over(self, order_id: UUID) -> bool:
+        """Whether no reservation is to be waited for: the order was called off, or rejected."""
+        return order_id in self.called_off or order_id in self.rejected
+
     def is_same(self, received: "Received[Any]") -> bool:
         """Whether that one was of the same type, about the same order."""
         message = received.message

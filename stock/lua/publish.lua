@@ -3,7 +3,7 @@
 -- hash is yet stays without `_`, so nobody takes it for the whole, and an older whole that comes after it loses to it.
 -- A text that no writer of ours made counts as absent, and so does a key of another type.
 
-local FORMS = {level = '^(%d+):(%d+):(%d+):(%d+):[01]$', summary = '^(%d+):(%d*):[01]:(%d+)$'}
+local FORMS = {level = '^(%d+):(%d+):(%d+):(%d+):[01]:(%d+)$', summary = '^(%d+):(%d*):[01]:(%d+)$'}
 local MOST_DIGITS = 15  -- what a double holds exactly
 
 local function version_of(name, text)

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db.models import Model
 
-from benchmarks import closed_loop, open_loop, over_http, textbook, verdict
+from benchmarks import allocation, closed_loop, open_loop, over_http, textbook, verdict
 from benchmarks.closed_loop import Turn
 from benchmarks.over_http import Measured
 from benchmarks.run import Found
@@ -62,6 +62,7 @@ BARS = {
     "availability reads from counters / empty DRF view": 0.7,
     "lone caller, latency: textbook / ours": 1,
     "reserve_many, batches of 64, one core": 4_000,
+    "allocations among 20 warehouses, one core": 5_000,
     "1 million levels and 1 million holds / 10 thousand": 0.85,
     "web worker's memory after 10 minutes of load": 150,
     "orders consumed by one consumer": 1_500,
@@ -95,6 +96,24 @@ def test_every_verb_has_every_figure_for_both_scenes(quick: tuple[str, dict[str,
         assert is_a_range(row["per_second"])
         assert 0 < row["batch_p50_ms"] <= row["batch_p99_ms"]
         assert row["requests"] == {64: 2 * 2 * 64, 1: 2 * 8}[row["batch_size"]]
+
+
+@needs_wrk
+def test_every_kind_of_order_has_its_rate_of_allocations(quick: tuple[str, dict[str, Any]]) -> None:
+    figures = quick[1]["allocation"]
+    assert [(row["name"], row["warehouses"]) for row in figures] == [(case.name, 20) for case in allocation.cases()]
+    assert all(is_a_range(row["per_second"]) for row in figures)
+
+
+def test_a_version_is_held_against_itself_in_one_run() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "against", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head.endswith("now / HEAD")
+    assert [row[:40].rstrip() for row in rows] == [
+        f"{scene}, batches of {size}" for scene in ("one product", "1,000 products") for size in (64, 1)
+    ]
 
 
 @needs_wrk
@@ -202,7 +221,7 @@ def judged(ours: list[Turn], by_the_book: list[Turn]) -> verdict.Row:
     turns = {"ours": ours, "textbook": by_the_book}
     contenders = {one.name: one for one in over_http.reserving(over_http.Sources(Path(), {}), 64) if one.scene == "hot"}
     table = {(name, "hot", 64): Measured(contenders[name], turns[name]) for name in turns}
-    return verdict.rows(table=table, verbs=None, growth=None, soak=None, events=None)[0]
+    return verdict.rows(allocations=None, table=table, verbs=None, growth=None, soak=None, events=None)[0]
 
 
 def test_a_bar_is_held_against_the_median_of_the_ratios_within_a_round() -> None:

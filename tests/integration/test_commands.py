@@ -23,7 +23,7 @@ from stock.models import Product, StockLevel, StockMovement
 from tests import factories
 from tests.servers import free_port
 from tests.service import KEY, MANAGE, SETTINGS_FILE, VARIABLES, environment, manage, url_of_test_database
-from warehouses.models import Warehouse
+from warehouses.models import PostalArea, Warehouse
 
 Done = subprocess.CompletedProcess[str]
 TOKEN = ("create_api_token", "checkout", "--scope", "stock:read")
@@ -68,6 +68,7 @@ def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
     product_id = first.stdout.strip().rpartition(" ")[2]
     assert first.stdout == (
         "Warehouses: 3 made, 0 changed, 0 as they were.\n"
+        f"Postal areas of BR: {PostalArea.objects.count():,} made, 0 changed, 0 as they were, 0 deleted.\n"
         f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 3 booked, 0 booked before.\n"
         f"A product id to try: {product_id}\n"
     )
@@ -102,8 +103,9 @@ def test_a_seed_with_a_file_of_ones_own_says_where_no_stock_was_booked(real: dic
     own.write_text("warehouses: [{id: wh-rj-001, name: Rio, region: southeast, priority: 1}]")
     done = manage("seed", "--warehouses", "--products", "--file", str(own), env=real)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[:3] == [
+    assert done.stdout.splitlines()[:4] == [
         "Warehouses: 1 made, 0 changed, 0 as they were.",
+        f"Postal areas of BR: {PostalArea.objects.count():,} made, 0 changed, 0 as they were, 0 deleted.",
         f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 1 booked, 0 booked before.",
         "No stock was booked at wh-pr-001, wh-sp-001: there are no such warehouses.",
     ]
@@ -319,6 +321,8 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     ({"INVENTORY_HTTPS": "1"}, "INVENTORY_HTTPS must be on or off, not '1'"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
     ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of json, console, not 'xml'"),
+    ({"POSTAL_COUNTRY": "br"}, "POSTAL_COUNTRY must be a country's two letters, such as BR, not 'br'"),
+    ({"POSTAL_COUNTRY": "BRA"}, "POSTAL_COUNTRY must be a country's two letters, such as BR, not 'BRA'"),
     ({"RESERVATION_TTL_MINUTES": 61}, "RESERVATION_TTL_MINUTES must be a number above 0 and at most 60, not '61'"),
     (
         {"RESERVATION_EXTEND_MAX_MINUTES": 59},
@@ -376,6 +380,7 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("CSRF_TRUSTED_ORIGINS", "https://a.example", {}, "CSRF_TRUSTED_ORIGINS", ["https://a.example"]),
     ("RESERVATION_TTL_MAX_MINUTES", "90", {}, "RESERVATION_TTL_MAX_MINUTES", 90),
     ("RESERVATION_EXTEND_MAX_MINUTES", "90", {}, "RESERVATION_EXTEND_MAX_MINUTES", 90),
+    ("POSTAL_COUNTRY", "PT", {}, "POSTAL_COUNTRY", "PT"),
     ("RESERVATION_MAX_LINES", "5", {}, "RESERVATION_MAX_LINES", 5),
     ("RESERVATION_MAX_QUANTITY", "5", {}, "RESERVATION_MAX_QUANTITY", 5),
     ("LOW_STOCK_THRESHOLD", "5", {}, "LOW_STOCK_THRESHOLD", 5),

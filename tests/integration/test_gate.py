@@ -17,6 +17,7 @@ from stock import blocking, counters
 from tests import factories
 from tests.db.reservations import verbs
 from tests.factories import RJ, SP, reserve_request
+from warehouses import network
 
 LIE_VERSION = 999_999
 
@@ -26,6 +27,13 @@ def books(transactional_db: None) -> Iterator[None]:
     """Real transactions, and an audit of all invariants after the test."""
     yield
     assert factories.broken_invariants() == []
+
+
+@pytest.fixture(autouse=True)
+def network_is_looked_at_before(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once a second amid the statements that are counted."""
+    network.recent()
+    monkeypatch.setattr(network, "RECENT_SECONDS", 3_600.0)
 
 
 def sold_out(stock: dict[str, int]) -> UUID:
@@ -143,7 +151,7 @@ def test_one_request_in_each_interval_asks_the_database_all_the_same() -> None:
 def test_two_requests_of_the_probes_order_get_one_answer() -> None:
     product_id = factories.product({SP: 5}).pk
     factories.hold(product_id)
-    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1")
+    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1:5")
     twin = reserve_request(product_id)
     assert verbs.codes(lifecycle.reserve_many, twin, reserve_request(product_id), twin) == [
         "new",
@@ -155,7 +163,7 @@ def test_two_requests_of_the_probes_order_get_one_answer() -> None:
 def test_a_counter_that_is_too_low_costs_no_sale_after_the_first_probe() -> None:
     product_id = factories.product({SP: 5}).pk
     factories.hold(product_id)
-    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1")
+    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1:5")
     within_the_interval(product_id)
     assert verbs.codes(lifecycle.reserve_many, reserve_request(product_id)) == ["insufficient_stock"]
     after_the_interval(product_id)
@@ -168,12 +176,12 @@ def test_without_the_lesson_of_the_probe_the_lie_would_stay(monkeypatch: pytest.
     monkeypatch.setattr(gate, "learn", lambda *_: None)
     product_id = factories.product({SP: 5}).pk
     factories.hold(product_id)
-    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1")
+    lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1:5")
     assert verbs.codes(lifecycle.reserve_many, reserve_request(product_id)) == ["new"]
     assert verbs.codes(lifecycle.reserve_many, reserve_request(product_id)) == ["insufficient_stock"]
 
 
-@pytest.mark.parametrize("text", ["999999:999999:0:0:1", "0:999999:0:0:1", "-5", "abc", "1:-5:0:0:1", ""])
+@pytest.mark.parametrize("text", ["999999:999999:0:0:1:5", "0:999999:0:0:1:5", "-5", "abc", "1:-5:0:0:1:5", ""])
 def test_a_counter_that_lies_upwards_or_makes_no_sense_sells_nothing_that_is_not_there(text: str) -> None:
     product_id = sold_out({SP: 5})
     lie(product_id, SP, text)

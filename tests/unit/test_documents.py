@@ -18,7 +18,15 @@ from stock import events as stock_events
 
 ROOT = Path(settings.BASE_DIR)
 PACKAGES = ("inventory_project", "warehouses", "stock", "reservations")
-READERS = {"text", "whole", "positive_decimal", "switch", "choice", "server_url"}  # of settings.py; name, then default
+READERS = {
+    "text",
+    "whole",
+    "positive_decimal",
+    "switch",
+    "choice",
+    "country",
+    "server_url",
+}  # of settings.py; name, then default
 
 
 def markdown_files() -> list[Path]:

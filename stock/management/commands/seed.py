@@ -1,4 +1,4 @@
-"""manage.py seed: warehouses from a file, and products with stock to try the service with."""
+"""manage.py seed: warehouses and postal areas from files, and products with stock to try the service with."""
 
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from stock import catalogue as products
 from stock import documents
 from stock.models import Product
 from warehouses import catalogue as warehouses
+from warehouses import postal_areas
+from warehouses.models import PostalArea, Warehouse
 
 FIXTURES = settings.BASE_DIR / "fixtures"
 ACTOR = "command:seed"
@@ -27,7 +29,10 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--warehouses", action="store_true", help="make the warehouses of the file, or bring them to it"
+            "--warehouses",
+            action="store_true",
+            help="make the warehouses of the file, or bring them to it; and load fixtures/postal_areas_br.csv where no "
+            "postal areas are there",
         )
         parser.add_argument(
             "--products",
@@ -49,8 +54,15 @@ class Command(ServiceCommand):
             self.stdout.write(
                 f"Warehouses: {result.created} made, {result.changed} changed, {result.unchanged} as they were."
             )
+            self._seed_postal_areas()
         if options["products"]:
             self._seed_products()
+
+    def _seed_postal_areas(self) -> None:
+        """Only where there are none: staff may have loaded others, of any country."""
+        if not PostalArea.objects.exists():
+            areas = postal_areas.load(FIXTURES / "postal_areas_br.csv")
+            self.stdout.write(postal_areas.replace(areas).told(areas))
 
     def _seed_products(self) -> None:
         entries = yaml.safe_load((FIXTURES / "products.yaml").read_text(encoding="utf-8"))["products"]
@@ -67,7 +79,8 @@ class Command(ServiceCommand):
                 )
             )
             made += is_new
-        stocked, places = sorted({w for e in entries for w in e["stock"]}), warehouses.places()()
+        stocked = sorted({warehouse_id for entry in entries for warehouse_id in entry["stock"]})
+        places = set(Warehouse.objects.filter(pk__in=stocked).values_list("pk", flat=True))
         receipts = [_receipt(warehouse_id, entries) for warehouse_id in stocked if warehouse_id in places]
         booked = sum(not documents.book(receipt).is_replay for receipt in receipts)
         self.stdout.write(

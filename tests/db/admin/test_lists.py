@@ -226,18 +226,6 @@ def test_a_search_is_served_by_an_index(ana: Client, shop: Shop, model: str) -> 
             assert ("Index Cond" in plan, "Seq Scan" in plan) == (True, False), plan
 
 
-def test_an_unknown_form_of_the_allocation_is_no_error(ana: Client, shop: Shop) -> None:
-    Reservation.objects.filter(pk=shop.hold.id).update(allocation={"version": 99})
-    assert ana.get(change("reservations_reservation", shop.hold.id)).status_code == 200
-
-
-def test_an_explanation_says_how_many_warehouses_it_leaves_out(ana: Client, shop: Shop) -> None:
-    address, sentence = change("reservations_reservation", shop.hold.id), "warehouses that are not shown: 7."
-    assert sentence not in ana.get(address).content.decode()
-    Reservation.objects.filter(pk=shop.hold.id).update(allocation={"version": 1, "candidates_left_out": 7})
-    assert sentence in ana.get(address).content.decode()
-
-
 def test_every_model_of_the_books_is_registered_in_this_manner() -> None:
     assert [
         model for model in MODELS.values() if not isinstance(admin.site.get_model_admin(model), LargeTableAdmin)

@@ -1,22 +1,26 @@
 """A reservation explains itself, and is ended through the domain."""
 
+import html
 import re
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
-from reservations.requests import Confirm
-from stock.models import SalesBlock, StockMovement
+from reservations.requests import Confirm, Item
+from stock.models import Product, SalesBlock, StockMovement
 from tests import factories
 from tests.db.admin.pages import LISTS, answer, change, choose
-from tests.factories import RJ, SP
+from tests.factories import PR, RJ, SP
+from warehouses.models import AllocationPolicy, PostalArea, Warehouse
 
 pytestmark = pytest.mark.django_db
 
@@ -27,33 +31,237 @@ def statuses() -> list[str]:
     return list(Reservation.objects.order_by("id").values_list("status", flat=True))
 
 
+@pytest.fixture
+def saopaulo() -> None:
+    """The postal codes that begin with 01, and three warehouses whose places are known."""
+    PostalArea.objects.create(
+        country="BR", prefix="01", latitude=-23.5521, longitude=-46.6453, name="Sao Paulo, SP", region="southeast"
+    )
+    places = ((SP, -23.5505, -46.6333, 1), (RJ, -22.9035, -43.1764, 2), (PR, -25.4295, -49.2719, 1))
+    for warehouse_id, latitude, longitude, priority in places:
+        factories.warehouse(warehouse_id, priority=priority)
+        Warehouse.objects.filter(pk=warehouse_id).update(latitude=latitude, longitude=longitude)
+
+
+def explained(ana: Client, reservation_id: UUID) -> str:
+    """What the page says of why these warehouses."""
+    page = ana.get(change(MODEL, reservation_id)).content.decode()
+    return page.partition("Why these warehouses")[2].partition("Replaces")[0]
+
+
+def paragraphs(explanation: str) -> list[str]:
+    """The sentences above, between and below the tables, as a person reads them."""
+    return [shown_text(text) for text in re.findall(r"<p>(.*)</p>", explanation)]
+
+
+def tables(explanation: str) -> list[list[list[str]]]:
+    """The rows of each table below its head."""
+    return [
+        [[shown_text(cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)] for row in body.split("<tr>")[1:]]
+        for body in re.findall(r"<tbody>(.*?)</tbody>", explanation, re.DOTALL)
+    ]
+
+
+def shown_text(markup: str) -> str:
+    return html.unescape(re.sub("<[^>]+>", "", markup)).replace("\N{NO-BREAK SPACE}", " ").strip()
+
+
+EVERY_OTHER = "For every region without its own policy: "
+BUILT_IN = (
+    "fewest parcels, then nearest (up to 50 km farther is equally near), then priority, then balance; "
+    "into as few parcels as can be."
+)
+
+
+@pytest.mark.usefixtures("saopaulo")
+def test_one_warehouse_is_explained_by_where_the_order_goes_the_policy_and_what_each_preference_said(
+    ana: Client,
+) -> None:
+    product = factories.product({SP: 10, RJ: 20, PR: 1})
+    factories.hold(product.pk, 1, SP)
+    held = factories.hold(product.pk, 2, delivery_postal_code="01310-100")
+    explanation = explained(ana, held.id)
+    assert paragraphs(explanation) == [
+        f"{SP} (1 km away) serves the order: it is the nearest (before {RJ}).",
+        "Where to: Sao Paulo, SP (BR 01, region southeast). "
+        "The code's beginning is known, which is a town or a part of one.",
+        f"Policy: {EVERY_OTHER}{BUILT_IN}",
+        "What was asked, in this order, about the choices that were left, which are warehouses or sets of them:",
+    ]
+    considered, said = tables(explanation)
+    assert considered == [
+        [str(product), SP, "southeast", "1", "1.2 km", "9", "10.0%", "2", "-"],
+        [str(product), PR, "southeast", "1", "338.0 km", "1", "0.0%", "-", "not enough alone: 1 of 2"],
+        [str(product), RJ, "southeast", "2", "361.7 km", "20", "0.0%", "-", "another is nearer"],
+    ]
+    assert said == [["fewest parcels", "1", "2"], ["nearest", "1.2 km", "1"]]
+
+
+@pytest.mark.usefixtures("saopaulo")
+def test_an_order_from_three_warehouses_says_what_each_gave(ana: Client) -> None:
+    product = factories.product({SP: 10, RJ: 20, PR: 30})
+    explanation = explained(ana, factories.hold(product.pk, 55, delivery_postal_code="01310-100").id)
+    assert paragraphs(explanation)[0].endswith("A line comes from several warehouses, as few as can be.")
+    [considered] = tables(explanation)
+    assert [(row[1], *row[5:]) for row in considered] == [
+        (SP, "10", "0.0%", "10", "not enough alone: 10 of 55"),
+        (PR, "30", "0.0%", "30", "not enough alone: 30 of 55"),
+        (RJ, "20", "0.0%", "15", "not enough alone: 20 of 55"),
+    ]
+
+
+@pytest.mark.usefixtures("saopaulo")
+def test_a_named_warehouse_a_forbidden_split_and_what_the_other_lines_need_are_told(ana: Client) -> None:
+    named, free = factories.product({SP: 5, RJ: 5}), factories.product({SP: 5, RJ: 5, PR: 5})
+    only = factories.product({SP: 5, PR: 1})
+    items = (Item(named.pk, 1, RJ), Item(free.pk, 2, None), Item(only.pk, 2, None))
+    request = factories.reserve_request(named.pk, items=items, delivery_postal_code="01310-100", allow_split=False)
+    held = lifecycle.one(lifecycle.reserve_many, request).hold
+    explanation = explained(ana, held.id)
+    assert paragraphs(explanation)[0].startswith(f"Asked for by name: {RJ}. {SP} (1 km away) serves the rest: ")
+    assert f"Policy: {EVERY_OTHER}{BUILT_IN} This order forbade splitting." in paragraphs(explanation)
+    considered = tables(explanation)[0]
+    assert sorted((row[0], row[1], *row[-2:]) for row in considered) == sorted(
+        [
+            (str(named), SP, "-", "the line named another"),
+            (str(named), RJ, "1", "-"),
+            (str(free), SP, "2", "-"),
+            (str(free), PR, "-", "not enough for the other lines"),
+            (str(free), RJ, "-", "not enough for the other lines"),
+            (str(only), SP, "2", "-"),
+            (str(only), PR, "-", "not enough alone: 1 of 2"),
+            (str(only), RJ, "-", "not enough alone: 0 of 2"),
+        ]
+    )
+
+
+@pytest.mark.usefixtures("saopaulo")
+def test_without_a_postal_code_the_notes_say_what_was_done_without(ana: Client) -> None:
+    Warehouse.objects.filter(pk=RJ).update(served_regions=["southeast"])
+    explanation = explained(ana, factories.hold(factories.product({SP: 5, RJ: 5, PR: 5}).pk, 2).id)
+    sentence, where, *_ = paragraphs(explanation)
+    assert sentence.endswith(
+        "No postal code was given, so distances said nothing. "
+        "The region of the delivery is not known, so none was left out for not serving it."
+    )
+    assert where == "Where to: Not known."
+    considered, said = tables(explanation)
+    assert [(row[1], row[4], row[-1]) for row in considered] == [
+        (PR, "-", "-"),
+        (SP, "-", "equal in everything, and the id decided"),
+        (RJ, "-", "another has a lower priority number"),
+    ]
+    assert said[1] == ["nearest", "not known", "3"]
+
+
+@pytest.mark.usefixtures("saopaulo")
 @pytest.mark.parametrize(
-    ("stock", "quantity", "warehouse_id", "sentence"),
+    ("policy", "told"),
     [
-        ({SP: 5}, 2, SP, "Each line comes from the warehouse it named."),
-        ({SP: 5}, 2, None, "One warehouse serves all lines that named none. There was nothing to choose between."),
-        ({SP: 5, RJ: 3}, 2, None, "equal in priority, the fullest was preferred."),
-        ({SP: 5, RJ: 5}, 2, None, "Those that could were equal in priority and stock, so the id decided."),
-        ({SP: 5, RJ: 5}, 7, None, "No warehouse could serve a line whole, so it comes from as few as could."),
+        ({"preferences": ["balance"], "split": "never"}, "balance; never into several parcels."),
+        (
+            {"preferences": ["priority", "nearest"], "tolerance_km": 0.5, "split": "by_line"},
+            "priority, then nearest (up to 0.5 km farther is equally near); each line whole from one warehouse.",
+        ),
+        (
+            {"preferences": ["nearest"], "tolerance_km": 1500, "split": "at_most", "most_parcels": 2},
+            "nearest (up to 1,500 km farther is equally near); into 2 parcels at most.",
+        ),
     ],
 )
-def test_the_allocation_is_told_in_words(
-    ana: Client, stock: dict[str, int], quantity: int, warehouse_id: str | None, sentence: str
-) -> None:
-    held = factories.hold(factories.product(stock).pk, quantity, warehouse_id)
-    assert sentence in ana.get(change(MODEL, held.id)).content.decode()
-
-
-def test_the_allocation_is_shown_as_a_table(ana: Client) -> None:
-    product = factories.product({SP: 5, RJ: 1})
-    held = factories.hold(product.pk, 2)
-    page = ana.get(change(MODEL, held.id)).content.decode()
-    table = page.partition("Why these warehouses")[2].partition("</table>")[0]
-    rows = [re.findall(r"<td>(.*)</td>", row) for row in table.split("<tr>")[2:]]
-    assert [[re.sub("<[^>]+>", "", cell) for cell in row] for row in rows] == [
-        [str(product), RJ, "southeast", "1", "1", "-", "insufficient"],
-        [str(product), SP, "southeast", "1", "5", "2", "-"],
+def test_the_policy_of_a_region_is_told_in_words(ana: Client, policy: dict[str, Any], told: str) -> None:
+    AllocationPolicy.objects.create(region="southeast", **policy)
+    Warehouse.objects.filter(pk=PR).update(served_regions=["south"])
+    product = factories.product({SP: 5, RJ: 5, PR: 5})
+    explanation = explained(ana, factories.hold(product.pk, 2, delivery_postal_code="01310-100").id)
+    assert f"Policy: For southeast: {told}" in paragraphs(explanation)
+    assert tables(explanation)[0][-1] == [
+        *(str(product), PR, "-", "-", "-", "-", "-", "-"),
+        "does not serve the region",
     ]
+
+
+def test_a_preference_that_decided_is_told_of_each_that_lost_by_it(ana: Client) -> None:
+    product = factories.product({SP: 10, RJ: 10})
+    factories.hold(product.pk, 1, RJ)
+    considered, said = tables(explained(ana, factories.hold(product.pk, 2).id))
+    assert [(row[1], row[-1]) for row in considered] == [(RJ, "of another a smaller share was taken"), (SP, "-")]
+    assert said[-1] == ["balance", "0.0%", "1"]
+
+
+def test_what_the_first_version_kept_is_shown_as_far_as_it_goes(ana: Client) -> None:
+    product = factories.product({SP: 12, RJ: 40})
+    held = factories.hold(product.pk, 1)
+    parts = [{"product_id": str(product.pk), "warehouse_id": key, "quantity": n} for key, n in ((SP, 12), (RJ, 8))]
+    Reservation.objects.filter(pk=held.id).update(
+        allocation={
+            "version": 1,
+            "strategy": "split_line",
+            "tie_break": "fewest_warehouses",
+            "candidates": [
+                {"warehouse_id": key, "region": "southeast", "priority": 1, "available": {str(product.pk): units}}
+                for key, units in ((RJ, 15), (SP, 12))
+            ],
+            "candidates_left_out": 7,
+            "rejected": [
+                {
+                    "warehouse_id": SP,
+                    "product_id": str(product.pk),
+                    "reason": "insufficient",
+                    "requested": 20,
+                    "available": 12,
+                },
+                {"warehouse_id": PR, "product_id": str(product.pk), "reason": "closed"},
+            ],
+            "chosen": [{"strategy": "split_line", "tie_break": "fewest_warehouses", "parts": parts}],
+        }
+    )
+    explanation = explained(ana, held.id)
+    assert paragraphs(explanation) == [
+        f"{SP} and {RJ} serve the order: it makes the fewest parcels. "
+        "A line comes from several warehouses, as few as can be.",
+        "Less preferred warehouses that are not shown: 7.",
+    ]
+    assert tables(explanation) == [
+        [
+            [str(product), RJ, "southeast", "1", "-", "15", "-", "8", "-"],
+            [str(product), SP, "southeast", "1", "-", "12", "-", "12", "not enough alone: 12 of 20"],
+            [str(product), PR, "-", "-", "-", "-", "-", "-", "closed"],
+        ]
+    ]
+
+
+def test_what_a_newer_version_kept_is_no_error(ana: Client) -> None:
+    held = factories.hold(factories.product({SP: 5}).pk)
+    Reservation.objects.filter(pk=held.id).update(allocation={"version": 3, "of": "another form"})
+    explanation = explained(ana, held.id)
+    assert paragraphs(explanation) == ["Another version of the service kept it, in a form that this one cannot read."]
+    assert tables(explanation) == []
+
+
+def test_names_are_shown_as_text_whatever_is_in_them(ana: Client) -> None:
+    bad = "<script>alert(1)</script>"
+    PostalArea.objects.create(country="BR", prefix="01", latitude=0, longitude=0, name=bad, region=bad)
+    AllocationPolicy.objects.create(region=bad, preferences=["priority"], split="never")
+    factories.warehouse(SP, region=bad)
+    product = factories.product({SP: 5})
+    Product.objects.filter(pk=product.pk).update(name=bad)
+    held = factories.hold(product.pk, delivery_postal_code="01310-100")
+    explanation = explained(ana, held.id)
+    assert ("<script" in explanation, explanation.count("&lt;script&gt;")) == (False, 5)
+
+
+def test_an_explanation_costs_the_same_number_of_statements_however_long_it_is(ana: Client) -> None:
+    def cost(reservation_id: UUID) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            explained(ana, reservation_id)
+        return len(captured)
+
+    few = cost(factories.hold(factories.product({SP: 5}).pk).id)
+    products = [factories.product({SP: 5, RJ: 5, PR: 5}) for _ in range(6)]
+    items = tuple(Item(product.pk, 2, None) for product in products)
+    request = factories.reserve_request(products[0].pk, items=items)
+    assert cost(lifecycle.one(lifecycle.reserve_many, request).hold.id) == few
 
 
 def test_times_are_in_utc_to_the_second(ana: Client) -> None:

@@ -12,13 +12,15 @@ from pytest_django import Settings
 
 from inventory_project.database import database_now
 from reservations import lifecycle
+from reservations.api import AllocationOut
 from reservations.holds import Hold
 from reservations.models import Reservation
 from reservations.requests import Cancel, Confirm
 from stock import blocking
-from stock.models import StockMovement
+from stock.models import Product, StockMovement
 from tests import factories
 from tests.factories import PR, RJ, SP
+from warehouses.models import PostalArea, Warehouse
 
 API = "/api/inventory"
 JSON = "application/json"
@@ -345,24 +347,147 @@ def test_only_confirmed_goods_come_back(api: Client) -> None:
 # --- reading reservations --------------------------------------------------------------------------------------------
 
 
-def test_the_allocation_says_why_these_warehouses(api: Client) -> None:
+def product_in_known_places() -> Product:
+    """10, 20 and 30 units where postal codes with 01 are near, far and not served; of the last the place is unknown.
+
+    One unit is held: what reads keep in memory of the places is then as new as that hold.
+    """
     factories.warehouse(SP, priority=1)
     factories.warehouse(RJ, priority=2)
-    product = factories.product({SP: 10, RJ: 10})
+    factories.warehouse(PR, region="south", priority=1)
+    Warehouse.objects.filter(pk=SP).update(latitude=-23.5505, longitude=-46.6333)
+    Warehouse.objects.filter(pk=RJ).update(latitude=-22.9035, longitude=-43.1764)
+    Warehouse.objects.filter(pk=PR).update(served_regions=["south"])
+    PostalArea.objects.create(
+        country="BR", prefix="01", latitude=-23.5521, longitude=-46.6453, name="Sao Paulo, SP", region="southeast"
+    )
+    product = factories.product({SP: 10, RJ: 20, PR: 30})
+    factories.hold(product.pk, 1, SP)
+    return product
+
+
+def test_the_allocation_says_why_these_warehouses(api: Client) -> None:
+    product = product_in_known_places()
     held = factories.hold(product.pk, 2, delivery_postal_code="01310-100")
     response = api.get(f"{API}/reservations/{held.id}/allocation")
     assert response.status_code == 200
-    body = response.json()
-    explanation = body.pop("allocation")
-    assert body == {
+    product_id = str(product.pk)
+    assert response.json() == {
         "reservation_id": str(held.id),
         "order_id": str(held.order_id),
         "delivery_postal_code": "01310-100",
+        "allocation": {
+            "version": 2,
+            "sentence": f"{SP} (1 km away) serves the order: it is the nearest (before {RJ}). "
+            f"Not serving southeast: {PR}.",
+            "strategy": "one_warehouse",
+            "tie_break": "nearest",
+            "policy": {
+                "region": "",
+                "preferences": ["fewest_parcels", "nearest", "priority", "balance"],
+                "tolerance_km": 50.0,
+                "split": "fewest_parcels",
+                "most_parcels": None,
+                "is_built_in": True,
+            },
+            "allow_split": True,
+            "delivery": {"area": "BR 01", "name": "Sao Paulo, SP", "precision": "prefix", "region": "southeast"},
+            "notes": [],
+            "steps": 0,
+            "candidates": [
+                {
+                    "warehouse_id": SP,
+                    "region": "southeast",
+                    "priority": 1,
+                    "distance_km": 1.2,
+                    "lost_by": None,
+                    "available": {product_id: 9},
+                    "share_taken": {product_id: 0.1},
+                },
+                {
+                    "warehouse_id": RJ,
+                    "region": "southeast",
+                    "priority": 2,
+                    "distance_km": 361.7,
+                    "lost_by": "nearest",
+                    "available": {product_id: 20},
+                    "share_taken": {product_id: 0.0},
+                },
+            ],
+            "candidates_left_out": 0,
+            "rejected": [{"warehouse_id": PR, "product_id": product_id, "reason": "not_served"}],
+            "chosen": [
+                {
+                    "strategy": "one_warehouse",
+                    "tie_break": "nearest",
+                    "said": [
+                        {"preference": "fewest_parcels", "best": 1, "left": 2},
+                        {"preference": "nearest", "best": 1.2, "left": 1},
+                    ],
+                    "parts": [{"product_id": product_id, "warehouse_id": SP, "quantity": 2}],
+                }
+            ],
+        },
     }
-    keys = {"version", "strategy", "candidates", "candidates_left_out", "rejected", "chosen", "tie_break"}
-    assert explanation.keys() == keys
-    assert explanation["strategy"] == "one_warehouse"
-    assert {candidate["warehouse_id"] for candidate in explanation["candidates"]} == {SP, RJ}
+    assert_described(response)
+
+
+def assert_described(response: Any) -> None:
+    """Each member and value of the answer is as the OpenAPI document has it."""
+    described = AllocationOut(data=response.json())
+    described.is_valid(raise_exception=True)
+    assert described.validated_data.keys() == response.json().keys()
+    allocation = response.json()["allocation"]
+    assert allocation is None or described.validated_data["allocation"].keys() == allocation.keys()
+
+
+def test_an_allocation_that_the_first_version_kept_is_told_too(api: Client) -> None:
+    product = factories.product({SP: 10})
+    held = factories.hold(product.pk, 2)
+    part = {"product_id": str(product.pk), "warehouse_id": SP, "quantity": 2}
+    decision = {"strategy": "one_warehouse", "tie_break": "stock", "parts": [part]}
+    candidates = [
+        {"warehouse_id": key, "region": "southeast", "priority": 1, "available": {str(product.pk): units}}
+        for key, units in ((RJ, 4), (SP, 10))
+    ]
+    rejected = [{"warehouse_id": PR, "product_id": str(product.pk), "reason": "closed"}]
+    kept = {
+        "version": 1,
+        "strategy": "one_warehouse",
+        "tie_break": "stock",
+        "candidates": candidates,
+        "candidates_left_out": 0,
+        "rejected": rejected,
+        "chosen": [decision],
+    }
+    Reservation.objects.filter(pk=held.id).update(allocation=kept)
+    response = api.get(f"{API}/reservations/{held.id}/allocation")
+    assert response.json()["allocation"] == {
+        **kept,
+        "sentence": f"{SP} serves the order: of equally good ones, it had the most stock.",
+        "policy": None,
+        "allow_split": None,
+        "delivery": None,
+        "notes": [],
+        "steps": None,
+        "candidates": [{**one, "distance_km": None, "lost_by": None, "share_taken": {}} for one in candidates],
+        "chosen": [{**decision, "said": []}],
+    }
+    assert_described(response)
+
+
+def test_an_allocation_that_a_newer_version_kept_is_null(api: Client) -> None:
+    held = factories.hold(factories.product({SP: 10}).pk, 2, delivery_postal_code="01310-100")
+    Reservation.objects.filter(pk=held.id).update(allocation={"version": 3, "of": "another form"})
+    response = api.get(f"{API}/reservations/{held.id}/allocation")
+    assert response.status_code == 200
+    assert response.json() == {
+        "reservation_id": str(held.id),
+        "order_id": str(held.order_id),
+        "delivery_postal_code": "01310-100",
+        "allocation": None,
+    }
+    assert_described(response)
 
 
 def test_reservations_are_listed_newest_first_and_filtered(api: Client) -> None:
@@ -440,11 +565,28 @@ def test_each_state_of_availability(api: Client) -> None:
 
 
 def test_one_and_many_products_are_answered_alike(api: Client) -> None:
-    product = factories.product({SP: 3, RJ: 2})
-    one = api.get(f"{API}/products/{product.pk}/availability").json()
+    product = product_in_known_places()
+    one = api.get(f"{API}/products/{product.pk}/availability", {"postal_code": "01310-100"}).json()
     body = {"product_ids": [str(product.pk)] * 2, "postal_code": "01310-100"}
     (many,) = post(api, f"{API}/availability", body).json()["products"]
     assert one | {"as_of": None} == many | {"as_of": None}
+
+
+def test_a_postal_code_gives_distances_and_says_who_would_serve(api: Client) -> None:
+    product = product_in_known_places()
+
+    def read(**query: Any) -> tuple[dict[str, float | None], list[dict[str, Any]] | None]:
+        body = api.get(f"{API}/products/{product.pk}/availability", query).json()
+        return {place["warehouse_id"]: place["distance_km"] for place in body["warehouses"]}, body.get("served_by")
+
+    known, unknown = {SP: 1.2, RJ: 361.7, PR: None}, {SP: None, RJ: None, PR: None}
+    near = {"warehouse_id": SP, "quantity": 1, "distance_km": 1.2}
+    assert read(postal_code="01310-100") == (known, [near])
+    both = [{"warehouse_id": RJ, "quantity": 16, "distance_km": 361.7}, near | {"quantity": 9}]
+    assert read(postal_code="01310-100", quantity=25) == (known, both)
+    assert read(postal_code="01310-100", quantity=30) == (known, [])  # the third does not serve the region
+    assert read(postal_code="99999") == (unknown, [{"warehouse_id": PR, "quantity": 1, "distance_km": None}])
+    assert read() == (unknown, None)
 
 
 # --- products, levels, movements, warehouses -------------------------------------------------------------------------
@@ -488,6 +630,7 @@ def test_stock_levels_show_what_lies_where(api: Client) -> None:
         "available": 48,
         "reserved": 2,
         "incoming": 0,
+        "replenished": 50,
         "is_blocked": False,
         "is_closed": False,
         "is_low": False,

@@ -92,7 +92,8 @@ def test_debug_without_redis_shows_the_books(api: Client, django_assert_num_quer
                 "counter": None,
                 "counter_text": None,
                 "database": {
-                    "version": 2, "available": 7, "reserved": 0, "incoming": 0, "is_blocked": True, "is_closed": False,
+                    "version": 2, "available": 7, "reserved": 0, "incoming": 0, "replenished": 7,
+                    "is_blocked": True, "is_closed": False,
                 },
                 "ledger": {"available": 7, "reserved": 0, "incoming": 0},
                 "active_holds": {"lines": 0, "units": 0},
@@ -103,7 +104,8 @@ def test_debug_without_redis_shows_the_books(api: Client, django_assert_num_quer
                 "counter": None,
                 "counter_text": None,
                 "database": {
-                    "version": 4, "available": 2, "reserved": 3, "incoming": 0, "is_blocked": True, "is_closed": False,
+                    "version": 4, "available": 2, "reserved": 3, "incoming": 0, "replenished": 5,
+                    "is_blocked": True, "is_closed": False,
                 },
                 "ledger": {"available": 2, "reserved": 3, "incoming": 0},
                 "active_holds": {"lines": 2, "units": 3},

@@ -242,7 +242,7 @@ class Model:
             there = totals(left)[product_id]
             if there < number:
                 shortages.append(shortage(product_id, None, number, there))
-        return Expected("insufficient_stock", {"shortages": shortages}) if shortages else NEW
+        return Expected("insufficient_stock", {"shortages": shortages, "lacking": "stock"}) if shortages else NEW
 
     def follow_reserve(self, request: Reserve, answer: Answer, expected: Expected) -> None:
         assert_answer(answer, expected)

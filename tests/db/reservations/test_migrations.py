@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from reservations.requests import Item, Reserve
 from tests import factories
+from tests.db.migrating import migrate
 from tests.db.reservations import verbs
 from tests.factories import ACTOR, RJ, SP
 
@@ -20,10 +20,6 @@ BEFORE, COLUMN, LATEST = (
     ("reservations", "0003_released_units"),
     ("reservations", "0004_settled_lines_know_what_was_released"),
 )
-
-
-def migrate(to: tuple[str, str]) -> None:
-    MigrationExecutor(connection).migrate([to])
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ from stock.models import StockMovement
 from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
-from tests.factories import ACTOR, SP
+from tests.factories import ACTOR, RJ, SP
+from warehouses import explanation
+from warehouses.models import PostalArea, Warehouse
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -241,6 +243,47 @@ def test_the_books_name_the_event_as_the_actor() -> None:
         ("RELEASE", "event:order.cancelled"),
         ("CONFIRM", "event:payment.confirmed"),
     ]
+
+
+# --- where it goes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _two_cities(books: None) -> None:
+    """São Paulo and Rio: a warehouse and a postal area in each."""
+    for warehouse_id, prefix, latitude, longitude, name in (
+        (SP, "01", -23.55, -46.63, "São Paulo, SP"),
+        (RJ, "20", -22.9, -43.18, "Rio de Janeiro, RJ"),
+    ):
+        factories.warehouse(warehouse_id)
+        Warehouse.objects.filter(pk=warehouse_id).update(latitude=latitude, longitude=longitude)
+        PostalArea.objects.create(
+            country="BR", prefix=prefix, latitude=latitude, longitude=longitude, name=name, region="southeast"
+        )
+
+
+@pytest.mark.usefixtures("_two_cities")
+@pytest.mark.parametrize(
+    ("delivery", "warehouse_id", "area", "notes"),
+    [
+        ({"delivery_postal_code": "20040-020"}, RJ, "BR 20", []),
+        ({"delivery_postal_code": "01310-100"}, SP, "BR 01", []),
+        ({}, SP, "", ["no_postal_code"]),
+    ],
+    ids=["Rio", "São Paulo", "not said"],
+)
+def test_an_order_is_served_from_the_warehouse_nearest_to_where_it_says_that_it_goes(
+    delivery: dict[str, str], warehouse_id: str, area: str, notes: list[str]
+) -> None:
+    product = factories.product({SP: 9, RJ: 9})
+    factories.hold(product.pk, 1, RJ)  # so São Paulo, with more left, goes before it where distance says nothing
+    order = message("order.created", uuid4(), {product.pk: 2})
+    assert handle(replace(order, data={**order.data, **delivery})) == ["reserved"]
+    reservation = Reservation.objects.prefetch_related("items").get(order_id=order.data["order_id"])
+    assert reservation.delivery_postal_code == delivery.get("delivery_postal_code", "")
+    assert [(line.warehouse_id, line.quantity) for line in reservation.lines] == [(warehouse_id, 2)]
+    told = explanation.shown(reservation.allocation)
+    assert (told["delivery"]["area"], [note["code"] for note in told["notes"]]) == (area, notes)
 
 
 # --- beside HTTP ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from stock import blocking, ledger
 from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
-from tests.factories import ACTOR, RJ, SP, reserve_request
+from tests.factories import ACTOR, PR, RJ, SP, reserve_request
+from warehouses import explanation
+from warehouses.models import AllocationPolicy
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -54,12 +56,43 @@ def test_an_expired_hold_comes_back_as_a_new_confirmed_one_at_the_same_warehouse
     assert verbs.status(held) == ("EXPIRED", False)
     row = Reservation.objects.get(pk=revived.id)
     assert (row.order_id, row.replaces_id, row.delivery_postal_code) == (held.order_id, held.id, "01310-100")
-    assert row.allocation["strategy"] == "named"
+    assert explanation.shown(row.allocation)["strategy"] == "named"
     assert factories.numbers(product.pk) == (3, 0, 0)
     assert records.movements(product.pk)[-2:] == [("RESERVE", SP, -2, 2, ""), ("CONFIRM", SP, 0, -2, "")]
     with records.no_trace():
         again = verbs.pay(held.order_id)
     assert (again.is_replay, again.hold.id) == (True, revived.id)
+
+
+@pytest.mark.parametrize(("split", "most_parcels"), [("never", None), ("by_line", None), ("at_most", 1)])
+def test_a_paid_order_comes_back_in_more_parcels_than_the_policy_allows_others(
+    split: str, most_parcels: int | None
+) -> None:
+    product = factories.product({SP: 4, RJ: 3, PR: 3})
+    held = factories.hold(product.pk, 4)
+    assert verbs.places(held) == [(product.pk, SP, 4)]
+    verbs.expire(held)
+    AllocationPolicy.objects.create(preferences=["priority"], split=split, most_parcels=most_parcels)
+    factories.hold(product.pk, 1, SP)
+    [refusal] = lifecycle.reserve_many([reserve_request(product.pk, 4)])
+    assert isinstance(refusal, ledger.InsufficientStock)
+    assert refusal.extra["lacking"] == "parcels"
+    revived = verbs.pay(held.order_id).hold
+    assert sum(quantity for _, _, quantity in verbs.places(revived)) == 4
+    assert len(verbs.places(revived)) == 2
+    full = explanation.shown(revived.allocation)
+    assert [note["code"] for note in full["notes"]] == ["no_postal_code", "revived"]
+
+
+def test_the_reason_of_a_revived_order_says_where_it_was_held_and_not_that_somebody_named_the_warehouse() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 2)
+    verbs.expire(held)
+    revived = verbs.pay(held.order_id).hold
+    assert explanation.shown(revived.allocation)["sentence"] == (
+        f"Taken again from where it was held: {SP}. No postal code was given, so distances said nothing. "
+        "A late payment brought the order back."
+    )
 
 
 @pytest.mark.parametrize("why", ["sold", "closed"])
@@ -73,7 +106,7 @@ def test_an_expired_hold_comes_back_at_another_warehouse_where_its_own_cannot_se
         blocking.close_warehouse(SP, actor=ACTOR)
     revived = verbs.pay(held.order_id).hold
     assert verbs.places(revived) == [(product.pk, RJ, 2)]
-    assert revived.allocation["strategy"] == "one_warehouse"
+    assert explanation.shown(revived.allocation)["strategy"] == "one_warehouse"
 
 
 def test_an_expired_hold_that_was_split_comes_back_split() -> None:
@@ -94,7 +127,8 @@ def test_a_late_payment_that_stock_does_not_allow_is_refused_with_what_is_short(
     with records.no_trace(), pytest.raises(ledger.InsufficientStock) as refusal:
         verbs.pay(held.order_id)
     assert refusal.value.extra == {
-        "shortages": [{"product_id": str(product.pk), "warehouse_id": None, "requested": 4, "available": 2}]
+        "shortages": [{"product_id": str(product.pk), "warehouse_id": None, "requested": 4, "available": 2}],
+        "lacking": "stock",
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import Error, IntegrityError, connection, transaction
@@ -11,6 +11,7 @@ from inventory_project.database import database_now
 from stock import ledger
 from stock.models import SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
 from tests import factories
+from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, RJ, SP
 
@@ -44,7 +45,7 @@ def test_a_posting_below_zero_is_refused_and_says_what_was_asked_and_what_is_the
         levels = ledger.lock([product.pk])
         with pytest.raises(ledger.InsufficientStock) as refusal:
             ledger.post(levels, posting(product.pk, available=-6))
-        assert levels.at(product.pk, SP).available == 5
+        assert (levels.at(product.pk, SP).available, levels.at(product.pk, SP).replenished) == (5, 5)
         assert levels.postings == []
     assert refusal.value.extra == {
         "shortages": [{"product_id": str(product.pk), "warehouse_id": SP, "requested": 6, "available": 5}]
@@ -96,6 +97,88 @@ def test_the_ledger_refuses_to_work_outside_a_transaction(call: Callable[[], obj
         call()
 
 
+def replenished(product_id: UUID, warehouse_id: str = SP) -> int:
+    """What the level says that was on hand after its last replenishment, corrected since."""
+    return StockLevel.objects.values_list("replenished", flat=True).get(
+        product_id=product_id, warehouse_id=warehouse_id
+    )
+
+
+def post_all(*postings: ledger.Posting) -> None:
+    """Post these in one transaction, as one journey does."""
+    with transaction.atomic():
+        levels = ledger.lock([one.product_id for one in postings])
+        for one in postings:
+            ledger.post(levels, one)
+        ledger.write(levels, at=database_now())
+
+
+def test_a_receipt_sets_what_is_replenished_to_the_units_on_hand() -> None:
+    product = factories.product({SP: 10, RJ: 4})
+    assert (replenished(product.pk), replenished(product.pk, RJ)) == (10, 4)
+    verbs.confirm(factories.hold(product.pk, 3, SP))
+    factories.hold(product.pk, 2, SP)
+    factories.receive(product.pk, SP, 20)
+    assert factories.numbers(product.pk) == (25, 2, 0)
+    assert (replenished(product.pk), replenished(product.pk, RJ)) == (27, 4)
+
+
+def test_neither_a_hold_nor_its_end_nor_a_return_changes_what_is_replenished() -> None:
+    product = factories.product({SP: 10})
+    seen = [replenished(product.pk)]
+    sold, cancelled, expired = (factories.hold(product.pk, 2) for _ in range(3))
+    seen.append(replenished(product.pk))
+    verbs.confirm(sold)
+    verbs.cancel(cancelled)
+    verbs.expire(expired)
+    seen.append(replenished(product.pk))
+    verbs.give_back(sold)
+    seen.append(replenished(product.pk))
+    kinds = {row[0] for row in records.movements(product.pk)}
+    assert kinds == {"RECEIPT", "RESERVE", "CONFIRM", "RELEASE", "RETURN"}
+    assert (seen, factories.numbers(product.pk)) == ([10, 10, 10, 10], (10, 0, 0))
+
+
+@pytest.mark.parametrize(("delta", "left"), [(-5, 5), (-10, 0), (3, 13)])
+def test_an_adjustment_moves_what_is_replenished_as_far_as_the_stock(delta: int, left: int) -> None:
+    product = factories.product({SP: 10})
+    factories.adjust(product.pk, SP, delta)
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((left, 0, 0), left)
+
+
+def test_an_adjustment_keeps_what_was_sold_before_it_in_mind() -> None:
+    product = factories.product({SP: 10})
+    verbs.confirm(factories.hold(product.pk, 4))
+    factories.adjust(product.pk, SP, -5)
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((1, 0, 0), 5)
+
+
+def test_an_adjustment_never_brings_what_is_replenished_below_zero() -> None:
+    product = factories.product({SP: 10})
+    sold = factories.hold(product.pk, 10)
+    verbs.confirm(sold)
+    factories.receive(product.pk, SP, 2)
+    verbs.give_back(sold)  # of what was there before that receipt
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((12, 0, 0), 2)
+    factories.adjust(product.pk, SP, -5)
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((7, 0, 0), 0)
+
+
+def test_a_receipt_of_nothing_that_can_be_sold_replenishes_nothing() -> None:
+    product = factories.product({SP: 10})
+    factories.hold(product.pk, 4)
+    post_all(posting(product.pk, kind=ledger.Kind.RECEIPT, incoming=3))
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((6, 4, 3), 10)
+
+
+def test_of_several_postings_each_goes_on_from_what_the_one_before_replenished() -> None:
+    product = factories.product({SP: 10})
+    verbs.confirm(factories.hold(product.pk, 4))
+    receipt, correction = posting(product.pk, kind=ledger.Kind.RECEIPT, available=5), posting(product.pk, available=-5)
+    post_all(receipt, correction)
+    assert (factories.numbers(product.pk), replenished(product.pk)) == ((6, 0, 0), 6)
+
+
 def test_levels_are_locked_in_the_order_of_product_then_warehouse() -> None:
     first, second = sorted([factories.product({SP: 1, RJ: 1}), factories.product({RJ: 1, SP: 1})], key=lambda p: p.pk)
     with transaction.atomic():
@@ -109,6 +192,7 @@ def test_levels_are_locked_in_the_order_of_product_then_warehouse() -> None:
         ("available", "stock_level_never_promises_what_it_lacks"),
         ("reserved", "stock_level_never_releases_what_is_not_held"),
         ("incoming", "stock_level_never_receives_what_is_not_coming"),
+        ("replenished", "stock_level_is_never_replenished_to_less_than_nothing"),
     ],
 )
 def test_the_database_refuses_a_number_below_zero(column: str, constraint: str) -> None:

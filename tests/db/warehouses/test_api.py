@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -58,8 +59,19 @@ def test_one_warehouse_shows_what_the_file_says_of_it(anybody: Client) -> None:
         "postal_code": "01001-000",
         "latitude": -23.5505,
         "longitude": -46.6333,
+        "served_regions": [],
         "is_active": True,
     }
+
+
+@pytest.mark.parametrize("stored", ["null", "5", '"south"', '[["a"]]', "[null]", '{"south": 1}', '["south", 5]'])
+def test_served_regions_that_are_no_list_of_names_are_shown_as_they_count(anybody: Client, stored: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE warehouse SET served_regions = %s WHERE id = 'wh-sp-001'", [stored])
+    assert anybody.get(f"{PATH}/wh-sp-001").json()["served_regions"] == []
+    response = anybody.get(PATH)
+    assert response.status_code == 200
+    assert [row["served_regions"] for row in response.json()["results"]] == [[], [], []]
 
 
 def test_pages_are_walked_by_cursor(anybody: Client) -> None:

@@ -1,12 +1,12 @@
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from inventory_project.errors import NotFound
+from inventory_project.errors import Invalid, NotFound
 from warehouses import catalogue
-from warehouses.allocation import Place
 from warehouses.catalogue import Result
 from warehouses.models import Warehouse
 
@@ -33,6 +33,52 @@ def test_a_repeat_changes_nothing_not_even_the_time_of_change() -> None:
     again = catalogue.upsert([saopaulo(latitude=-23.5505, longitude=-46.6333), rio()])
     assert again == Result(created=0, changed=0, unchanged=2)
     assert list(Warehouse.objects.order_by("id").values()) == before
+
+
+def test_the_served_regions_are_kept_and_taken_away_again() -> None:
+    catalogue.upsert([saopaulo(served_regions=["southeast", "south"])])
+    assert Warehouse.objects.get().served_regions == ["southeast", "south"]
+    assert catalogue.upsert([saopaulo(served_regions=["southeast", "south"])]) == Result(0, 0, 1)
+    assert catalogue.upsert([saopaulo()]) == Result(0, 1, 0)
+    assert Warehouse.objects.get().served_regions == []
+
+
+@pytest.mark.parametrize(
+    ("text", "regions"),
+    [("", []), (", served_regions: []", []), (", served_regions: [southeast, south]", ["southeast", "south"])],
+)
+def test_a_file_may_name_the_served_regions(tmp_path: Path, text: str, regions: list[str]) -> None:
+    path = tmp_path / "warehouses.yaml"
+    path.write_text(f"warehouses: [{{id: wh-a, name: A, region: n, priority: 1{text}}}]")
+    catalogue.upsert(catalogue.load(path))
+    assert Warehouse.objects.get().served_regions == regions
+
+
+@pytest.mark.parametrize(
+    "value", ["south", "null", "[7]", "[[south]]", "['']", "['south ']", "['a, b']", "[south, south]", str(["x" * 65])]
+)
+def test_served_regions_of_another_form_are_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "warehouses.yaml"
+    path.write_text(f"warehouses: [{{id: wh-a, name: A, region: n, priority: 1, served_regions: {value}}}]")
+    with pytest.raises(Invalid) as refusal:
+        catalogue.load(path)
+    [problem] = refusal.value.extra["problems"]
+    assert problem.startswith(
+        "Warehouse 1 (wh-a): served_regions must be a list of at most 50 regions, each once, of 1 to 64 printable "
+        "characters without a comma, not "
+    )
+    assert Warehouse.objects.count() == 0
+
+
+def test_a_list_of_fifty_served_regions_is_taken_and_one_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "warehouses.yaml"
+    for number in (50, 51):
+        names = ", ".join(f"r{i}" for i in range(number))
+        path.write_text(f"warehouses: [{{id: wh-a, name: A, region: n, priority: 1, served_regions: [{names}]}}]")
+        if number == 50:
+            assert len(catalogue.load(path)[0].served_regions) == 50
+    with pytest.raises(Invalid):
+        catalogue.load(path)
 
 
 def test_a_changed_warehouse_is_brought_up_to_date_and_keeps_when_it_was_made() -> None:
@@ -67,17 +113,6 @@ def test_an_upsert_takes_as_many_statements_for_one_as_for_many(
     warehouses = [Warehouse(id=f"wh-{i}", name="DC", region="north", priority=1) for i in range(number)]
     with django_assert_num_queries(4):  # a savepoint, lock, insert, its release
         catalogue.upsert(warehouses)
-
-
-def test_places_are_all_warehouses_by_one_select(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    catalogue.upsert([saopaulo(), rio()])
-    Warehouse.objects.filter(pk="wh-rj-001").update(is_active=False)
-    with django_assert_num_queries(1):
-        places = catalogue.places()()
-    assert places == {
-        "wh-sp-001": Place("wh-sp-001", "southeast", 1),
-        "wh-rj-001": Place("wh-rj-001", "southeast", 2),
-    }
 
 
 def test_a_warehouse_is_found_by_its_id_or_refused() -> None:

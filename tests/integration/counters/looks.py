@@ -25,9 +25,15 @@ def use(url: str, settings: Settings) -> None:
 
 
 def level(
-    version: int, available: int = 5, reserved: int = 0, incoming: int = 0, *, is_sellable: bool = True
+    version: int,
+    available: int = 5,
+    reserved: int = 0,
+    incoming: int = 0,
+    *,
+    is_sellable: bool = True,
+    replenished: int = 0,
 ) -> LevelCounter:
-    return LevelCounter(version, available, reserved, incoming, is_sellable)
+    return LevelCounter(version, available, reserved, incoming, is_sellable, replenished)
 
 
 def view(

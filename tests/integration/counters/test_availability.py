@@ -59,6 +59,7 @@ levels = st.fixed_dictionaries(
         "available": st.integers(0, 12),
         "reserved": st.integers(0, 2),
         "incoming": st.integers(0, 3),
+        "replenished": st.integers(0, 14),
         "is_closed": st.booleans(),
         "version": st.integers(0, 9),
     }
@@ -172,7 +173,15 @@ def test_a_read_over_http_asks_the_database_nothing(
     }
 
 
-@pytest.mark.parametrize(("query", "left_out"), [("", {"is_sufficient"}), ("?quantity=5", set())])
+@pytest.mark.parametrize(
+    ("query", "left_out"),
+    [
+        ("", {"is_sufficient", "served_by"}),
+        ("?quantity=5", {"served_by"}),
+        ("?postal_code=01310-100", {"is_sufficient"}),
+        ("?quantity=5&postal_code=01310-100", set()),
+    ],
+)
 def test_an_answer_has_the_members_that_the_page_of_the_api_names(
     settings: Settings, query: str, left_out: set[str]
 ) -> None:
@@ -191,6 +200,19 @@ def test_only_what_the_counters_lack_is_read_from_the_database_and_then_they_hav
     asked = [lacking.pk, there.pk]
     assert [one.source for one in availability.of_products(asked)] == ["database", "counters"]
     assert [one.source for one in availability.of_products(asked)] == ["counters", "counters"]
+
+
+def test_counters_in_the_form_of_the_version_before_are_read_from_the_database_once_and_then_made_anew(
+    client: redis.Redis,
+) -> None:
+    product = counted({SP: 5, RJ: 7})
+    factories.hold(product.pk, 2, SP)
+    wanted = {SP: "2:3:2:0:1:5", RJ: "1:7:0:0:1:7", "_": "5::0:2"}
+    assert client.hgetall(f"stock:{product.pk}") == wanted
+    client.hset(f"stock:{product.pk}", mapping={SP: "2:3:2:0:1", RJ: "1:7:0:0:1"})
+    answers = [availability.of_product(product.pk) for _ in range(2)]
+    assert [(found.available, found.source) for found in answers] == [(10, "database"), (10, "counters")]
+    assert client.hgetall(f"stock:{product.pk}") == wanted
 
 
 def test_the_moment_is_by_the_clock_of_the_source(client: redis.Redis) -> None:

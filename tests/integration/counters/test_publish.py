@@ -33,15 +33,17 @@ def at_version(version: int, like: ProductCounters) -> ProductCounters:
 
 
 def test_what_was_published_is_read_again(client: redis.Redis) -> None:
-    whole = view({SP: level(7, 5, 3, 2), RJ: level(1, 0, 0, 0, is_sellable=False)}, threshold=25, is_blocked=True)
+    whole = view(
+        {SP: level(7, 5, 3, 2, replenished=9), RJ: level(1, 0, 0, 0, is_sellable=False)}, threshold=25, is_blocked=True
+    )
     without_threshold = view({PR: level(4)})
     assert counters.publish([whole, without_threshold], whole=True)
     assert counters.read([whole.product_id, without_threshold.product_id, uuid4()]) == {
         whole.product_id: whole,
         without_threshold.product_id: without_threshold,
     }
-    assert client.hgetall(f"stock:{whole.product_id}") == {SP: "7:5:3:2:1", RJ: "1:0:0:0:0", "_": "10:25:1:2"}
-    assert client.hgetall(f"stock:{without_threshold.product_id}") == {PR: "4:5:0:0:1", "_": "5::0:1"}
+    assert client.hgetall(f"stock:{whole.product_id}") == {SP: "7:5:3:2:1:9", RJ: "1:0:0:0:0:0", "_": "10:25:1:2"}
+    assert client.hgetall(f"stock:{without_threshold.product_id}") == {PR: "4:5:0:0:1:0", "_": "5::0:1"}
 
 
 def test_in_every_order_of_arrival_the_newest_stays() -> None:
@@ -174,9 +176,9 @@ def test_a_product_without_a_level_is_never_put_there(client: redis.Redis) -> No
 # --- lies ----------------------------------------------------------------------------------------------------------
 
 ODD = [
-    "abc", "", "0", "-5", "3:-5:0:0:1", "-3:5:0:0:1", "3:5:0:0", "3:5:0:0:1:1", "3:5:0:0:2", "3:5:0:0:", "3:5.0:0:0:1",
-    "3:1e3:0:0:1", "3:٣:0:0:1", " 3:5:0:0:1", "3:5:0:0:1\n", "3:5:0:0:1\0", "3:9999999999999999:0:0:1",
-    "9223372036854775808:5:0:0:1",
+    "abc", "", "0", "-5", "3:-5:0:0:1:5", "-3:5:0:0:1:5", "3:5:0:0:1", "3:5:0:0:1:5:5", "3:5:0:0:2:5", "3:5:0:0::5",
+    "3:5:0:0:1:", "3:5:0:0:1:-5", "3:5.0:0:0:1:5", "3:1e3:0:0:1:5", "3:٣:0:0:1:5", " 3:5:0:0:1:5", "3:5:0:0:1:5\n",
+    "3:5:0:0:1:5\0", "3:9999999999999999:0:0:1:5", "3:5:0:0:1:9999999999999999", "9223372036854775808:5:0:0:1:5",
 ]  # fmt: skip
 ODD_SUMMARIES = [
     "abc",
@@ -202,6 +204,18 @@ def test_an_odd_field_hides_the_product_until_the_next_whole_view(client: redis.
     assert standing(product.product_id) == product
 
 
+def test_counters_in_the_form_of_the_version_before_are_missing_and_made_anew(client: redis.Redis) -> None:
+    product = view({SP: level(3, replenished=8), RJ: level(3)}, threshold=4)
+    client.hset(f"stock:{product.product_id}", mapping={SP: "3:5:0:0:1", RJ: "3:5:0:0:1", "_": "8:4:0:2"})
+    assert standing(product.product_id) is None
+    part = view({RJ: level(3)}, product_id=product.product_id)
+    assert counters.publish([part], whole=False)
+    assert standing(product.product_id) is None
+    assert counters.publish([product], whole=True)  # of no newer version than what stands there
+    assert standing(product.product_id) == product
+    assert client.hgetall(f"stock:{product.product_id}") == {SP: "3:5:0:0:1:8", RJ: "3:5:0:0:1:0", "_": "8:4:0:2"}
+
+
 @pytest.mark.parametrize("text", ODD_SUMMARIES)
 def test_an_odd_summary_hides_the_product(client: redis.Redis, text: str) -> None:
     product = two_levels(version=3)
@@ -223,7 +237,7 @@ def test_a_field_that_is_lost_hides_the_product_until_the_next_whole_view(client
 def test_a_lie_of_a_low_version_is_seen_and_overwritten_by_the_next_whole_view(client: redis.Redis) -> None:
     product = two_levels(version=3)
     counters.publish([product], whole=True)
-    client.hset(f"stock:{product.product_id}", SP, "2:999999:0:0:1")
+    client.hset(f"stock:{product.product_id}", SP, "2:999999:0:0:1:0")
     assert standing(product.product_id) is None
     counters.publish([product], whole=True)
     assert standing(product.product_id) == product
@@ -232,7 +246,7 @@ def test_a_lie_of_a_low_version_is_seen_and_overwritten_by_the_next_whole_view(c
 def test_a_lie_of_a_high_version_stays_until_it_is_forgotten(client: redis.Redis) -> None:
     product = two_levels(version=3)
     counters.publish([product], whole=True)
-    client.hset(f"stock:{product.product_id}", SP, "1000:999999:0:0:1")
+    client.hset(f"stock:{product.product_id}", SP, "1000:999999:0:0:1:0")
     counters.publish([product], whole=True)
     assert standing(product.product_id) == view({SP: level(1000, 999_999), RJ: level(3)}, product_id=product.product_id)
     assert counters.forget([product.product_id])
@@ -259,7 +273,7 @@ def test_a_key_of_another_type_is_replaced_and_counts_only_once_the_view_is_whol
 def test_a_field_of_no_warehouse_hides_the_product(client: redis.Redis) -> None:
     product = two_levels()
     counters.publish([product], whole=True)
-    client.hset(f"stock:{product.product_id}", b"\xff\xfe", "1:5:0:0:1")
+    client.hset(f"stock:{product.product_id}", b"\xff\xfe", "1:5:0:0:1:0")
     assert standing(product.product_id) is None
     client.hdel(f"stock:{product.product_id}", SP)
     assert standing(product.product_id) is None

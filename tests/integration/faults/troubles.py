@@ -105,16 +105,16 @@ def a_string(client: Client, key: str) -> None:
 # About a product that SP, RJ and PR have. None of these says that there is nothing, so none keeps a buyer away.
 INVITING: dict[str, Lie] = {
     "no counter": saying("999999", "0", "-5", "abc", of=(SP,)),
-    "odd number": saying(f"{LIE_VERSION}:-5:0:0:1", f"{LIE_VERSION}:abc:0:0:1", of=(SP,)),
-    "many": saying(f"{LIE_VERSION}:999999:0:0:1", of=(SP, RJ, PR)),
-    "many, long ago": saying("0:999999:0:0:1", of=(SP, RJ, PR)),
-    "one warehouse more": saying(f"{LIE_VERSION}:5:0:0:1", of=("wh-none-001",)),
+    "odd number": saying(f"{LIE_VERSION}:-5:0:0:1:5", f"{LIE_VERSION}:abc:0:0:1:5", of=(SP,)),
+    "many": saying(f"{LIE_VERSION}:999999:0:0:1:5", of=(SP, RJ, PR)),
+    "many, long ago": saying("0:999999:0:0:1:5", of=(SP, RJ, PR)),
+    "one warehouse more": saying(f"{LIE_VERSION}:5:0:0:1:5", of=("wh-none-001",)),
     "one of three lost": without(RJ),
     "another summary": saying(f"{LIE_VERSION}::0:3", of=("_",)),
     "no summary": without("_"),
     "another type": a_string,
 }
 FORBIDDING: dict[str, Lie] = {
-    "nothing there": saying(f"{LIE_VERSION}:0:0:0:1", of=(SP, RJ, PR)),
-    "not for sale": saying(f"{LIE_VERSION}:10000:0:0:0", of=(SP, RJ, PR)),
+    "nothing there": saying(f"{LIE_VERSION}:0:0:0:1:5", of=(SP, RJ, PR)),
+    "not for sale": saying(f"{LIE_VERSION}:10000:0:0:0:5", of=(SP, RJ, PR)),
 }

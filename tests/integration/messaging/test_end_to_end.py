@@ -217,6 +217,7 @@ def test_an_order_that_stock_does_not_allow_is_rejected_with_what_is_short(shop:
         "code": "insufficient_stock",
         "detail": "There is not enough stock for this order.",
         "shortages": [{"product_id": str(product.pk), "warehouse_id": None, "requested": 4, "available": 3}],
+        "lacking": "stock",
     }
     second = shop.say("payment.confirmed", order_of(order_id))
     [_, rejected] = shop.wait_for(order_id, f"{REJECTED} (insufficient_stock)", f"{REJECTED} (order_rejected)")

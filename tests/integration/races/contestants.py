@@ -113,6 +113,7 @@ def storm(requests: Sequence[Reserve]) -> tuple[list[Answer], float]:
 
 def api_open_to_all() -> AbstractContextManager[Any]:
     """The HTTP API asks for no token: who may call is another test's business."""
+    Client().handler.load_middleware()  # before the threads: two that load it at once register its metrics twice
     return override_settings(API_AUTH_ENABLED=False, SECURE_SSL_REDIRECT=False)
 
 

@@ -32,14 +32,14 @@ def last_line(output: str) -> str:
 
 def test_a_sync_says_what_was_wrong_and_what_was_done(real: dict[str, str], product: UUID, client: Redis) -> None:
     assert manage("sync_counters", env=real).returncode == 0
-    client.hset(f"stock:{product}", SP, "1:999999:0:0:1")
+    client.hset(f"stock:{product}", SP, "1:999999:0:0:1:5")
 
     dry = manage("sync_counters", "--dry-run", "--workers", "1", env=real)
     assert (dry.returncode, dry.stderr) == (0, "")
-    assert f"      {product} {SP}: 1:999999:0:0:1, not 1:5:0:0:1\n" in dry.stdout
+    assert f"      {product} {SP}: 1:999999:0:0:1:5, not 1:5:0:0:1:5\n" in dry.stdout
     told = f"Compared 3 levels of 1 products {SECONDS}: 0 missing, 1 wrong, 0 repaired. Nothing was changed."
     assert re.fullmatch(told, last_line(dry.stdout))
-    assert client.hget(f"stock:{product}", SP) == "1:999999:0:0:1"
+    assert client.hget(f"stock:{product}", SP) == "1:999999:0:0:1:5"
 
     audited = manage("audit_stock", "--counters", env=real)
     assert audited.returncode == 1
@@ -95,7 +95,7 @@ def test_where_there_is_no_celery_the_jobs_beside_the_web_server_sync_every_inte
     often = real | {"SYNC_INTERVAL_SECONDS": "1"}
     with Process([sys.executable, str(MANAGE), "run_jobs"], env=often, log=tmp_path / "jobs.log") as jobs:
         for _ in range(2):
-            wait_until(lambda: client.hget(f"stock:{product}", SP) == "1:5:0:0:1", "the counters are there")
+            wait_until(lambda: client.hget(f"stock:{product}", SP) == "1:5:0:0:1:5", "the counters are there")
             client.flushall()
         assert jobs.stop() == 0
     assert "Traceback" not in jobs.output

@@ -17,20 +17,23 @@ from tests.factories import ACTOR, PR, RJ, SP
 
 Spoil = Callable[[Redis, str], object]
 
+PLACES = (SP, RJ, PR)
 LIES: dict[str, Spoil] = {
-    "a high number": lambda client, key: client.hset(key, SP, "1:999999:0:0:1"),
-    "nothing left": lambda client, key: client.hset(key, SP, "1:0:0:0:1"),
-    "a low version": lambda client, key: client.hset(key, SP, "0:7:0:0:1"),
-    "a high version": lambda client, key: client.hset(key, SP, "900000:7:0:0:1"),
-    "the highest version": lambda client, key: client.hset(key, SP, "999999999999999:7:0:0:1"),
-    "an unsellable level": lambda client, key: client.hset(key, SP, "1:5:0:0:0"),
-    "below zero": lambda client, key: client.hset(key, SP, "1:-5:0:0:1"),
+    "a high number": lambda client, key: client.hset(key, SP, "1:999999:0:0:1:5"),
+    "nothing left": lambda client, key: client.hset(key, SP, "1:0:0:0:1:5"),
+    "a low version": lambda client, key: client.hset(key, SP, "0:7:0:0:1:5"),
+    "a high version": lambda client, key: client.hset(key, SP, "900000:7:0:0:1:5"),
+    "the highest version": lambda client, key: client.hset(key, SP, "999999999999999:7:0:0:1:5"),
+    "an unsellable level": lambda client, key: client.hset(key, SP, "1:5:0:0:0:5"),
+    "another replenishment": lambda client, key: client.hset(key, SP, "1:5:0:0:1:9"),
+    "the form of the version before": lambda client, key: client.hset(key, mapping=dict.fromkeys(PLACES, "1:5:0:0:1")),
+    "below zero": lambda client, key: client.hset(key, SP, "1:-5:0:0:1:5"),
     "a word": lambda client, key: client.hset(key, SP, "abc"),
     "one number": lambda client, key: client.hset(key, SP, "0"),
     "no text": lambda client, key: client.hset(key, SP, ""),
     "no UTF-8": lambda client, key: client.hset(key, SP, b"\xff\xfe"),
     "one of three gone": lambda client, key: client.hdel(key, SP),
-    "one too many": lambda client, key: client.hset(key, "wh-none", "1:5:0:0:1"),
+    "one too many": lambda client, key: client.hset(key, "wh-none", "1:5:0:0:1:5"),
     "no summary": lambda client, key: client.hdel(key, "_"),
     "a stale block": lambda client, key: client.hset(key, "_", "6::1:3"),
     "a stale threshold": lambda client, key: client.hset(key, "_", "6:99:0:3"),
@@ -79,14 +82,14 @@ def test_a_dry_run_tells_and_changes_nothing(product: UUID, client: Redis, lie: 
 
 def test_a_report_names_what_stood_there_what_ought_to_and_by_how_much(product: UUID, client: Redis) -> None:
     reconciliation.sync()
-    client.hset(key_of(product), mapping={SP: "1:12:0:0:1", RJ: "abc"})
+    client.hset(key_of(product), mapping={SP: "1:12:0:0:1:5", RJ: "abc"})
     client.hdel(key_of(product), PR)
     report = reconciliation.sync()
     assert (report.wrong, report.differences, report.drift_units) == (1, 3, 7)
     assert report.drifts == [
-        Drift(product, PR, None, "1:5:0:0:1"),
-        Drift(product, RJ, "abc", "1:5:0:0:1"),
-        Drift(product, SP, "1:12:0:0:1", "1:5:0:0:1"),
+        Drift(product, PR, None, "1:5:0:0:1:5"),
+        Drift(product, RJ, "abc", "1:5:0:0:1:5"),
+        Drift(product, SP, "1:12:0:0:1:5", "1:5:0:0:1:5"),
     ]
 
 
@@ -101,7 +104,7 @@ def test_of_much_drift_the_first_rows_are_shown_and_all_is_counted(client: Redis
 
 def test_counters_of_a_product_without_a_level_are_taken_away(client: Redis, transactional_db: None) -> None:
     product = factories.product().pk
-    client.hset(key_of(product), mapping={"_": "1::0:1", SP: "0:5:0:0:1"})
+    client.hset(key_of(product), mapping={"_": "1::0:1", SP: "0:5:0:0:1:5"})
     report = reconciliation.sync(product_ids=[product])
     assert (report.products, report.levels, report.wrong, report.repaired) == (1, 0, 1, 1)
     assert not client.exists(key_of(product))
@@ -241,7 +244,7 @@ def test_drift_is_counted_by_kind_and_the_duration_is_shown(product: UUID, clien
     reconciliation.sync()
     other = factories.product({SP: 1}).pk
     client.delete(key_of(other))
-    client.hset(key_of(product), SP, "1:6:0:0:1")
+    client.hset(key_of(product), SP, "1:6:0:0:1:5")
     missing, wrong = drift_counted("missing"), drift_counted("wrong")
     reconciliation.sync(is_dry_run=True)
     assert (drift_counted("missing"), drift_counted("wrong")) == (missing, wrong)
@@ -255,11 +258,11 @@ def test_i10_holds_after_a_sync_and_names_what_does_not(product: UUID, client: R
     assert [finding.count for finding in audit.run(with_counters=True)] == [0] * len(
         audit.invariants(with_counters=True)
     )
-    client.hset(key_of(product), SP, "1:6:0:0:1")
+    client.hset(key_of(product), SP, "1:6:0:0:1:5")
     broken = [finding for finding in audit.run(with_counters=True) if finding.count]
     assert [(finding.invariant.name, finding.count) for finding in broken] == [("I10", 1)]
-    assert broken[0].rows == [{"product_id": product, "field": SP, "counter": "1:6:0:0:1", "database": "1:5:0:0:1"}]
-    assert client.hget(key_of(product), SP) == "1:6:0:0:1"
+    assert broken[0].rows == [{"product_id": product, "field": SP, "counter": "1:6:0:0:1:5", "database": "1:5:0:0:1:5"}]
+    assert client.hget(key_of(product), SP) == "1:6:0:0:1:5"
     assert [finding.invariant.name for finding in audit.run()].count("I10") == 0
 
 

@@ -152,7 +152,7 @@ def test_a_forced_repair_that_cannot_write_leaves_no_counters_rather_than_wrong_
     products: list[UUID], client: Redis, redis_server: Server
 ) -> None:
     reconciliation.sync()
-    client.hset(f"stock:{products[0]}", SP, "900000:999999:0:0:1")
+    client.hset(f"stock:{products[0]}", SP, "900000:999999:0:0:1:5")
     refuse_writes(redis_server)
     with pytest.raises(Unavailable):
         reconciliation.reset(products[0], actor=ACTOR)

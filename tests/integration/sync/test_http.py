@@ -40,7 +40,7 @@ def test_a_sync_answers_what_was_checked_and_repaired_and_how_long(api: Client, 
     reconciliation.sync()
     other = factories.product({SP: 1}).pk
     client.delete(f"stock:{other}")
-    client.hset(f"stock:{product}", SP, "1:12:0:0:1")
+    client.hset(f"stock:{product}", SP, "1:12:0:0:1:5")
     status, report = post(api, "/admin/inventory/sync")
     seconds = report.pop("seconds")
     assert 0 < seconds < 5
@@ -51,8 +51,8 @@ def test_a_sync_answers_what_was_checked_and_repaired_and_how_long(api: Client, 
             "products_checked": 2, "levels_checked": 4, "missing": 1, "wrong": 1, "repaired": 2, "drift_units": 7,
         },
     )  # fmt: skip
-    assert {"product_id": str(product), "field": SP, "counter": "1:12:0:0:1", "database": "1:5:0:0:1"} in drifts
-    assert {"product_id": str(other), "field": SP, "counter": None, "database": "1:1:0:0:1"} in drifts
+    assert {"product_id": str(product), "field": SP, "counter": "1:12:0:0:1:5", "database": "1:5:0:0:1:5"} in drifts
+    assert {"product_id": str(other), "field": SP, "counter": None, "database": "1:1:0:0:1:1"} in drifts
     status, report = post(api, "/admin/inventory/sync")
     assert (status, report["repaired"], report["drifts"]) == (200, 0, [])
 
@@ -101,11 +101,11 @@ def test_without_an_answer_of_redis_it_is_503_and_may_be_repeated(
 
 def test_a_reset_answers_the_fields_before_and_after(api: Client, product: UUID, client: Redis) -> None:
     reconciliation.sync()
-    client.hset(f"stock:{product}", SP, "900000:999999:0:0:1")
-    right = {"_": "6::0:3", PR: "1:5:0:0:1", RJ: "1:5:0:0:1", SP: "1:5:0:0:1"}
+    client.hset(f"stock:{product}", SP, "900000:999999:0:0:1:5")
+    right = {"_": "6::0:3", PR: "1:5:0:0:1:5", RJ: "1:5:0:0:1:5", SP: "1:5:0:0:1:5"}
     assert post(api, f"/admin/inventory/products/{product}/reset-counter") == (
         200,
-        {"product_id": str(product), "before": right | {SP: "900000:999999:0:0:1"}, "after": right},
+        {"product_id": str(product), "before": right | {SP: "900000:999999:0:0:1:5"}, "after": right},
     )
     assert client.hgetall(f"stock:{product}") == right
 
@@ -113,7 +113,7 @@ def test_a_reset_answers_the_fields_before_and_after(api: Client, product: UUID,
 def test_debug_shows_counter_level_ledger_and_holds_side_by_side(api: Client, product: UUID, client: Redis) -> None:
     factories.hold(product, 2, SP)
     reconciliation.sync()
-    client.hset(f"stock:{product}", SP, "2:9:2:0:1")
+    client.hset(f"stock:{product}", SP, "2:9:2:0:1:12")
     StockLevel.objects.filter(product_id=product, warehouse_id=RJ).update(available=4)
     shown = debugged(api, product)
     StockLevel.objects.filter(product_id=product, warehouse_id=RJ).update(available=5)
@@ -127,10 +127,13 @@ def test_debug_shows_counter_level_ledger_and_holds_side_by_side(api: Client, pr
     at_pr, at_rj, at_sp = shown["warehouses"]
     assert at_sp == {
         "warehouse_id": SP,
-        "counter": {"version": 2, "available": 9, "reserved": 2, "incoming": 0, "is_sellable": True},
-        "counter_text": "2:9:2:0:1",
+        "counter": {
+            "version": 2, "available": 9, "reserved": 2, "incoming": 0, "is_sellable": True, "replenished": 12,
+        },
+        "counter_text": "2:9:2:0:1:12",
         "database": {
-            "version": 2, "available": 3, "reserved": 2, "incoming": 0, "is_blocked": False, "is_closed": False,
+            "version": 2, "available": 3, "reserved": 2, "incoming": 0, "replenished": 5,
+            "is_blocked": False, "is_closed": False,
         },
         "ledger": {"available": 3, "reserved": 2, "incoming": 0},
         "active_holds": {"lines": 1, "units": 2},
@@ -144,13 +147,13 @@ def test_debug_of_odd_counters_shows_what_stands_there_and_uses_none_of_it(
     api: Client, product: UUID, client: Redis
 ) -> None:
     reconciliation.sync()
-    client.hset(f"stock:{product}", mapping={SP: "abc", "wh-none": "1:5:0:0:1"})
+    client.hset(f"stock:{product}", mapping={SP: "abc", "wh-none": "1:5:0:0:1:5"})
     shown = debugged(api, product)
     assert shown["counters"] == "odd"
     assert [(at["warehouse_id"], at["counter"], at["counter_text"], at["drift"]) for at in shown["warehouses"]] == [
-        ("wh-none", None, "1:5:0:0:1", None),
-        (PR, None, "1:5:0:0:1", None),
-        (RJ, None, "1:5:0:0:1", None),
+        ("wh-none", None, "1:5:0:0:1:5", None),
+        (PR, None, "1:5:0:0:1:5", None),
+        (RJ, None, "1:5:0:0:1:5", None),
         (SP, None, "abc", None),
     ]
     assert shown["warehouses"][0]["database"] is None

@@ -47,7 +47,7 @@ def change(product_id: UUID) -> None:
 
 
 def lie(client: Redis, product_id: UUID) -> None:
-    client.hset(f"stock:{product_id}", SP, "1:999999:0:0:1")
+    client.hset(f"stock:{product_id}", SP, "1:999999:0:0:1:5")
 
 
 def is_right(product_id: UUID) -> bool:

@@ -8,8 +8,8 @@ from stock import comparison
 from stock.comparison import Drift
 
 PRODUCT = uuid4()
-ROW = {"_": "9:10:0:2", "wh-a": "3:5:0:0:1", "wh-b": "4:7:1:0:1"}
-LATER = {"_": "11:10:0:2", "wh-a": "3:5:0:0:1", "wh-b": "6:9:1:0:1"}
+ROW = {"_": "9:10:0:2", "wh-a": "3:5:0:0:1:8", "wh-b": "4:7:1:0:1:8"}
+LATER = {"_": "11:10:0:2", "wh-a": "3:5:0:0:1:8", "wh-b": "6:9:1:0:1:8"}
 
 
 def wrong_fields(found: dict[str, str], before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -27,14 +27,16 @@ def wrong_fields(found: dict[str, str], before: dict[str, str], after: dict[str,
         ({"_": "9:10:0:3"}, ["_"]),
         ({"_": "abc:10:0:2"}, ["_"]),
         ({"_": ""}, ["_"]),
-        ({"wh-a": "3:999999:0:0:1"}, ["wh-a"]),
-        ({"wh-a": "2:5:0:0:1"}, ["wh-a"]),
-        ({"wh-a": "4:5:0:0:1"}, ["wh-a"]),
-        ({"wh-a": "3:5:0:0:0"}, ["wh-a"]),
+        ({"wh-a": "3:999999:0:0:1:8"}, ["wh-a"]),
+        ({"wh-a": "2:5:0:0:1:8"}, ["wh-a"]),
+        ({"wh-a": "4:5:0:0:1:8"}, ["wh-a"]),
+        ({"wh-a": "3:5:0:0:0:8"}, ["wh-a"]),
+        ({"wh-a": "3:5:0:0:1:9"}, ["wh-a"]),
+        ({"wh-a": "3:5:0:0:1"}, ["wh-a"]),  # as the version before wrote it
         ({"wh-a": "-5"}, ["wh-a"]),
-        ({"wh-a": "²:5:0:0:1"}, ["wh-a"]),
+        ({"wh-a": "²:5:0:0:1:8"}, ["wh-a"]),
         ({"wh-a": "abc", "wh-b": "0"}, ["wh-a", "wh-b"]),
-        ({"wh-c": "1:5:0:0:1"}, ["wh-c"]),
+        ({"wh-c": "1:5:0:0:1:8"}, ["wh-c"]),
     ],
 )
 def test_in_silence_every_field_is_as_the_rows_have_it(changed: dict[str, str], wrong: list[str]) -> None:
@@ -61,12 +63,12 @@ def test_without_a_level_there_must_be_no_counters() -> None:
     [
         ({}, []),
         (LATER, []),
-        ({"wh-b": "5:8:1:0:1"}, []),  # a commit between the two readings
-        ({"wh-b": "5:8:1:0:1", "_": "10:10:0:2"}, []),
-        ({"wh-b": "3:8:1:0:1"}, ["wh-b"]),
-        ({"wh-b": "4:8:1:0:1"}, ["wh-b"]),
-        ({"wh-b": "6:8:1:0:1"}, ["wh-b"]),
-        ({"wh-b": "7:9:1:0:1"}, ["wh-b"]),
+        ({"wh-b": "5:8:1:0:1:8"}, []),  # a commit between the two readings
+        ({"wh-b": "5:8:1:0:1:8", "_": "10:10:0:2"}, []),
+        ({"wh-b": "3:8:1:0:1:8"}, ["wh-b"]),
+        ({"wh-b": "4:8:1:0:1:8"}, ["wh-b"]),
+        ({"wh-b": "6:8:1:0:1:8"}, ["wh-b"]),
+        ({"wh-b": "7:9:1:0:1:8"}, ["wh-b"]),
         ({"_": "12:10:0:2"}, ["_"]),
     ],
 )
@@ -77,7 +79,7 @@ def test_while_a_product_sells_its_counters_may_be_at_any_moment_between_two_rea
 
 
 def test_a_level_may_come_into_being_between_two_readings() -> None:
-    grown = ROW | {"_": "11:10:0:3", "wh-c": "1:1:0:0:1"}
+    grown = ROW | {"_": "11:10:0:3", "wh-c": "1:1:0:0:1:8"}
     for found in (ROW, grown):
         assert wrong_fields(found, ROW, grown) == []
     assert wrong_fields(grown | {"_": ROW["_"]}, grown, grown) == ["_"]
@@ -86,12 +88,12 @@ def test_a_level_may_come_into_being_between_two_readings() -> None:
 @pytest.mark.parametrize(
     ("field", "counter", "row", "units"),
     [
-        ("wh-a", "3:999999:0:0:1", "3:5:0:0:1", 999_994),
-        ("wh-a", "3:0:0:0:1", "3:5:0:0:1", 5),
-        ("wh-a", "9:5:0:0:1", "3:5:0:0:1", 0),
-        ("wh-a", "abc", "3:5:0:0:1", 0),
-        ("wh-a", "3:-5:0:0:1", "3:5:0:0:1", 0),
-        ("wh-a", None, "3:5:0:0:1", 0),
+        ("wh-a", "3:999999:0:0:1:8", "3:5:0:0:1:8", 999_994),
+        ("wh-a", "3:0:0:0:1:8", "3:5:0:0:1:8", 5),
+        ("wh-a", "9:5:0:0:1:8", "3:5:0:0:1:8", 0),
+        ("wh-a", "abc", "3:5:0:0:1:8", 0),
+        ("wh-a", "3:-5:0:0:1:8", "3:5:0:0:1:8", 0),
+        ("wh-a", None, "3:5:0:0:1:8", 0),
         ("_", "9:10:0:2", "9:20:0:2", 0),
     ],
 )

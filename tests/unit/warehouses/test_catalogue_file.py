@@ -109,6 +109,10 @@ def test_the_form_of_the_specification_is_enough(tmp_path: Path) -> None:
             "Warehouse 1 (wh-a): latitude must be degrees between -90 and 90, not 90.1.",
         ),
         (
+            f"{{id: wh-a, name: A, region: n, priority: 1, latitude: {'9' * 400}, longitude: 0}}",
+            f"Warehouse 1 (wh-a): latitude must be degrees between -90 and 90, not {'9' * 77}....",
+        ),
+        (
             "{id: wh-a, name: A, region: n, priority: 1, latitude: 0, longitude: .nan}",
             "Warehouse 1 (wh-a): longitude must be degrees between -180 and 180, not nan.",
         ),
@@ -142,17 +146,29 @@ def test_an_empty_list_is_refused(tmp_path: Path) -> None:
     "text",
     [
         "warehouses: [",
-        b"\xff\xfe\x00",
         "warehouses: [{id: wh-a, id: wh-b}]",
         "warehouses: [{id: !!python/name:os.system x}]",
         "warehouses: [2026-99-99]",
         f"warehouses: [{{priority: {'9' * 5000}}}]",
     ],
 )
-def test_what_is_no_clean_yaml_is_refused_with_one_sentence(tmp_path: Path, text: str | bytes) -> None:
+def test_what_is_no_clean_yaml_is_refused_with_one_sentence(tmp_path: Path, text: str) -> None:
     [problem] = problems_of(tmp_path, text)
     assert problem.startswith("The file is not YAML: ")
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"\xff\xfe\x00", "The file is binary, not text."), (b"\xff", "Line 1: the file is not UTF-8.")],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    assert problems_of(tmp_path, content) == [problem]
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(Invalid, match=r"^/dev/zero: The file is larger than 16 MB\.$"):
+        catalogue.load("/dev/zero")
 
 
 def test_a_key_given_twice_is_named_with_its_line(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pika
 from django.conf import settings
 from pika.adapters.blocking_connection import BlockingChannel
 
-from inventory_project.messaging import broker
+from inventory_project.messaging import broker, consumer
 from inventory_project.routes import ROUTES
 
 LISTENER = "listener"
-BINDINGS = [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in ROUTES]
+BINDINGS = consumer.bindings(ROUTES)
 EXCHANGES = (settings.EVENTS_EXCHANGE, *sorted(set(settings.MESSAGE_EXCHANGES.values())))
 CONNECT_SECONDS = 5
 

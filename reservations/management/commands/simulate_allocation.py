@@ -1,0 +1,137 @@
+"""manage.py simulate_allocation: try other policies on orders before they are switched."""
+
+import os
+import tempfile
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
+
+from inventory_project.commands import ServiceCommand
+from inventory_project.errors import Invalid
+from reservations import order_files, simulation, tables
+from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
+from warehouses import policy_files
+
+POLICIES_MAX = tables.CONTENDERS_MAX - 2  # beside what was and what is in force
+ENDINGS = (".svg", ".png")
+DEFAULT_PICTURE = Path("simulation.svg")
+
+
+class Command(ServiceCommand):
+    help = (
+        "Serve orders once more by other allocation policies and by those in force, and compare: a table, and a "
+        "picture. The orders are those that were reserved of late, over the stock of that time, or a file's, over what "
+        "is free today. Nothing is written and no sale waits, but as long as it runs with --since it keeps a snapshot "
+        "open, and rows that sales have replaced cannot be removed meanwhile: choose a quiet hour for many days. "
+        "fixtures/policies.yaml is an example."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        orders = parser.add_mutually_exclusive_group(required=True)
+        orders.add_argument(
+            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {DAYS_MAX}"
+        )
+        columns = f"{','.join(order_files.COLUMNS)}[,{order_files.OPTIONAL[0]}]"
+        orders.add_argument("--orders", type=Path, metavar="FILE", help=f"a CSV file with the columns {columns}")
+        parser.add_argument(
+            "--policy",
+            type=Path,
+            metavar="FILE",
+            action="append",
+            required=True,
+            help=f"a YAML file of policies to try; up to {POLICIES_MAX} times",
+        )
+        picture = parser.add_mutually_exclusive_group()
+        picture.add_argument(
+            "--picture",
+            type=_picture,
+            metavar="FILE",
+            default=DEFAULT_PICTURE,
+            help=f"where the picture goes, a .svg or a .png (default: {DEFAULT_PICTURE}); an existing file is replaced",
+        )
+        picture.add_argument("--no-picture", action="store_const", const=None, dest="picture", help="only the table")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        picture: Path | None = options["picture"]
+        if picture is not None:
+            _require_room(picture)
+        try:
+            tried = _policies(options["policy"])
+            found = self._simulate(tried, since=options["since"], orders=options["orders"])
+        except Invalid as refusal:
+            self._tell(refusal)
+            raise
+        if found is None:
+            days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
+            self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
+            return
+        for line in tables.report(found):
+            self.stdout.write(line)
+        if picture is not None:
+            self._draw(found, picture)
+
+    def _simulate(self, tried: Mapping[str, Policies], *, since: int | None, orders: Path | None) -> Simulation | None:
+        with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
+            told = Told(on_total=progress.reset, on_order=progress.update)
+            if since is not None:
+                return simulation.of_days(since, tried, told=told)
+            assert orders is not None  # noqa: S101  # the parser wants one of them
+            return simulation.of_file(order_files.load(orders), tried, told=told)
+
+    def _tell(self, refusal: Invalid) -> None:
+        """Several problems get a line each; a single one is the error's own line."""
+        problems = refusal.extra.get("problems", [])
+        if len(problems) > 1:
+            for problem in problems:
+                self.stderr.write(problem)
+            path = refusal.detail.removesuffix(f": {' '.join(problems)}")
+            raise CommandError(f"{path}: nothing was simulated, because of the above.") from refusal
+
+    def _draw(self, found: Simulation, path: Path) -> None:
+        from reservations import picture  # only here: it takes a second to import, and memory
+
+        is_replaced = path.exists()
+        try:
+            picture.draw(found, path)
+        except OSError as error:
+            raise CommandError(f"The picture cannot be written to {path}: {error.strerror}.") from error
+        self.stdout.write(f"The picture is in {path}{', in place of what was there' if is_replaced else ''}.")
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= DAYS_MAX:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {DAYS_MAX}")
+    return int(text)
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix.lower() not in ENDINGS:
+        raise ArgumentTypeError(f"{text!r} must end in {' or '.join(ENDINGS)}")
+    return Path(text)
+
+
+def _require_room(path: Path) -> None:
+    """Raises CommandError where the picture could not be written: before the work, and not after it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CommandError(f"The picture cannot be written to {path.parent}: {error.strerror}.") from error
+    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+        raise CommandError(f"The picture cannot be written to {path}: it is there, and no file that may be replaced.")
+
+
+def _policies(paths: Sequence[Path]) -> dict[str, Policies]:
+    """The policies of each file, by the file's name without its ending, which stands in the table."""
+    if len(paths) > POLICIES_MAX:
+        raise CommandError(f"At most {POLICIES_MAX} files of policies can be compared at once, not {len(paths)}.")
+    found: dict[str, Policies] = {}
+    for path in paths:
+        if path.stem in (*found, simulation.AS_IT_WAS, simulation.IN_FORCE):
+            raise CommandError(f"There is another {path.stem} to compare with; give {path} a name of its own.")
+        found[path.stem] = policy_files.load(path)
+    return found

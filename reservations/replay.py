@@ -1,0 +1,384 @@
+"""Orders served once more by other policies, over stock in memory: what each contender would have done. Pure.
+
+Every contender has stock of its own, meets the same events in the same order, and takes and gives back where it has
+decided itself. What no order is behind (receipts, corrections) happens to all of them alike.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from stock import ledger
+from warehouses import allocation, policies
+from warehouses.allocation import Candidate, Delivery, Line, Part
+from warehouses.network import Network, View
+
+Kind = ledger.Kind
+Parts = tuple[Part, ...]
+Reason = Literal["stock", "parcels", "region", "blocked"]
+REASONS: tuple[Reason, ...] = ("stock", "parcels", "region", "blocked")
+
+
+class Order(NamedTuple):
+    """An order to serve: what it asked for, `lines` unique by product and warehouse.
+
+    `parts`, in key order, is what was held for it; empty for one that is not in the books, to which nothing happens
+    later. `replaces_id`: a late payment brought that reservation back as this one; it is no new order.
+    """
+
+    id: UUID | str
+    postal_code: str
+    lines: tuple[Line, ...]
+    allow_split: bool = True
+    parts: Parts = ()
+    replaces_id: UUID | None = None
+
+
+class Movement(NamedTuple):
+    """What happened between orders: a line of the ledger that reserves nothing, in units, signed."""
+
+    kind: str
+    product_id: UUID
+    warehouse_id: str
+    available: int
+    reserved: int
+    reservation_id: UUID | None = None
+
+
+Event = Order | Movement
+
+# --- stock ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Level:
+    """A stock level as allocation looks at it, in units."""
+
+    available: int
+    reserved: int = 0
+    replenished: int = 0
+    is_closed: bool = False
+
+
+@dataclass(slots=True)
+class Stock:
+    """The levels by product and warehouse. `missing`: units that were to be taken away and were not there any more."""
+
+    levels: dict[UUID, dict[str, Level]]
+    blocked_ids: Set[UUID] = frozenset()
+    missing: int = 0
+
+    def copy(self) -> "Stock":
+        """The same numbers, to be changed apart."""
+        levels = {
+            product_id: {
+                warehouse_id: Level(level.available, level.reserved, level.replenished, level.is_closed)
+                for warehouse_id, level in by_warehouse.items()
+            }
+            for product_id, by_warehouse in self.levels.items()
+        }
+        return Stock(levels, self.blocked_ids)
+
+    def candidates(self, product_id: UUID, view: View) -> list[Candidate]:
+        """The product's levels as they are seen from where an order goes."""
+        is_blocked = product_id in self.blocked_ids
+        return [
+            Candidate(
+                view[warehouse_id], level.available, is_blocked, level.is_closed, level.reserved, level.replenished
+            )
+            for warehouse_id, level in self.levels.get(product_id, {}).items()
+        ]
+
+    def post(
+        self, product_id: UUID, warehouse_id: str, *, kind: str | None = None, available: int = 0, reserved: int = 0
+    ) -> None:
+        """Change a level; what would fall below zero stays at zero and is counted as missing."""
+        level = self.levels.setdefault(product_id, {}).setdefault(warehouse_id, Level(0))
+        level.available += available
+        level.reserved += reserved
+        if level.available < 0:
+            self.missing -= level.available
+            level.available = 0
+        level.reserved = max(0, level.reserved)
+        level.replenished = ledger.replenished_after(level, kind=kind, available=available)
+
+    def take(self, parts: Parts) -> None:
+        """Hold these."""
+        for part in parts:
+            self.post(part.product_id, part.warehouse_id, available=-part.quantity, reserved=part.quantity)
+
+    def shares_taken(self) -> dict[str, float]:
+        """By warehouse the share, 0 to 1, of what it had after the last replenishments that is sold or held.
+
+        Without closed levels, and without warehouses that had nothing.
+        """
+        whole: Counter[str] = Counter()
+        left: Counter[str] = Counter()
+        for by_warehouse in self.levels.values():
+            for warehouse_id, level in by_warehouse.items():
+                if not level.is_closed:
+                    whole[warehouse_id] += max(level.replenished, level.available + level.reserved)
+                    left[warehouse_id] += level.available
+        return {key: 1 - left[key] / units for key, units in sorted(whole.items()) if units}
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Figures:
+    """How orders were served. A parcel is what one warehouse gives to one order; `several`: orders in more than one.
+
+    `parcels` by warehouse, `distances` by kilometres; `unplaced` are the parcels whose distance is not known.
+    """
+
+    orders: int = 0
+    refused: Counter[Reason] = field(default_factory=Counter)
+    several: int = 0
+    parcels: Counter[str] = field(default_factory=Counter)
+    distances: Counter[float] = field(default_factory=Counter)
+    unplaced: int = 0
+
+    def add(self, outcome: Parts | Reason, view: View) -> None:
+        """Count one more order."""
+        self.orders += 1
+        if isinstance(outcome, str):
+            self.refused[outcome] += 1
+            return
+        warehouse_ids = {part.warehouse_id for part in outcome}
+        self.several += len(warehouse_ids) > 1
+        for warehouse_id in warehouse_ids:
+            self.parcels[warehouse_id] += 1
+            distance_km = view[warehouse_id].distance_km
+            if distance_km is None:
+                self.unplaced += 1
+            else:
+                self.distances[distance_km] += 1
+
+    def merge(self, other: "Figures") -> None:
+        """Count all that the other one has."""
+        self.orders += other.orders
+        self.refused.update(other.refused)
+        self.several += other.several
+        self.parcels.update(other.parcels)
+        self.distances.update(other.distances)
+        self.unplaced += other.unplaced
+
+    @property
+    def served(self) -> int:
+        return self.orders - self.refused.total()
+
+    @property
+    def parcels_per_order(self) -> float | None:
+        """The mean over orders that were served; None where none was."""
+        return self.parcels.total() / self.served if self.served else None
+
+    @property
+    def mean_km(self) -> float | None:
+        """Per parcel, of those whose distance is known; None where none is."""
+        known = self.distances.total()
+        return sum(km * count for km, count in self.distances.items()) / known if known else None
+
+    @property
+    def p95_km(self) -> float | None:
+        """What 95 of 100 parcels do not exceed, by the nearest rank; None where no distance is known."""
+        rank = ceil(0.95 * self.distances.total())
+        for km, count in sorted(self.distances.items()):
+            rank -= count
+            if rank <= 0:
+                return km
+        return None
+
+
+@dataclass(slots=True)
+class Differences:
+    """Orders that came out otherwise than with the contender that all are compared with.
+
+    `moved`: both served them, from other warehouses or in other shares; `gained` and `lost`: only one of them did.
+    """
+
+    moved: int = 0
+    gained: int = 0
+    lost: int = 0
+
+    def add(self, outcome: Parts | Reason, reference: Parts | Reason) -> None:
+        """Count what differs."""
+        if isinstance(outcome, str):
+            self.lost += not isinstance(reference, str)
+        elif isinstance(reference, str):
+            self.gained += 1
+        else:
+            self.moved += outcome != reference
+
+    @property
+    def total(self) -> int:
+        return self.moved + self.gained + self.lost
+
+
+# --- the replay ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Contender:
+    """One way of serving the orders: by the policies of its network; or, `is_as_it_was`, as the books have it.
+
+    `late_refused` counts late payments whose goods were gone; their orders count as served, as they first were.
+    """
+
+    name: str
+    network: Network
+    stock: Stock
+    is_as_it_was: bool = False
+    by_region: dict[str, Figures] = field(default_factory=dict)
+    differences: Differences = field(default_factory=Differences)
+    late_refused: int = 0
+    held: dict[UUID | str, Parts] = field(default_factory=dict)
+    ended: dict[UUID | str, Parts] = field(default_factory=dict)
+    unserved: set[UUID | str] = field(default_factory=set)
+
+    @property
+    def total(self) -> Figures:
+        """The figures of all regions together."""
+        figures = Figures()
+        for part in self.by_region.values():
+            figures.merge(part)
+        return figures
+
+
+def replay(
+    events: Iterable[Event],
+    contenders: Sequence[Contender],
+    *,
+    reference: Contender,
+    revived_ids: Set[UUID] = frozenset(),
+    on_order: Callable[[], object] = lambda: None,
+) -> None:
+    """Let each contender meet the events, in their order; the figures are theirs afterwards.
+
+    `reference`, one of them, is what the others are compared with. `revived_ids` are the reservations that an Order
+    replaces later on. `on_order` is called after each order.
+    """
+    position = contenders.index(reference)
+    for event in events:
+        if isinstance(event, Movement):
+            for contender in contenders:
+                _follow(contender, event, revived_ids)
+        elif event.replaces_id is not None:
+            for contender in contenders:
+                _revive(contender, event, event.replaces_id)
+        else:
+            outcomes = [_serve(contender, event) for contender in contenders]
+            for contender, outcome in zip(contenders, outcomes, strict=True):
+                contender.differences.add(outcome, outcomes[position])
+            on_order()
+
+
+def _serve(contender: Contender, order: Order) -> Parts | Reason:
+    view = contender.network.seen_from(order.postal_code)
+    outcome = order.parts if contender.is_as_it_was else _decide(contender.stock, order, view, view.delivery)
+    contender.by_region.setdefault(view.delivery.region, Figures()).add(outcome, view)
+    _take(contender, order, outcome)
+    return outcome
+
+
+def _take(contender: Contender, order: Order, outcome: Parts | Reason) -> None:
+    if isinstance(outcome, str):
+        if order.parts:
+            contender.unserved.add(order.id)
+        return
+    contender.stock.take(outcome)
+    if order.parts:
+        contender.held[order.id] = outcome
+
+
+def _decide(stock: Stock, order: Order, view: View, delivery: Delivery) -> Parts | Reason:
+    candidates = {line.product_id: stock.candidates(line.product_id, view) for line in order.lines}
+    decision = allocation.allocate(order.lines, candidates, delivery=delivery, allow_split=order.allow_split)
+    if decision.parts:
+        return decision.parts
+    if decision.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in order.lines):
+        return "blocked"
+    return decision.lacking or "stock"
+
+
+def _follow(contender: Contender, movement: Movement, revived_ids: Set[UUID]) -> None:
+    """Let the contender's stock change: where its own parts of the order lie, or else where the books say."""
+    kind, product_id, warehouse_id, available, reserved, reservation_id = movement
+    if reservation_id in contender.unserved:
+        return  # it has nothing of that order to release, to deduct or to get back
+    held = contender.held.get(reservation_id) if reservation_id else None
+    if held is None or reservation_id is None or kind == Kind.RETURN:
+        contender.stock.post(product_id, warehouse_id, kind=kind, available=available, reserved=reserved)
+        return
+    given, left = _split(held, product_id, warehouse_id, units=-reserved)
+    for part in given:
+        contender.stock.post(
+            product_id, part.warehouse_id, available=part.quantity if available else 0, reserved=-part.quantity
+        )
+    if available and reservation_id in revived_ids:
+        contender.ended[reservation_id] = (*contender.ended.get(reservation_id, ()), *given)
+    if left:
+        contender.held[reservation_id] = left
+    else:
+        del contender.held[reservation_id]
+
+
+def _split(held: Parts, product_id: UUID, warehouse_id: str, *, units: int) -> tuple[list[Part], Parts]:
+    """So many units of the product out of the parts, from that warehouse first; and the parts that are left."""
+    given = []
+    left = []
+    for part in sorted(held, key=lambda part: part.warehouse_id != warehouse_id):
+        taken = min(units, part.quantity) if part.product_id == product_id else 0
+        units -= taken
+        if taken:
+            given.append(part._replace(quantity=taken))
+        if taken < part.quantity:
+            left.append(part._replace(quantity=part.quantity - taken))
+    return given, tuple(sorted(left))
+
+
+def _revive(contender: Contender, order: Order, replaced_id: UUID) -> None:
+    """Take the goods again for a late payment: at the same warehouses or at others, as the service does."""
+    if replaced_id in contender.unserved:
+        contender.unserved.add(order.id)
+        return
+    given = contender.ended.pop(replaced_id, ())
+    outcome = order.parts if contender.is_as_it_was else _decide_again(contender, order, _at_the_end(given, order))
+    contender.late_refused += isinstance(outcome, str)
+    _take(contender, order, outcome)
+
+
+def _decide_again(contender: Contender, order: Order, same: Parts) -> Parts | Reason:
+    """At the same warehouses, else anywhere, in as many parcels as it takes: the order is paid."""
+    view = contender.network.seen_from(order.postal_code)
+    named = tuple([Line(part.product_id, part.quantity, part.warehouse_id) for part in same])
+    outcome = _decide(contender.stock, order._replace(lines=named, allow_split=True), view, view.delivery)
+    if not isinstance(outcome, str):
+        return outcome
+    units: Counter[UUID] = Counter()
+    for part in same:
+        units[part.product_id] += part.quantity
+    anywhere = order._replace(lines=tuple([Line(*each, None) for each in units.items()]), allow_split=True)
+    paid = replace(view.delivery, policy=policies.for_paid(view.delivery.policy))
+    return _decide(contender.stock, anywhere, view, paid)
+
+
+def _at_the_end(given: Parts, order: Order) -> Parts:
+    """Of what the contender gave back of the replaced order, as much as is wanted again, the last given first.
+
+    What the order gave up before its end came first and is not wanted. Where it was not held here, as in the books.
+    """
+    wanted: Counter[UUID] = Counter()
+    for part in order.parts:
+        wanted[part.product_id] += part.quantity
+    again: Counter[tuple[UUID, str]] = Counter()
+    for part in reversed(given):
+        units = min(wanted[part.product_id], part.quantity)
+        wanted[part.product_id] -= units
+        again[part.product_id, part.warehouse_id] += units
+    if wanted.total():
+        return order.parts
+    return tuple(Part(*key, units) for key, units in sorted(again.items()) if units)

@@ -1,0 +1,216 @@
+"""What a choice between warehouses goes by, kept in memory: the warehouses, the postal areas, the policies.
+
+A process reads all of it once, and again when the database says by NetworkVersion that something has changed. To look
+is one short statement, in the same round trip as a batch's others; distances are worked out once for each area.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from sys import intern
+from threading import Lock
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import Error
+
+from inventory_project import database
+from inventory_project.database import Pending
+from warehouses import policies
+from warehouses.allocation import Delivery
+from warehouses.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km
+from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
+from warehouses.policies import Policy
+from warehouses.preferences import Place
+
+logger = logging.getLogger(__name__)
+
+RECENT_SECONDS = 1.0  # how old what `recent` answers with may be
+KEPT_PLACES = 100_000  # warehouses as seen from the areas that orders went to of late, about 20 MB
+KEPT_CODES = 10_000  # of late, so that a code that comes again need not be looked up again
+SELECT_VERSION = "SELECT part, version FROM warehouse_network_version"
+VERSION = database.fields_of(NetworkVersion, ("part", "version"))
+PARTS = frozenset(NetworkVersion.Part.values)
+Version = Mapping[str, str]  # by part
+UNVERSIONED: Version = {}
+
+
+class Site(NamedTuple):
+    """A warehouse, with its place as far as that is known."""
+
+    warehouse_id: str
+    region: str
+    priority: int
+    point: Point | None
+    served_regions: frozenset[str]
+
+
+class View(dict[str, Place]):
+    """The warehouses by id as they are seen from where an order goes, each worked out when it is first asked for.
+
+    Of one that is not known it shows the id and nothing else.
+    """
+
+    def __init__(self, sites: Mapping[str, Site], point: Point | None, delivery: Delivery) -> None:
+        super().__init__()
+        self.delivery = delivery
+        self._sites = sites
+        self._point = point
+
+    def __missing__(self, warehouse_id: str) -> Place:
+        site = self._sites.get(warehouse_id)
+        if site is None:
+            return Place(warehouse_id, "", 0)
+        region = self.delivery.region
+        place = self[warehouse_id] = Place(
+            warehouse_id,
+            site.region,
+            site.priority,
+            round(great_circle_km(self._point, site.point), 1) if self._point and site.point else None,
+            not (site.served_regions and region) or region in site.served_regions,
+        )
+        return place
+
+
+@dataclass(slots=True)
+class Network:
+    """The warehouses, the postal areas and the policies, as one version of the database has them.
+
+    `policies` by region, None for one that cannot be followed.
+    """
+
+    version: Version
+    sites: dict[str, Site]
+    areas: PostalAreas
+    policies: dict[str, Policy | None]
+    _views: dict[tuple[Location, bool], View] = field(default_factory=dict)
+    _by_code: dict[str, View] = field(default_factory=dict)
+
+    def seen_from(self, postal_code: str) -> View:
+        """The warehouses as they are seen from there, and the policy that holds; from nowhere for an empty code."""
+        view = self._by_code.get(postal_code)
+        if view is not None:
+            return view
+        location = self.areas.locate(postal_code) if postal_code else UNKNOWN
+        key = (location, bool(postal_code))
+        view = self._views.get(key)
+        if view is None:
+            if len(self._views) * len(self.sites) >= KEPT_PLACES:
+                self._views.clear()
+                self._by_code.clear()
+            view = self._views[key] = self._seen_from(location, is_given=bool(postal_code))
+        if len(self._by_code) >= KEPT_CODES:
+            self._by_code.clear()
+        self._by_code[postal_code] = view
+        return view
+
+    def _seen_from(self, location: Location, *, is_given: bool) -> View:
+        area = location.area
+        region = area.region if area else ""
+        policy = self.policies.get(region, self.policies.get("", policies.BUILT_IN))
+        notes = []
+        if area is None:
+            notes.append("unknown_postal_code" if is_given else "no_postal_code")
+        elif area.is_region:
+            notes.append("rough_delivery")
+        if not region and any(site.served_regions for site in self.sites.values()):
+            notes.append("served_regions_unchecked")
+        if policy is None:
+            notes.append("unusable_policy")
+        delivery = Delivery(
+            policy=policy or policies.BUILT_IN,
+            precision=location.precision,
+            area=f"{area.country} {area.prefix}" if area else "",
+            name=area.name if area else "",
+            region=region,
+            notes=tuple(notes),
+        )
+        return View(self.sites, area.point if area else None, delivery)
+
+
+_kept = Network(UNVERSIONED, {}, PostalAreas([], home=""), {})
+_looked_at = -RECENT_SECONDS
+_looking = Lock()
+
+
+def current() -> Pending[Network]:
+    """The network as the database has it now; one short statement, and after a change two or three more."""
+    version: Pending[Version] = database.select(VERSION, SELECT_VERSION, [], dict)
+    return lambda: _of_version(version())
+
+
+def _of_version(version: Version) -> Network:
+    global _kept  # one for the process; threads that read it at once read the same
+    network = _kept
+    if network.version != version or version.keys() != PARTS:
+        is_areas_new = "areas" not in version or network.version.get("areas") != version["areas"]
+        network = _kept = _read(version, areas=_read_areas() if is_areas_new else network.areas)
+    return network
+
+
+def recent() -> Network:
+    """The network as it was a second ago or later, for answers by which nothing is decided.
+
+    While the database does not answer, as it was last seen; empty where it was not yet. Not inside a transaction.
+    """
+    # One looks, and the others go on with what there is meanwhile; where there is nothing yet, they wait for it.
+    if _is_old() and _looking.acquire(blocking=_kept.version == UNVERSIONED):
+        try:
+            if _is_old():
+                _look()
+        finally:
+            _looking.release()
+    return _kept
+
+
+def _is_old() -> bool:
+    return time.monotonic() - _looked_at >= RECENT_SECONDS
+
+
+def _look() -> None:
+    global _looked_at  # see above
+    try:
+        current()()
+    except Error:
+        logger.warning("the warehouses, postal areas and policies cannot be read; those last seen are used")
+    _looked_at = time.monotonic()
+
+
+def _read(version: Version, *, areas: PostalAreas) -> Network:
+    """All of it. Read after its version: what has changed meanwhile has another one, and is read again."""
+    sites = {site.warehouse_id: site for site in (_site(row, areas) for row in Warehouse.objects.all())}
+    return Network(version, sites, areas, {row.region: _policy(row) for row in AllocationPolicy.objects.all()})
+
+
+def _read_areas() -> PostalAreas:
+    rows = PostalArea.objects.values_list(
+        "country", "prefix", "latitude", "longitude", "name", "region", "is_region"
+    ).iterator(chunk_size=10_000)
+    return PostalAreas(
+        (
+            Area(intern(country), prefix, Point(latitude, longitude), intern(name), intern(region), is_region)
+            for country, prefix, latitude, longitude, name, region, is_region in rows
+        ),
+        home=settings.POSTAL_COUNTRY,
+    )
+
+
+def _site(row: Warehouse, areas: PostalAreas) -> Site:
+    if row.latitude is not None and row.longitude is not None:
+        point: Point | None = Point(row.latitude, row.longitude)
+    else:
+        area = areas.locate(row.postal_code).area
+        point = area.point if area else None
+    return Site(row.id, row.region, row.priority, point, frozenset(policies.regions_of(row.served_regions)))
+
+
+def _policy(row: AllocationPolicy) -> Policy | None:
+    """None for one that cannot be followed: it was not saved by the admin, which checks it."""
+    policy = row.as_policy()
+    if wrong := policies.problems(policy):
+        logger.warning(
+            "the policy for %s cannot be followed, the built-in one is used: %s", row, " ".join(wrong.values())
+        )
+        return None
+    return policy

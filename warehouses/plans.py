@@ -1,0 +1,146 @@
+"""Which sets of warehouses can serve an order that no single one has to serve alone: an exact search, within bounds.
+
+Plans of two and more are looked for among the POOL nearest warehouses, and among all where those cannot serve. STEPS
+bounds the work, for the stock is locked meanwhile. Pure.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import ge, sub
+
+from warehouses.policies import PARCELS_MAX
+from warehouses.preferences import Option, Plan, by_distance
+
+POOL = 20  # warehouses
+STEPS = 10_000  # sets of warehouses looked at: some 20 ms for a few lines, more for many
+
+Units = tuple[int, ...]  # of each line
+Giver = tuple[Option, Units]  # a warehouse, and what it can give
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """One order's search. `is_given_up`: the steps were used up before all sets had been looked at.
+
+    `is_by_line`: each line must come whole from one warehouse. `most`: warehouses in a plan at most. `is_fewest_first`:
+    plans with more warehouses than need be are of no interest.
+    """
+
+    is_by_line: bool
+    most: int | None
+    is_fewest_first: bool
+    steps: int = 0
+    is_given_up: bool = False
+
+    def plans(self, wanted: Units, options: Sequence[Option], used: Sequence[Option]) -> list[Plan]:
+        """The plans from which no warehouse can be left out, given what the `used` ones, which cost nothing, can give.
+
+        Empty where there is none, or where the search was given up before it found one. A plan of no warehouse at all
+        says that the used ones can serve alone.
+        """
+        missing = wanted
+        for option in used:
+            missing = less(missing, self._given(option, wanted))
+        if not any(missing):
+            return [()]
+        others = [option for option in options if not option.is_used]
+        most = len(others) if self.most is None else self.most
+        # What a line asks for whole is missing whole or not at all, so `units` are as good as what can be given.
+        alone = holders(others, missing) if most else []
+        if most < 2 or not others or (alone and self.is_fewest_first):
+            return alone
+        others.sort(key=_nearest_first)
+        givers = [(option, self._given(option, wanted)) for option in others]
+        several = self._of_several(givers[:POOL], missing, most, is_served=bool(alone))
+        if not alone and not several and len(givers) > POOL:
+            several = self._of_several(givers, missing, most, is_served=False)
+        if not self.is_fewest_first:
+            several = [plan for plan in several if not self._is_any_superfluous(plan, wanted, missing)]
+        return alone + several
+
+    def _is_any_superfluous(self, plan: Plan, wanted: Units, missing: Units) -> bool:
+        """Whether one could be left out; of the fewest that can serve, none can."""
+        for superfluous in plan:
+            rest = missing
+            for option in plan:
+                if option is not superfluous:
+                    rest = less(rest, self._given(option, wanted))
+            if not any(rest):
+                return True
+        return False
+
+    def _given(self, option: Option, wanted: Units) -> Units:
+        """What the warehouse can give of each line; where lines must stay whole, the whole of it or nothing."""
+        if not self.is_by_line:
+            return option.units
+        return tuple([want if have >= want else 0 for have, want in zip(option.units, wanted, strict=True)])
+
+    def _of_several(self, pool: Sequence[Giver], missing: Units, most: int, *, is_served: bool) -> list[Plan]:
+        """Sizes from two up, to the first that has a plan; to PARCELS_MAX where their number does not come first."""
+        columns = zip(*[given for _, given in pool], strict=True)
+        at_best = [list(accumulate(sorted(column, reverse=True), initial=0)) for column in columns]
+        if not all(best[-1] >= want for best, want in zip(at_best, missing, strict=True)):
+            return []
+        fewest = max(bisect_left(best, want) for best, want in zip(at_best, missing, strict=True))
+        found: list[Plan] = []
+        for size in range(max(2, fewest), min(most, len(pool)) + 1):
+            if (found or is_served) and (self.is_fewest_first or size > PARCELS_MAX):
+                break
+            self._extend((), pool, missing, size, at_best, found)
+        return found
+
+    def _extend(
+        self,
+        chosen: Plan,
+        pool: Sequence[Giver],
+        missing: Units,
+        size: int,
+        at_best: Sequence[Sequence[int]],
+        found: list[Plan],
+    ) -> None:
+        """Add each plan of the chosen and `size` more of the pool to `found`; `at_best` is what so many could give.
+
+        Somebody must give the first line that is missing. Once a giver of it has been tried, the later ones are tried
+        without it, so no set is looked at twice.
+        """
+        line = next(i for i, want in enumerate(missing) if want)
+        for position, (option, given) in enumerate(pool):
+            if not given[line]:
+                continue
+            if self.steps >= STEPS:
+                self.is_given_up = True
+                return
+            self.steps += 1
+            rest = less(missing, given)
+            if size == 1:
+                if not any(rest):
+                    found.append(tuple(sorted((*chosen, option), key=_nearest_first)))
+                    self.steps = min(STEPS, self.steps + len(chosen))  # for it has to be compared with the others
+            elif any(rest) and all([want <= best[size - 1] for want, best in zip(rest, at_best, strict=True)]):  # noqa: C419  # faster
+                others = [giver for giver in pool[:position] if not giver[1][line]]
+                others += pool[position + 1 :]
+                self._extend((*chosen, option), others, rest, size - 1, at_best, found)
+
+
+def holders(options: Sequence[Option], wanted: Units) -> list[Plan]:
+    """The warehouses that have enough for each line, a plan each."""
+    if len(wanted) == 1:  # as most orders have
+        [want] = wanted
+        return [(option,) for option in options if option.units[0] >= want]
+    return [(option,) for option in options if covers(option.units, wanted)]
+
+
+def covers(have: Sequence[int], wanted: Units) -> bool:
+    """Whether there is enough for each line."""
+    return all(map(ge, have, wanted))
+
+
+def less(missing: Units, given: Units) -> Units:
+    """What is still missing when so much is given."""
+    return tuple([want if want > 0 else 0 for want in map(sub, missing, given)])
+
+
+def _nearest_first(option: Option) -> tuple[float, int, str]:
+    return by_distance(option.place)

@@ -1,0 +1,78 @@
+"""How staff want warehouses to be chosen, for the orders of a region: pure data, and what makes no sense in it."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Preference = Literal["fewest_parcels", "nearest", "priority", "balance"]
+Split = Literal["never", "by_line", "fewest_parcels", "at_most"]
+
+PREFERENCES: tuple[Preference, ...] = ("fewest_parcels", "nearest", "priority", "balance")
+SPLITS: tuple[Split, ...] = ("never", "by_line", "fewest_parcels", "at_most")
+PARCELS_MAX = 3  # what `at_most` may allow: the search for the best so many warehouses stays exact and short
+TOLERANCE_MAX_KM = 20_000.0  # half way round the earth: everything is equally near
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The rules for orders that go to `region`; an empty one means every region without rules of its own.
+
+    `preferences` in their order, each asked about what the ones before it left; the id of the warehouse comes last in
+    any case. Warehouses count as equally near when they are no more than `tolerance_km` farther than the nearest.
+    `split` says into how many parcels an order may go: `never` more than one, `by_line` only between its lines,
+    `fewest_parcels` into as many as it must, `at_most` into `most_parcels`.
+    """
+
+    region: str = ""
+    preferences: tuple[Preference, ...] = PREFERENCES
+    tolerance_km: float = 50.0
+    split: Split = "fewest_parcels"
+    most_parcels: int | None = None
+    is_built_in: bool = False
+
+
+BUILT_IN = Policy(is_built_in=True)  # where staff have made none
+
+
+def for_paid(policy: Policy) -> Policy:
+    """The same for an order that is paid: rather in more parcels than not at all."""
+    return replace(policy, split="fewest_parcels", most_parcels=None)
+
+
+def regions_of(value: Any) -> list[str]:
+    """The regions that a warehouse names; none, so all, where something else than a list of them is kept."""
+    is_list = isinstance(value, list) and all(isinstance(region, str) for region in value)
+    return value if is_list else []
+
+
+def problems(policy: Policy) -> dict[str, str]:
+    """What is wrong with the policy, a sentence by field; nothing when it can be followed."""
+    found = {}
+    wrong = _preferences(policy)
+    if wrong:
+        found["preferences"] = wrong
+    if not 0 <= policy.tolerance_km <= TOLERANCE_MAX_KM:  # not a number is neither
+        found["tolerance_km"] = f"The tolerance is 0 to {TOLERANCE_MAX_KM:,.0f} km, not {policy.tolerance_km}."
+    if policy.split not in SPLITS:
+        found["split"] = f"The split is one of {', '.join(SPLITS)}, not {policy.split!r}."
+    elif policy.split == "at_most":
+        if policy.most_parcels is None or not 1 <= policy.most_parcels <= PARCELS_MAX:
+            found["most_parcels"] = f"With at_most say how many parcels: 1 to {PARCELS_MAX}."
+    elif policy.most_parcels is not None:
+        found["most_parcels"] = f"A number of parcels goes with at_most, not with {policy.split}: leave it empty."
+    return found
+
+
+def _preferences(policy: Policy) -> str | None:
+    if not policy.preferences:
+        return "Name at least one preference; without any, the lowest warehouse id would serve everything."
+    unknown = [name for name in policy.preferences if name not in PREFERENCES]
+    if unknown:
+        return f"There is no preference {unknown[0]!r}; there are {', '.join(PREFERENCES)}."
+    if len(set(policy.preferences)) < len(policy.preferences):
+        return "A preference is named twice; the second time it would have nothing to say."
+    if policy.split == "fewest_parcels" and policy.preferences[0] != "fewest_parcels":
+        return (
+            "These contradict each other: the split fewest_parcels asks for the number of parcels before anything "
+            f"else, and {policy.preferences[0]} stands before it here. Put fewest_parcels first, or choose at_most."
+        )
+    return None

@@ -1,0 +1,79 @@
+"""Policies to be tried, from a YAML file; those in force are in the database. A file is taken whole or not at all."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from warehouses import files, policies
+from warehouses.files import Rule
+from warehouses.policies import BUILT_IN, Policy
+
+POLICIES_MAX = 1_000  # one for each region; far more is a wrong file
+BYTES_MAX = 1024 * 1024  # several times what so many take, and no endless device is read
+
+
+def load(path: Path | str) -> dict[str, Policy]:
+    """The policies that the YAML file at `path` lists, by region; all that would be in force if they were switched to.
+
+    What a policy leaves out is as in the built-in one. Raises Invalid with a sentence for each thing that is wrong,
+    `problems` among its extra facts.
+    """
+    entries, problems = files.yaml_list(path, key="policies", most=POLICIES_MAX, bytes_max=BYTES_MAX)
+    found = []
+    for position, entry in enumerate(entries, start=1):
+        policy, wrong = _policy(entry)
+        name = files.named("Policy", position, entry, key="region")
+        problems += [f"{name}: {problem}" for problem in wrong]
+        found += [policy] if policy else []
+    for region, count in Counter(policy.region for policy in found).items():
+        if count > 1:
+            whose = f"The region {region}" if region else "Every other region"
+            problems.append(f"{whose} is given {count} policies.")
+    if problems:
+        raise files.invalid(path, problems)
+    return {policy.region: policy for policy in found}
+
+
+def _policy(entry: Any) -> tuple[Policy | None, list[str]]:
+    """The policy of one entry, or None and what is wrong with it, a sentence each."""
+    wrong = files.problems_of(entry, RULES, form="preferences, and what else it wants to say")
+    if wrong:
+        return None, wrong
+    policy = Policy(
+        region=entry.get("region", ""),
+        preferences=tuple(entry["preferences"]),
+        tolerance_km=float(entry.get("tolerance_km", BUILT_IN.tolerance_km)),
+        split=entry.get("split", BUILT_IN.split),
+        most_parcels=entry.get("most_parcels"),
+    )
+    wrong = list(policies.problems(policy).values())
+    return (None if wrong else policy), wrong
+
+
+def _is_region(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable() and value == value.strip()
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) <= 10**9)  # bool is an int to isinstance
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+RULES = {
+    "region": Rule("1 to 64 printable characters; leave it out for every other region", _is_region, False),
+    "preferences": Rule("a list of names", _are_names),
+    "tolerance_km": Rule("a number of kilometres", _is_number, False),
+    "split": Rule(f"one of {', '.join(policies.SPLITS)}", _is_text, False),
+    "most_parcels": Rule("a whole number", _is_whole, False),
+}
