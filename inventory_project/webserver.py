@@ -5,6 +5,7 @@ from typing import Any
 
 import django
 from django.conf import settings
+from django.urls import resolve
 from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
@@ -64,6 +65,14 @@ logconfig_dict = {
         "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
     },
 }
+
+
+def post_worker_init(_worker: Any) -> None:
+    """A process hears its first request with everything loaded that requests need."""
+    from inventory_project import startup  # only here: its models need the settings above
+
+    resolve("/health")  # has the views and what they import loaded
+    startup.warm_up()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -365,6 +365,7 @@ def rows_about(product_id: UUID, request: Reserve) -> dict[str, Any]:
     return result
 
 
+@needs_wrk  # for the lack of it is said before
 def test_a_database_that_is_in_use_is_left_alone() -> None:
     with borrowed_database(os.environ["DATABASE_URL"]) as url:
         environment = os.environ | {"DATABASE_URL": url}

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from inventory_project import startup
 from inventory_project.commands import ServiceCommand, require_broker, stop_on_signals
 from inventory_project.messaging import consumer
 from inventory_project.messaging.pulse import Pulse
@@ -17,5 +18,6 @@ class Command(ServiceCommand):
         pulse = Pulse("consumer")
         stop = stop_on_signals()
         pulse.serve(settings.CONSUMER_METRICS_PORT)
+        startup.warm_up()
         consumer.run(stop, pulse)
         pulse.beat("stopped")
