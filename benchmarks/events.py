@@ -22,6 +22,7 @@ import orjson
 import pika
 from django.conf import settings
 from django.db import connection
+from pika.adapters.blocking_connection import BlockingChannel
 from tqdm import tqdm
 
 from benchmarks import measure
@@ -67,11 +68,12 @@ class Turn:
 
 def run(scene: Scene, *, rounds: int, messages: int, rest_seconds: float, rest_per_second: float) -> Events:
     """Measure the rates in turns, then the delay at a rest load."""
-    with _listener():
+    with _listener() as purge:
         drain()
         turns = [_turn(scene, messages) for _ in tqdm(range(rounds), desc="Events", unit="round", disable=None)]
         with connection.cursor() as cursor:
             cursor.execute("CHECKPOINT")  # at rest the disk is not at work on what was written before
+        purge()  # nor the listener on what came before
         delays = _delays(scene, seconds=rest_seconds, per_second=rest_per_second)
     cuts = quantiles(delays, n=100, method="inclusive")
     return Events(
@@ -204,18 +206,21 @@ def _listen(session: Session, arrived: dict[str, float], stop: Flag) -> None:
 
 
 @contextmanager
-def _listener() -> Iterator[None]:
-    """A durable queue for all events, as a shop has one."""
+def _listener() -> Iterator[Callable[[], None]]:
+    """A durable queue for all events, as a shop has one, and a function that empties it."""
     broker.declare_events()
-    with pika.BlockingConnection(pika.URLParameters(settings.RABBITMQ_URL)) as shop:
-        channel = shop.channel()
-        channel.queue_declare(LISTENER, durable=True)
-        channel.queue_bind(LISTENER, settings.EVENTS_EXCHANGE, "#")
+    _have_done(lambda shop: shop.queue_declare(LISTENER, durable=True))
+    _have_done(lambda shop: shop.queue_bind(LISTENER, settings.EVENTS_EXCHANGE, "#"))
     try:
-        yield
+        yield lambda: _have_done(lambda shop: shop.queue_purge(LISTENER))
     finally:
-        with pika.BlockingConnection(pika.URLParameters(settings.RABBITMQ_URL)) as shop:
-            shop.channel().queue_delete(LISTENER)
+        _have_done(lambda shop: shop.queue_delete(LISTENER))
+
+
+def _have_done(work: Callable[[BlockingChannel], object]) -> None:
+    """By a connection of its own, for between two of them there may be minutes without a heartbeat."""
+    with pika.BlockingConnection(pika.URLParameters(settings.RABBITMQ_URL)) as shop:
+        work(shop.channel())
 
 
 @contextmanager

@@ -158,6 +158,12 @@ def for_share(table: str) -> str:
     return f"FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""
 
 
+def keep_other_writers_out(model: type[models.Model]) -> None:
+    """Of the whole table, until the transaction ends; who reads does not wait. SQLite has locked its file already."""
+    if connection.vendor == "postgresql":
+        execute(f"LOCK TABLE {model._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def read_clock() -> Pending[datetime]:
     """The database's clock once the statements sent before are done, which alone decides expiry.
 

@@ -19,6 +19,7 @@ from warehouses.network import Network, View
 Kind = ledger.Kind
 Parts = tuple[Part, ...]
 Reason = Literal["stock", "parcels", "region", "blocked"]
+Outcome = Parts | Reason  # of an order: what serves it, or why nothing does
 REASONS: tuple[Reason, ...] = ("stock", "parcels", "region", "blocked")
 
 
@@ -142,7 +143,7 @@ class Figures:
     distances: Counter[float] = field(default_factory=Counter)
     unplaced: int = 0
 
-    def add(self, outcome: Parts | Reason, view: View) -> None:
+    def add(self, outcome: Outcome, view: View) -> None:
         """Count one more order."""
         self.orders += 1
         if isinstance(outcome, str):
@@ -204,18 +205,33 @@ class Differences:
     gained: int = 0
     lost: int = 0
 
-    def add(self, outcome: Parts | Reason, reference: Parts | Reason) -> None:
-        """Count what differs."""
+    def add(self, outcome: Outcome, reference: Outcome) -> bool:
+        """Count what differs; whether anything does."""
+        before = self.total
         if isinstance(outcome, str):
             self.lost += not isinstance(reference, str)
         elif isinstance(reference, str):
             self.gained += 1
         else:
             self.moved += outcome != reference
+        return self.total > before
 
     @property
     def total(self) -> int:
         return self.moved + self.gained + self.lost
+
+
+class Difference(NamedTuple):
+    """An order to which a contender did `outcome`, and the one that all are compared with did `reference`."""
+
+    contender: str
+    order: Order
+    outcome: Outcome
+    reference: Outcome
+
+
+def ignore(*_: object) -> None:
+    """What is told to nobody."""
 
 
 # --- the replay ----------------------------------------------------------------------------------------------------
@@ -254,12 +270,14 @@ def replay(
     *,
     reference: Contender,
     revived_ids: Set[UUID] = frozenset(),
-    on_order: Callable[[], object] = lambda: None,
+    on_order: Callable[[], object] = ignore,
+    on_difference: Callable[[Difference], object] = ignore,
 ) -> None:
     """Let each contender meet the events, in their order; the figures are theirs afterwards.
 
     `reference`, one of them, is what the others are compared with. `revived_ids` are the reservations that an Order
-    replaces later on. `on_order` is called after each order.
+    replaces later on. `on_difference` is called with what each other contender served otherwise, `on_order` after each
+    order.
     """
     position = contenders.index(reference)
     for event in events:
@@ -272,11 +290,12 @@ def replay(
         else:
             outcomes = [_serve(contender, event) for contender in contenders]
             for contender, outcome in zip(contenders, outcomes, strict=True):
-                contender.differences.add(outcome, outcomes[position])
+                if contender.differences.add(outcome, outcomes[position]):
+                    on_difference(Difference(contender.name, event, outcome, outcomes[position]))
             on_order()
 
 
-def _serve(contender: Contender, order: Order) -> Parts | Reason:
+def _serve(contender: Contender, order: Order) -> Outcome:
     view = contender.network.seen_from(order.postal_code)
     outcome = order.parts if contender.is_as_it_was else _decide(contender.stock, order, view, view.delivery)
     contender.by_region.setdefault(view.delivery.region, Figures()).add(outcome, view)
@@ -284,7 +303,7 @@ def _serve(contender: Contender, order: Order) -> Parts | Reason:
     return outcome
 
 
-def _take(contender: Contender, order: Order, outcome: Parts | Reason) -> None:
+def _take(contender: Contender, order: Order, outcome: Outcome) -> None:
     if isinstance(outcome, str):
         if order.parts:
             contender.unserved.add(order.id)
@@ -294,7 +313,7 @@ def _take(contender: Contender, order: Order, outcome: Parts | Reason) -> None:
         contender.held[order.id] = outcome
 
 
-def _decide(stock: Stock, order: Order, view: View, delivery: Delivery) -> Parts | Reason:
+def _decide(stock: Stock, order: Order, view: View, delivery: Delivery) -> Outcome:
     candidates = {line.product_id: stock.candidates(line.product_id, view) for line in order.lines}
     decision = allocation.allocate(order.lines, candidates, delivery=delivery, allow_split=order.allow_split)
     if decision.parts:
@@ -351,7 +370,7 @@ def _revive(contender: Contender, order: Order, replaced_id: UUID) -> None:
     _take(contender, order, outcome)
 
 
-def _decide_again(contender: Contender, order: Order, same: Parts) -> Parts | Reason:
+def _decide_again(contender: Contender, order: Order, same: Parts) -> Outcome:
     """At the same warehouses, else anywhere, in as many parcels as it takes: the order is paid."""
     view = contender.network.seen_from(order.postal_code)
     named = tuple([Line(part.product_id, part.quantity, part.warehouse_id) for part in same])

@@ -23,7 +23,7 @@ from inventory_project.errors import Conflict, Invalid
 from reservations import replay
 from reservations.models import Reservation, ReservationItem
 from reservations.order_files import OrderFile
-from reservations.replay import Contender, Event, Level, Movement, Order, Stock
+from reservations.replay import Contender, Difference, Event, Level, Movement, Order, Stock
 from stock.models import Product, StockLevel, StockMovement
 from warehouses import network, postal_areas
 from warehouses.allocation import Line, Part
@@ -62,13 +62,14 @@ Place = tuple[UUID, str]
 
 
 class Told(NamedTuple):
-    """How a simulation tells how far it is: the number of orders at the beginning, then each order."""
+    """What a simulation tells meanwhile: the number of orders at first, then each order and what came out otherwise."""
 
-    on_total: Callable[[int], object]
-    on_order: Callable[[], object]
+    on_total: Callable[[int], object] = replay.ignore
+    on_order: Callable[[], object] = replay.ignore
+    on_difference: Callable[[Difference], object] = replay.ignore
 
 
-SILENT = Told(lambda total: None, lambda: None)
+SILENT = Told()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ def of_past(since: datetime, tried: Mapping[str, Policies], *, told: Told = SILE
             reference=simulation.in_force,
             revived_ids=set(granted.exclude(replaces=None).values_list("replaces_id", flat=True)),
             on_order=told.on_order,
+            on_difference=told.on_difference,
         )
     return simulation
 
@@ -131,7 +133,13 @@ def of_file(file: OrderFile, tried: Mapping[str, Policies], *, told: Told = SILE
         _check_warehouses(file, simulation.in_force.network)
     told.on_total(simulation.orders)
     orders = (Order(name, order.postal_code, order.lines) for name, order in file.orders.items())
-    replay.replay(orders, simulation.contenders, reference=simulation.in_force, on_order=told.on_order)
+    replay.replay(
+        orders,
+        simulation.contenders,
+        reference=simulation.in_force,
+        on_order=told.on_order,
+        on_difference=told.on_difference,
+    )
     return simulation
 
 

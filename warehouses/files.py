@@ -13,6 +13,19 @@ SHOWN_MAX = 80  # characters of what stands in a file, in a sentence about it
 DIGITS_MAX = 1_000  # of a whole number that is shown as such; Python refuses to write very long ones
 
 
+class Replaced(NamedTuple):
+    """How many rows were made, changed, found as they should be, and deleted, to be what a file says."""
+
+    created: int
+    changed: int
+    unchanged: int
+    deleted: int
+
+    def __str__(self) -> str:
+        made = f"{self.created:,} made, {self.changed:,} changed"
+        return f"{made}, {self.unchanged:,} as they were, {self.deleted:,} deleted"
+
+
 def invalid(path: Path | str, problems: list[str], *, told: int | None = None) -> Invalid:
     """The refusal of a file: a sentence for each problem in `detail`, and the list among its extra facts.
 

@@ -1,15 +1,44 @@
-"""Policies to be tried, from a YAML file; those in force are in the database. A file is taken whole or not at all."""
+"""Policies from a YAML file, to be tried or to be put in force. A file is taken whole or not at all."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
+
+from inventory_project import database
 from warehouses import files, policies
-from warehouses.files import Rule
+from warehouses.files import Replaced, Rule
+from warehouses.models import AllocationPolicy
 from warehouses.policies import BUILT_IN, Policy
 
 POLICIES_MAX = 1_000  # one for each region; far more is a wrong file
 BYTES_MAX = 1024 * 1024  # several times what so many take, and no endless device is read
+
+
+@transaction.atomic
+def put_in_force(wanted: Mapping[str, Policy]) -> Replaced:
+    """Have these policies, by region, and no others in force. A repeat writes nothing, so nobody reads them anew."""
+    database.keep_other_writers_out(AllocationPolicy)
+    held = {row.region: row for row in AllocationPolicy.objects.all()}
+    superfluous = [row.pk for region, row in held.items() if region not in wanted]
+    changed = [region for region, policy in wanted.items() if region in held and held[region].as_policy() != policy]
+    new = wanted.keys() - held.keys()
+    if superfluous:  # even a DELETE of nothing would fire the trigger that makes everybody read anew
+        AllocationPolicy.objects.filter(pk__in=superfluous).delete()
+    for region in (*changed, *sorted(new)):
+        rules = wanted[region]
+        values = {name: getattr(rules, name) for name in ("tolerance_km", "split", "most_parcels")}
+        AllocationPolicy.objects.update_or_create(
+            region=region, defaults={"preferences": list(rules.preferences), **values}
+        )
+    return Replaced(
+        created=len(new),
+        changed=len(changed),
+        unchanged=len(held) - len(superfluous) - len(changed),
+        deleted=len(superfluous),
+    )
 
 
 def load(path: Path | str) -> dict[str, Policy]:

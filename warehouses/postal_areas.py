@@ -9,14 +9,15 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from inventory_project import database
 from inventory_project.errors import Invalid
 from warehouses import files, geography, policies
+from warehouses.files import Replaced
 from warehouses.geography import Area, Location, Point
 from warehouses.models import POSTAL_CODE_PATTERN, AllocationPolicy, PostalArea, Warehouse
 
@@ -35,36 +36,20 @@ Row = TypeVar("Row")
 KEPT = ("latitude", "longitude", "name", "region", "is_region")
 
 
-class Result(NamedTuple):
-    """How many areas `replace` made, changed, found as they should be, and deleted."""
-
-    created: int
-    changed: int
-    unchanged: int
-    deleted: int
-
-    def told(self, areas: Sequence[PostalArea]) -> str:
-        """The line that a person is told after `replace` has taken these areas."""
-        return (
-            f"Postal areas of {', '.join(sorted({area.country for area in areas}))}: {self.created:,} made, "
-            f"{self.changed:,} changed, {self.unchanged:,} as they were, {self.deleted:,} deleted."
-        )
-
-
 # --- in the database -----------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def replace(
     areas: Sequence[PostalArea], *, may_shrink: bool = False, on_progress: Callable[[int], object] = lambda areas: None
-) -> Result:
+) -> Replaced:
     """Bring the areas of the countries that `areas` name to `areas`; those of other countries stay as they are.
 
     The areas are unique by country and prefix. All is written or nothing; a repeat writes nothing. `on_progress` is
     told now and then how many more areas are done. Raises Invalid when the table would have more than AREAS_MAX rows,
     and, unless it `may_shrink`, when more than SHRINK_SHARE of the areas would be deleted, as by half a file.
     """
-    _keep_other_writers_out()
+    database.keep_other_writers_out(PostalArea)  # else two loads at once would both find an area missing
     countries = {area.country for area in areas}
     others = PostalArea.objects.exclude(country__in=countries).count()
     if others + len(areas) > AREAS_MAX:
@@ -98,16 +83,12 @@ def replace(
     for values in _chunks(new):
         database.insert_rows(PostalArea, ("country", "prefix", *KEPT), values)
         on_progress(len(values))
-    return Result(created=len(new), changed=len(changed), unchanged=unchanged, deleted=len(held))
+    return Replaced(created=len(new), changed=len(changed), unchanged=unchanged, deleted=len(held))
 
 
-def _keep_other_writers_out() -> None:
-    """Until the transaction ends; who reads does not wait. On SQLite the transaction has locked the file already.
-
-    Two loads at once would both find an area missing, and the second would fail on it.
-    """
-    if connection.vendor == "postgresql":
-        database.execute("LOCK TABLE warehouse_postal_area IN SHARE ROW EXCLUSIVE MODE")
+def told(areas: Sequence[PostalArea], result: Replaced) -> str:
+    """The line for a person after `replace` has taken these areas."""
+    return f"Postal areas of {', '.join(sorted({area.country for area in areas}))}: {result}."
 
 
 def _kept(area: PostalArea) -> tuple[object, ...]:
@@ -141,12 +122,17 @@ def known_regions() -> list[str]:
     return sorted(PostalArea.objects.exclude(region="").values_list("region", flat=True).distinct())
 
 
-def unknown_regions() -> list[str]:
-    """The regions that policies or warehouses name and no postal area lies in, sorted: nothing goes by them."""
+def unknown_regions() -> str:
+    """A sentence on the regions that policies or warehouses name and no postal area lies in; empty without any."""
     named = set(AllocationPolicy.objects.exclude(region="").values_list("region", flat=True))
     for served in Warehouse.objects.values_list("served_regions", flat=True):
         named.update(policies.regions_of(served))
-    return sorted(named.difference(known_regions()))
+    unknown = sorted(named.difference(known_regions()))
+    return (
+        f"No postal area lies in {', '.join(unknown)}, named by policies or warehouses: no order goes by that."
+        if unknown
+        else ""
+    )
 
 
 # --- from a file ---------------------------------------------------------------------------------------------------

@@ -104,6 +104,27 @@ def test_orders_of_a_file_are_compared_by_several_policies(
     assert trace() == before
 
 
+def test_the_orders_that_differ_are_listed_with_what_served_them_and_what_would(
+    real: dict[str, str], product_id: UUID, tmp_path: Path
+) -> None:
+    (tmp_path / "never.yaml").write_text("policies: [{preferences: [priority], split: never}]")
+    orders = f"{HEADER}\n1,{product_id},12,01310-100\n2,{product_id},1,20040-020\n3,{product_id},1,01310-100\n"
+    (tmp_path / "orders.csv").write_text(orders)
+    (tmp_path / "list.csv").write_text("of yesterday")
+    arguments = ("--policy", "never.yaml", "--orders", "orders.csv", "--no-picture", "--differences", "list.csv")
+    done = manage(*TRY, *arguments, env=real, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\nThe list of differences is in list.csv, in place of what was there.\n")
+    assert row(done, "Orders served unlike in force") == ["-", "0", "3"]
+    assert (tmp_path / "list.csv").read_bytes().decode().split("\r\n") == [
+        "policies,order,postal_code,product_id,in_force,instead",
+        f'never,1,01310-100,{product_id},"2 from wh-rj-001, 10 from wh-sp-001",not served: parcels',
+        f"never,2,20040-020,{product_id},1 from wh-rj-001,1 from wh-sp-001",
+        f"never,3,01310-100,{product_id},1 from wh-rj-001,1 from wh-sp-001",
+        "",
+    ]
+
+
 def test_without_orders_there_is_nothing_to_simulate_and_that_is_no_failure(
     real: dict[str, str], tmp_path: Path
 ) -> None:
@@ -165,6 +186,8 @@ def test_each_bad_row_gets_a_line_and_nothing_is_simulated(
         (["--since", "1", "--policy", "in force.yaml"], "There is another in force to compare with; give "),
         (["--since", "1", *["--policy", "a.yaml"] * 4], "At most 4 files of policies can be compared at once, not 5."),
         (["--since", "1", "--picture", "no/it.svg"], "The picture cannot be written to no: No such file or directory."),
+        (["--orders", "none.csv", "--differences", "list.csv"], "none.csv: The file cannot be read: No such file or "),
+        (["--since", "1", "--differences", "no/it.csv"], "The list of differences cannot be written to no: No such "),
         (["--since", "1", "--picture", "folder.svg"], "The picture cannot be written to folder.svg: it is there, "),
         (["--since", "1", "--picture", "/proc/it.svg"], "The picture cannot be written to /proc: "),
     ],
@@ -210,6 +233,7 @@ def test_without_a_database_that_is_said_in_one_line(tmp_path: Path) -> None:
         ([*TRY[1:], "--since", "366"], "argument --since: '366' is no whole number from 1 to 365"),
         ([*TRY[1:], "--since", "1.5"], "argument --since: '1.5' is no whole number from 1 to 365"),
         ([*TRY[1:], "--since", "1", "--picture", "it.pdf"], "argument --picture: 'it.pdf' must end in .svg or .png"),
+        ([*TRY[1:], "--since", "1", "--differences", "it.txt"], "argument --differences: 'it.txt' must end in .csv"),
         ([*TRY[1:], "--since", "1", "--picture", ""], "argument --picture: '' must end in .svg or .png"),
     ],
 )

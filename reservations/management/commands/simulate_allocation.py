@@ -1,32 +1,37 @@
 """manage.py simulate_allocation: try other policies on orders before they are switched."""
 
 import os
+import shutil
 import tempfile
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from inventory_project.commands import ServiceCommand
 from inventory_project.errors import Invalid
-from reservations import order_files, simulation, tables
+from reservations import difference_files, order_files, replay, simulation, tables
+from reservations.replay import Difference
 from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
 from warehouses import policy_files
 
 POLICIES_MAX = tables.CONTENDERS_MAX - 2  # beside what was and what is in force
-ENDINGS = (".svg", ".png")
+PICTURES = (".svg", ".png")
 DEFAULT_PICTURE = Path("simulation.svg")
+PICTURE, DIFFERENCES = "The picture", "The list of differences"
 
 
 class Command(ServiceCommand):
     help = (
-        "Serve orders once more by other allocation policies and by those in force, and compare: a table, and a "
-        "picture. The orders are those that were reserved of late, over the stock of that time, or a file's, over what "
-        "is free today. Nothing is written and no sale waits, but as long as it runs with --since it keeps a snapshot "
-        "open, and rows that sales have replaced cannot be removed meanwhile: choose a quiet hour for many days. "
+        "Serve orders once more by other allocation policies and by those in force, and compare: a table, a picture "
+        "and, where wanted, a list of the orders that differ. The orders are those that were reserved of late, over "
+        "the stock of that time, or a file's, over what is free today. No stock is touched and no sale waits, but as "
+        "long as it runs with --since it keeps a snapshot open, and rows that sales have replaced cannot be removed "
+        "meanwhile: choose a quiet hour for many days. "
         "fixtures/policies.yaml is an example."
     )
 
@@ -48,35 +53,58 @@ class Command(ServiceCommand):
         picture = parser.add_mutually_exclusive_group()
         picture.add_argument(
             "--picture",
-            type=_picture,
+            type=partial(_path, endings=PICTURES),
             metavar="FILE",
             default=DEFAULT_PICTURE,
             help=f"where the picture goes, a .svg or a .png (default: {DEFAULT_PICTURE}); an existing file is replaced",
         )
-        picture.add_argument("--no-picture", action="store_const", const=None, dest="picture", help="only the table")
+        picture.add_argument("--no-picture", action="store_const", const=None, dest="picture", help="no picture")
+        parser.add_argument(
+            "--differences",
+            type=partial(_path, endings=(".csv",)),
+            metavar="FILE",
+            help="where the orders go that are served unlike in force, a .csv; an existing file is replaced",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         picture: Path | None = options["picture"]
+        differences: Path | None = options["differences"]
         if picture is not None:
-            _require_room(picture)
-        try:
-            tried = _policies(options["policy"])
-            found = self._simulate(tried, since=options["since"], orders=options["orders"])
-        except Invalid as refusal:
-            self._tell(refusal)
-            raise
-        if found is None:
-            days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
-            self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
-            return
-        for line in tables.report(found):
-            self.stdout.write(line)
+            _require_room(picture, PICTURE)
+        if differences is not None:
+            _require_room(differences, DIFFERENCES)
+        # Aside until all is done: whoever interrupts it finds the file as it was.
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
+            on_difference = difference_files.writer(aside) if differences is not None else replay.ignore
+            try:
+                tried = _policies(options["policy"])
+                found = self._simulate(
+                    tried, since=options["since"], orders=options["orders"], on_difference=on_difference
+                )
+            except Invalid as refusal:
+                self._tell(refusal)
+                raise
+            if found is None:
+                days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
+                self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
+                return
+            for line in tables.report(found):
+                self.stdout.write(line)
+            if differences is not None:
+                self._save(differences, DIFFERENCES, partial(_copy, aside, differences))
         if picture is not None:
-            self._draw(found, picture)
+            self._save(picture, PICTURE, partial(_draw, found, picture))
 
-    def _simulate(self, tried: Mapping[str, Policies], *, since: int | None, orders: Path | None) -> Simulation | None:
+    def _simulate(
+        self,
+        tried: Mapping[str, Policies],
+        *,
+        since: int | None,
+        orders: Path | None,
+        on_difference: Callable[[Difference], object],
+    ) -> Simulation | None:
         with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
-            told = Told(on_total=progress.reset, on_order=progress.update)
+            told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
             if since is not None:
                 return simulation.of_days(since, tried, told=told)
             assert orders is not None  # noqa: S101  # the parser wants one of them
@@ -91,15 +119,25 @@ class Command(ServiceCommand):
             path = refusal.detail.removesuffix(f": {' '.join(problems)}")
             raise CommandError(f"{path}: nothing was simulated, because of the above.") from refusal
 
-    def _draw(self, found: Simulation, path: Path) -> None:
-        from reservations import picture  # only here: it takes a second to import, and memory
-
+    def _save(self, path: Path, what: str, save: Callable[[], None]) -> None:
         is_replaced = path.exists()
         try:
-            picture.draw(found, path)
+            save()
         except OSError as error:
-            raise CommandError(f"The picture cannot be written to {path}: {error.strerror}.") from error
-        self.stdout.write(f"The picture is in {path}{', in place of what was there' if is_replaced else ''}.")
+            raise _unwritable(what, path, error) from error
+        self.stdout.write(f"{what} is in {path}{', in place of what was there' if is_replaced else ''}.")
+
+
+def _draw(found: Simulation, path: Path) -> None:
+    from reservations import picture  # only here: it takes a second to import, and memory
+
+    picture.draw(found, path)
+
+
+def _copy(aside: TextIO, path: Path) -> None:
+    aside.seek(0)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        shutil.copyfileobj(aside, file)
 
 
 def _days(text: str) -> int:
@@ -108,21 +146,25 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def _picture(text: str) -> Path:
-    if Path(text).suffix.lower() not in ENDINGS:
-        raise ArgumentTypeError(f"{text!r} must end in {' or '.join(ENDINGS)}")
+def _path(text: str, *, endings: Sequence[str]) -> Path:
+    if Path(text).suffix.lower() not in endings:
+        raise ArgumentTypeError(f"{text!r} must end in {' or '.join(endings)}")
     return Path(text)
 
 
-def _require_room(path: Path) -> None:
-    """Raises CommandError where the picture could not be written: before the work, and not after it."""
+def _require_room(path: Path, what: str) -> None:
+    """Raises CommandError where it could not be written: before the work, and not after it."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise CommandError(f"The picture cannot be written to {path.parent}: {error.strerror}.") from error
+        raise _unwritable(what, path.parent, error) from error
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        raise CommandError(f"The picture cannot be written to {path}: it is there, and no file that may be replaced.")
+        raise CommandError(f"{what} cannot be written to {path}: it is there, and no file that may be replaced.")
+
+
+def _unwritable(what: str, path: Path, error: OSError) -> CommandError:
+    return CommandError(f"{what} cannot be written to {path}: {error.strerror}.")
 
 
 def _policies(paths: Sequence[Path]) -> dict[str, Policies]:

@@ -15,9 +15,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from inventory_project.errors import Invalid
 from tests import factories
 from warehouses import postal_areas
+from warehouses.files import Replaced
 from warehouses.geography import UNKNOWN, Area, Location, Point
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
-from warehouses.postal_areas import Result
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +54,7 @@ def writes(areas: Sequence[PostalArea], *, may_shrink: bool = False) -> list[str
 
 
 def test_a_first_load_makes_the_areas_as_they_are_given() -> None:
-    assert postal_areas.replace([area("013"), area("69", name="Amazonas", region="", is_region=True)]) == Result(
+    assert postal_areas.replace([area("013"), area("69", name="Amazonas", region="", is_region=True)]) == Replaced(
         2, 0, 0, 0
     )
     columns = ("country", "prefix", "latitude", "longitude", "name", "region", "is_region")
@@ -68,7 +68,7 @@ def test_a_degree_keeps_all_its_digits() -> None:
     degrees = 0.1 + 0.2 - 46
     postal_areas.replace([area("013", longitude=degrees)])
     assert PostalArea.objects.get().longitude == degrees
-    assert postal_areas.replace([area("013", longitude=degrees)]) == Result(0, 0, 1, 0)
+    assert postal_areas.replace([area("013", longitude=degrees)]) == Replaced(0, 0, 1, 0)
 
 
 def test_a_repeat_writes_nothing_and_nobody_need_read_anew() -> None:
@@ -76,7 +76,7 @@ def test_a_repeat_writes_nothing_and_nobody_need_read_anew() -> None:
     postal_areas.replace(areas)
     before = (table(), version())
     assert writes(areas) == []
-    assert postal_areas.replace(areas) == Result(created=0, changed=0, unchanged=3, deleted=0)
+    assert postal_areas.replace(areas) == Replaced(created=0, changed=0, unchanged=3, deleted=0)
     assert (table(), version()) == before
 
 
@@ -84,7 +84,7 @@ def test_the_areas_of_a_country_become_those_of_the_file() -> None:
     postal_areas.replace([area("013"), area("014"), area("015"), area("1000", "PT")])
     ids = dict(PostalArea.objects.values_list("prefix", "id"))
     new = [area("014", name="Jardins"), area("013"), area("016")]
-    assert postal_areas.replace(new) == Result(created=1, changed=1, unchanged=1, deleted=1)
+    assert postal_areas.replace(new) == Replaced(created=1, changed=1, unchanged=1, deleted=1)
     assert prefixes() == {"013", "014", "016"}
     assert PostalArea.objects.get(prefix="014").name == "Jardins"
     assert {prefix: PostalArea.objects.get(prefix=prefix).id for prefix in ("013", "014", "1000")} == {
@@ -98,7 +98,7 @@ def test_a_file_in_which_most_areas_are_missing_is_taken_only_when_it_is_meant()
     with pytest.raises(Invalid, match="3 of the 5 areas of PT are not in the file"):
         postal_areas.replace(areas[:2])
     assert PostalArea.objects.count() == 5
-    assert postal_areas.replace(areas[:2], may_shrink=True) == Result(created=0, changed=0, unchanged=2, deleted=3)
+    assert postal_areas.replace(areas[:2], may_shrink=True) == Replaced(created=0, changed=0, unchanged=2, deleted=3)
 
 
 def test_regions_that_nothing_lies_in_though_policies_or_warehouses_name_them_are_told() -> None:
@@ -107,7 +107,9 @@ def test_regions_that_nothing_lies_in_though_policies_or_warehouses_name_them_ar
     AllocationPolicy.objects.create(preferences=["nearest"], split="never")
     factories.warehouse()
     Warehouse.objects.update(served_regions=["sul", "north"])
-    assert postal_areas.unknown_regions() == ["north", "south"]
+    assert postal_areas.unknown_regions() == (
+        "No postal area lies in north, south, named by policies or warehouses: no order goes by that."
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_regions_that_nothing_lies_in_though_policies_or_warehouses_name_them_ar
 )
 def test_each_column_is_compared(change: dict[str, Any]) -> None:
     postal_areas.replace([area("013")])
-    assert postal_areas.replace([area("013", **change)]) == Result(0, 1, 0, 0)
+    assert postal_areas.replace([area("013", **change)]) == Replaced(0, 1, 0, 0)
     [row] = table()
     assert {name: row[name] for name in change} == change
 
@@ -124,7 +126,7 @@ def test_each_column_is_compared(change: dict[str, Any]) -> None:
 def test_no_areas_name_no_country_and_change_nothing() -> None:
     postal_areas.replace([area("013")])
     before = (table(), version())
-    assert postal_areas.replace([]) == Result(0, 0, 0, 0)
+    assert postal_areas.replace([]) == Replaced(0, 0, 0, 0)
     assert (table(), version()) == before
 
 
@@ -164,7 +166,7 @@ def test_the_areas_of_all_countries_together_are_bounded(monkeypatch: pytest.Mon
     )
     assert (table(), version()) == before
     # For the one that goes another may come.
-    assert postal_areas.replace([area("014")], may_shrink=True) == Result(1, 0, 0, 1)
+    assert postal_areas.replace([area("014")], may_shrink=True) == Replaced(1, 0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -289,4 +291,4 @@ def test_a_seed_leaves_other_areas_alone() -> None:
 def test_the_file_of_the_project_is_loaded_in_few_statements_and_again_in_none() -> None:
     areas = postal_areas.load(service.BASE_DIR / "fixtures" / "postal_areas_br.csv")
     assert writes(areas) == ["INSERT"] * -(-len(areas) // 1_000)
-    assert postal_areas.replace(areas) == Result(created=0, changed=0, unchanged=len(areas), deleted=0)
+    assert postal_areas.replace(areas) == Replaced(created=0, changed=0, unchanged=len(areas), deleted=0)

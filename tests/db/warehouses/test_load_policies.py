@@ -1,0 +1,119 @@
+"""manage.py load_policies: the policies of a file are in force, and no others, or nothing has changed."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
+from tests.service import url_of_test_database
+from warehouses import network
+from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea
+from warehouses.policies import Policy
+
+pytestmark = pytest.mark.django_db
+
+EXAMPLE = settings.BASE_DIR / "fixtures" / "policies.yaml"
+NORTH = Policy(region="north", preferences=("fewest_parcels", "nearest", "priority", "balance"), tolerance_km=300.0)
+ANYWHERE = Policy(
+    preferences=("nearest", "balance", "fewest_parcels", "priority"),
+    tolerance_km=100.0,
+    split="at_most",
+    most_parcels=2,
+)
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Makes a file of policies."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "policies.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def load(path: Path) -> str:
+    output = StringIO()
+    call_command("load_policies", path, stdout=output)
+    return output.getvalue()
+
+
+def in_force() -> dict[str, Policy | None]:
+    return network.current()().policies
+
+
+def trace() -> tuple[list[dict[str, Any]], list[str]]:
+    """Every row, and what says that others must read them anew."""
+    rows = [dict(row) for row in AllocationPolicy.objects.order_by("region").values()]
+    return rows, sorted(NetworkVersion.objects.values_list("version", flat=True))
+
+
+def test_the_policies_of_the_file_are_in_force_at_once_and_no_others() -> None:
+    AllocationPolicy.objects.create(region="south", preferences=["balance"], split="never")
+    AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never")
+    PostalArea.objects.create(country="BR", prefix="69", latitude=-3, longitude=-60, name="Manaus", region="north")
+    before = AllocationPolicy.objects.get(region="north")
+    assert load(EXAMPLE) == "Allocation policies: 1 made, 1 changed, 0 as they were, 1 deleted.\n"
+    assert in_force() == {"north": NORTH, "": ANYWHERE}
+    after = AllocationPolicy.objects.get(region="north")
+    assert (after.pk, after.updated_at > before.updated_at) == (before.pk, True)  # so a form opened before is stale
+
+
+def test_a_repeat_writes_nothing() -> None:
+    load(EXAMPLE)
+    before = trace()
+    assert load(EXAMPLE).startswith("Allocation policies: 0 made, 0 changed, 2 as they were, 0 deleted.\n")
+    assert trace() == before
+
+
+def test_regions_that_nothing_lies_in_are_told() -> None:
+    assert load(EXAMPLE).splitlines()[1:] == [
+        "No postal area lies in north, named by policies or warehouses: no order goes by that."
+    ]
+
+
+def test_a_row_that_cannot_be_followed_is_mended(write: Write) -> None:
+    AllocationPolicy.objects.create(region="", preferences="nearest", split="never")
+    assert in_force() == {"": None}
+    path = write("policies: [{preferences: [nearest], split: never}]")
+    assert load(path) == "Allocation policies: 0 made, 1 changed, 0 as they were, 0 deleted.\n"
+    assert in_force() == {"": Policy(preferences=("nearest",), split="never")}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("policies: []", "A file lists 1 to 1000 policies, not 0."),
+        (
+            "policies: [{preferences: [nearest], split: never}, {region: a, preferences: [far]}]",
+            "Policy 2 (a): There is no preference 'far'; there are fewest_parcels, nearest, priority, balance.",
+        ),
+    ],
+)
+def test_a_wrong_file_changes_nothing(write: Write, text: str, sentence: str) -> None:
+    load(EXAMPLE)
+    before = trace()
+    path = write(text)
+    with pytest.raises(CommandError) as error:
+        load(path)
+    assert str(error.value) == f"{path}: {sentence}"
+    assert trace() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_saves_a_policy_meanwhile_waits_and_who_reads_does_not() -> None:
+    with psycopg.connect(url_of_test_database(), autocommit=True) as other, transaction.atomic():
+        load(EXAMPLE)
+        other.execute("SET lock_timeout = '100ms'")
+        assert other.execute("SELECT count(*) FROM warehouse_allocation_policy").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("DELETE FROM warehouse_allocation_policy")

@@ -1,0 +1,25 @@
+"""manage.py load_policies: put the allocation policies of a YAML file in force."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from inventory_project.commands import ServiceCommand
+from warehouses import policy_files, postal_areas
+
+
+class Command(ServiceCommand):
+    help = (
+        "Have the allocation policies that a YAML file lists in force, and no others: those of regions that it does "
+        "not name are deleted. All of it is taken or nothing. It can be repeated. What is decided afterwards goes by "
+        "them; `simulate_allocation` tries a file first. fixtures/policies.yaml is an example."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file, in UTF-8")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(f"Allocation policies: {policy_files.put_in_force(policy_files.load(options['file']))}.")
+        if warning := postal_areas.unknown_regions():
+            self.stdout.write(warning)
