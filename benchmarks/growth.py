@@ -20,6 +20,7 @@ from tqdm import tqdm
 from benchmarks import events, in_process, measure, scene
 from benchmarks.in_process import Figures, Turn
 from benchmarks.measure import Range
+from inventory_project import startup
 from stock import reconciliation, tasks
 from stock.models import Product
 from tests.processes import Call, Worker
@@ -113,6 +114,7 @@ def _begin() -> None:
     call_command("migrate", verbosity=0)
     [first] = scene.build([1])
     in_process.held(first, count=1)
+    startup.warm_up()
 
 
 def _fill(connection: psycopg.Connection[Any], *, products: int, holds: int) -> None:

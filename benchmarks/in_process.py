@@ -12,7 +12,7 @@ from uuid import UUID
 from benchmarks import measure, textbook
 from benchmarks.measure import Range
 from benchmarks.scene import ACTOR, Scene
-from inventory_project import batches
+from inventory_project import batches, startup
 from inventory_project.database import database_now
 from reservations import lifecycle
 from reservations.models import Reservation
@@ -68,6 +68,7 @@ class Figures:
 
 def run(scenes: Sequence[Scene], *, rounds: int, batches_in_a_turn: int) -> list[Figures]:
     """Measure all contenders in all scenes; a first round warms up and does not count."""
+    startup.warm_up()
     fighters = [one for scene in scenes for one in contenders(scene, batches_in_a_turn=batches_in_a_turn)]
     measure.in_turns(fighters, take_turn, rounds=1, title="In process, warming up")
     seen = measure.in_turns(fighters, take_turn, rounds=rounds, title="In process")

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from tqdm import tqdm
 
-from inventory_project import batches, startup
+from inventory_project import batches
 from reservations import lifecycle
 from reservations.requests import Item, Reserve
 from stock import documents
@@ -46,11 +46,10 @@ class Scene:
 
 
 def build(sizes: Sequence[int]) -> list[Scene]:
-    """A scene of so many products for each of `sizes`, stocked through the books; this process is warm then."""
+    """A scene of so many products for each of `sizes`, stocked through the books."""
     catalogue.upsert([Warehouse(id=id_, name=id_, region=region, priority=n) for id_, region, n in WAREHOUSES])
     scenes = [Scene(f"{size:,} products" if size > 1 else "one product", _products(size)) for size in sizes]
     _receive([id_ for scene in scenes for id_ in scene.product_ids], units=settings.DOCUMENT_MAX_QUANTITY)
-    startup.warm_up()
     return scenes
 
 

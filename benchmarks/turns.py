@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -38,6 +38,10 @@ def main() -> None:
         areas = Path("fixtures/postal_areas_br.csv")
         if areas.exists():  # a version that knows where postal codes lie
             call_command("load_postal_areas", str(areas))
+        with suppress(ImportError):  # a version whose processes begin cold
+            from inventory_project import startup
+
+            startup.warm_up()
 
     class Delivered(scene.Scene):
         """A scene whose requests say where they go, one town after the other."""

@@ -159,9 +159,12 @@ def for_share(table: str) -> str:
 
 
 def keep_other_writers_out(model: type[models.Model]) -> None:
-    """Of the whole table, until the transaction ends; who reads does not wait. SQLite has locked its file already."""
+    """Of the whole table, until the transaction ends; who only reads does not wait. SQLite has locked its file already.
+
+    Whoever locks a row to change it waits as well, else the two could wait for each other.
+    """
     if connection.vendor == "postgresql":
-        execute(f"LOCK TABLE {model._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
+        execute(f"LOCK TABLE {model._meta.db_table} IN EXCLUSIVE MODE")
 
 
 def read_clock() -> Pending[datetime]:

@@ -1,31 +1,58 @@
 """The orders that other policies would serve otherwise than those in force: CSV, a row for each product of each."""
 
 import csv
-from collections.abc import Callable, Iterator
-from typing import TextIO
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
 from uuid import UUID
 
 from reservations.replay import Difference, Outcome
 
 COLUMNS = ("policies", "order", "postal_code", "product_id", "in_force", "instead")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would work out
 
 
-def writer(file: TextIO) -> Callable[[Difference], None]:
-    """A function that adds a difference to the file; the header is written now."""
-    rows = csv.writer(file)
-    rows.writerow(COLUMNS)
+class DifferenceFile:
+    """A list that takes the place of the file at `path` once it is kept; until then it lies beside that file.
 
-    def add(difference: Difference) -> None:
-        rows.writerows(_rows(difference))
+    Entering, `add` and `keep` raise OSError where it cannot be written.
+    """
 
-    return add
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> Self:
+        self._file = self._aside.open("x", encoding="utf-8", newline="")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(COLUMNS)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+        self._aside.unlink(missing_ok=True)
+
+    def add(self, difference: Difference) -> None:
+        """List it."""
+        self._rows.writerows(_rows(difference))
+
+    def keep(self) -> None:
+        """The list is complete."""
+        self._file.close()
+        self._aside.replace(self.path)
 
 
 def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
     contender, order, outcome, reference = difference
     for product_id in dict.fromkeys(line.product_id for line in order.lines):
-        facts = (contender, str(order.id), order.postal_code, str(product_id))
+        facts = (_harmless(contender), _harmless(str(order.id)), order.postal_code, str(product_id))
         yield *facts, _cell(reference, product_id), _cell(outcome, product_id)
+
+
+def _harmless(text: str) -> str:
+    """A text that somebody else chose, as a spreadsheet shows it and does not work it out."""
+    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def _cell(outcome: Outcome, product_id: UUID) -> str:

@@ -160,7 +160,7 @@ class AllocationPolicy(models.Model):
         return self.region or "every other region"
 
     def as_policy(self) -> Policy:
-        """The rules as the row has them, which need not make sense: only the admin checks them, with `problems`."""
+        """The rules as the row has them, which need not make sense: `problems` says what of it does not."""
         return Policy(
             region=self.region,
             preferences=tuple(self.preferences) if isinstance(self.preferences, list) else (),

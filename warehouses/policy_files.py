@@ -1,5 +1,6 @@
 """Policies from a YAML file, to be tried or to be put in force. A file is taken whole or not at all."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,26 +14,39 @@ from warehouses.files import Replaced, Rule
 from warehouses.models import AllocationPolicy
 from warehouses.policies import BUILT_IN, Policy
 
+logger = logging.getLogger(__name__)
+
+RULED = ("tolerance_km", "split", "most_parcels")
+PROBLEMS_TOLD = 20
 POLICIES_MAX = 1_000  # one for each region; far more is a wrong file
 BYTES_MAX = 1024 * 1024  # several times what so many take, and no endless device is read
 
 
 @transaction.atomic
-def put_in_force(wanted: Mapping[str, Policy]) -> Replaced:
-    """Have these policies, by region, and no others in force. A repeat writes nothing, so nobody reads them anew."""
+def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
+    """Have these policies, by region, and no others in force; each change is logged with what there was before.
+
+    All of it or nothing. A repeat writes nothing, so nobody reads them anew.
+    """
     database.keep_other_writers_out(AllocationPolicy)
     held = {row.region: row for row in AllocationPolicy.objects.all()}
-    superfluous = [row.pk for region, row in held.items() if region not in wanted]
-    changed = [region for region, policy in wanted.items() if region in held and held[region].as_policy() != policy]
-    new = wanted.keys() - held.keys()
-    if superfluous:  # even a DELETE of nothing would fire the trigger that makes everybody read anew
-        AllocationPolicy.objects.filter(pk__in=superfluous).delete()
-    for region in (*changed, *sorted(new)):
-        rules = wanted[region]
-        values = {name: getattr(rules, name) for name in ("tolerance_km", "split", "most_parcels")}
-        AllocationPolicy.objects.update_or_create(
-            region=region, defaults={"preferences": list(rules.preferences), **values}
-        )
+    superfluous = [row for region, row in held.items() if region not in wanted]
+    changed = [row for region, row in held.items() if region in wanted and row.as_policy() != wanted[region]]
+    new = [AllocationPolicy(region=region) for region in wanted if region not in held]
+    for row in superfluous:
+        logger.warning("the policy for %s is deleted, by %s; it was %s", row, actor, row.as_policy())
+        row.delete()
+    for row in (*changed, *new):
+        rules = wanted[row.region]
+        before = row.as_policy() if row.pk else "none"
+        logger.warning("the policy for %s is %s, by %s; it was %s", row, rules, actor, before)
+        row.preferences = list(rules.preferences)
+        for name in RULED:
+            setattr(row, name, getattr(rules, name))
+        if row.pk:
+            row.save(update_fields=["preferences", *RULED, "updated_at"])
+        else:
+            row.save(force_insert=True)
     return Replaced(
         created=len(new),
         changed=len(changed),
@@ -59,7 +73,7 @@ def load(path: Path | str) -> dict[str, Policy]:
             whose = f"The region {region}" if region else "Every other region"
             problems.append(f"{whose} is given {count} policies.")
     if problems:
-        raise files.invalid(path, problems)
+        raise files.invalid(path, problems, told=PROBLEMS_TOLD)
     return {policy.region: policy for policy in found}
 
 

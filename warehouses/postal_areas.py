@@ -86,8 +86,8 @@ def replace(
     return Replaced(created=len(new), changed=len(changed), unchanged=unchanged, deleted=len(held))
 
 
-def told(areas: Sequence[PostalArea], result: Replaced) -> str:
-    """The line for a person after `replace` has taken these areas."""
+def describe(areas: Sequence[PostalArea], result: Replaced) -> str:
+    """What `replace` has made of these areas, a line for a person."""
     return f"Postal areas of {', '.join(sorted({area.country for area in areas}))}: {result}."
 
 
@@ -122,7 +122,7 @@ def known_regions() -> list[str]:
     return sorted(PostalArea.objects.exclude(region="").values_list("region", flat=True).distinct())
 
 
-def unknown_regions() -> str:
+def warning_of_unknown_regions() -> str:
     """A sentence on the regions that policies or warehouses name and no postal area lies in; empty without any."""
     named = set(AllocationPolicy.objects.exclude(region="").values_list("region", flat=True))
     for served in Warehouse.objects.values_list("served_regions", flat=True):

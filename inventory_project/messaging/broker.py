@@ -36,7 +36,7 @@ CLOSE_SECONDS = 5
 MOST_LOOKS = 2**31 - 1  # at a dead letter
 MOST_SEEN_BYTES = 4_096  # of its body
 STEP_SECONDS = 1.0  # between two looks at whether an alarm is worth waiting for
-BACK_SECONDS = 1.0  # at most for a dead letter to be in its place again: others may take and bury meanwhile
+BACK_SECONDS = 1.0  # at most for a dead letter to be seen in its place again; then for none any more
 BACK_STEP_SECONDS = 0.001  # between two looks at whether it is
 NOT_ALLOWED, NOT_FOUND, NOT_EQUAL = 403, 404, 406  # AMQP's reply codes
 FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second is a time-out while connecting, of no family
@@ -308,10 +308,12 @@ def _taken(channel: BlockingChannel, limit: int) -> Iterator[Delivery]:
 def _give_back(channel: BlockingChannel, tags: Sequence[int]) -> None:
     """To their places. RabbitMQ mixes what is on its way back together, so each waits until the one before is there."""
     number = _number_of_dead(channel)
+    is_seen = True
     for tag in tags:
         channel.basic_nack(tag, requeue=True)
         before, deadline = number, time.monotonic() + BACK_SECONDS
-        while (number := _number_of_dead(channel)) == before and time.monotonic() < deadline:
+        while is_seen and (number := _number_of_dead(channel)) == before:
+            is_seen = time.monotonic() < deadline  # where others take each at once, none of them will be
             time.sleep(BACK_STEP_SECONDS)
 
 

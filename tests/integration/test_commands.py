@@ -210,6 +210,8 @@ COMMANDS = (
     ["seed", "--warehouses", "--products"],
     ["expire_reservations"],
     ["audit_stock"],
+    ["load_policies", "fixtures/policies.yaml"],
+    ["load_postal_areas", "fixtures/postal_areas_br.csv"],
     ["sync_counters"],
     ["serve"],
     list(TOKEN),

@@ -125,6 +125,18 @@ def test_the_orders_that_differ_are_listed_with_what_served_them_and_what_would(
     ]
 
 
+def test_past_orders_that_differ_are_listed_by_their_reservation(
+    real: dict[str, str], product_id: UUID, tmp_path: Path
+) -> None:
+    factories.hold(product_id, 5)  # from São Paulo, of which a larger share is taken then than of Rio
+    held = factories.hold(product_id, 1)
+    (tmp_path / "balance.yaml").write_text("policies: [{preferences: [balance], split: never}]")
+    arguments = ("--policy", "balance.yaml", "--since", "1", "--no-picture", "--differences", "list.csv")
+    assert manage("simulate_allocation", *arguments, env=real, cwd=tmp_path).returncode == 0
+    _, *rows = (tmp_path / "list.csv").read_text().splitlines()
+    assert rows == [f"balance,{held.id},,{product_id},1 from wh-sp-001,1 from wh-rj-001"]
+
+
 def test_without_orders_there_is_nothing_to_simulate_and_that_is_no_failure(
     real: dict[str, str], tmp_path: Path
 ) -> None:
@@ -187,6 +199,8 @@ def test_each_bad_row_gets_a_line_and_nothing_is_simulated(
         (["--since", "1", *["--policy", "a.yaml"] * 4], "At most 4 files of policies can be compared at once, not 5."),
         (["--since", "1", "--picture", "no/it.svg"], "The picture cannot be written to no: No such file or directory."),
         (["--orders", "none.csv", "--differences", "list.csv"], "none.csv: The file cannot be read: No such file or "),
+        (["--orders", "header.csv", "--differences", "./header.csv"], "The list of differences cannot be written to "),
+        (["--since", "1", "--differences", f"{'x' * 250}.csv"], "The list of differences cannot be written to xxx"),
         (["--since", "1", "--differences", "no/it.csv"], "The list of differences cannot be written to no: No such "),
         (["--since", "1", "--picture", "folder.svg"], "The picture cannot be written to folder.svg: it is there, "),
         (["--since", "1", "--picture", "/proc/it.svg"], "The picture cannot be written to /proc: "),

@@ -95,4 +95,5 @@ def test_garbage_that_comes_later_is_still_collected(transactional_db: None) -> 
     knot = Knot()
     knot.itself = knot  # type: ignore[attr-defined]
     del knot
+    assert gc.isenabled()
     assert gc.collect() > 0

@@ -1,20 +1,21 @@
 """manage.py simulate_allocation: try other policies on orders before they are switched."""
 
 import os
-import shutil
 import tempfile
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from inventory_project.commands import ServiceCommand
 from inventory_project.errors import Invalid
-from reservations import difference_files, order_files, replay, simulation, tables
+from reservations import order_files, replay, simulation, tables
+from reservations.difference_files import DifferenceFile
 from reservations.replay import Difference
 from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
 from warehouses import policy_files
@@ -69,46 +70,38 @@ class Command(ServiceCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         picture: Path | None = options["picture"]
         differences: Path | None = options["differences"]
-        if picture is not None:
-            _require_room(picture, PICTURE)
         if differences is not None:
-            _require_room(differences, DIFFERENCES)
-        # Aside until all is done: whoever interrupts it finds the file as it was.
-        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
-            on_difference = difference_files.writer(aside) if differences is not None else replay.ignore
-            try:
-                tried = _policies(options["policy"])
-                found = self._simulate(
-                    tried, since=options["since"], orders=options["orders"], on_difference=on_difference
-                )
-            except Invalid as refusal:
-                self._tell(refusal)
-                raise
+            _require_apart(differences, [options["orders"], *options["policy"]])
+        for what, path in ((PICTURE, picture), (DIFFERENCES, differences)):
+            if path is not None:
+                _require_room(path, what)
+        with ExitStack() as stack:
+            rows = _begun(stack, differences) if differences is not None else None
+            found = self._simulate(options, on_difference=partial(_add, rows) if rows else replay.ignore)
             if found is None:
                 days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
                 self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
                 return
             for line in tables.report(found):
                 self.stdout.write(line)
-            if differences is not None:
-                self._save(differences, DIFFERENCES, partial(_copy, aside, differences))
+            if rows is not None:
+                self._save(rows.path, DIFFERENCES, rows.keep)
         if picture is not None:
             self._save(picture, PICTURE, partial(_draw, found, picture))
 
     def _simulate(
-        self,
-        tried: Mapping[str, Policies],
-        *,
-        since: int | None,
-        orders: Path | None,
-        on_difference: Callable[[Difference], object],
+        self, options: Mapping[str, Any], *, on_difference: Callable[[Difference], object]
     ) -> Simulation | None:
-        with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
-            told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
-            if since is not None:
-                return simulation.of_days(since, tried, told=told)
-            assert orders is not None  # noqa: S101  # the parser wants one of them
-            return simulation.of_file(order_files.load(orders), tried, told=told)
+        try:
+            tried = _policies(options["policy"])
+            with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
+                told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
+                if options["since"] is not None:
+                    return simulation.of_days(options["since"], tried, told=told)
+                return simulation.of_file(order_files.load(options["orders"]), tried, told=told)
+        except Invalid as refusal:
+            self._tell(refusal)
+            raise
 
     def _tell(self, refusal: Invalid) -> None:
         """Several problems get a line each; a single one is the error's own line."""
@@ -134,10 +127,18 @@ def _draw(found: Simulation, path: Path) -> None:
     picture.draw(found, path)
 
 
-def _copy(aside: TextIO, path: Path) -> None:
-    aside.seek(0)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        shutil.copyfileobj(aside, file)
+def _begun(stack: ExitStack, path: Path) -> DifferenceFile:
+    try:
+        return stack.enter_context(DifferenceFile(path))
+    except OSError as error:
+        raise _unwritable(DIFFERENCES, path, error) from error
+
+
+def _add(rows: DifferenceFile, difference: Difference) -> None:
+    try:
+        rows.add(difference)
+    except OSError as error:
+        raise _unwritable(DIFFERENCES, rows.path, error) from error
 
 
 def _days(text: str) -> int:
@@ -161,6 +162,12 @@ def _require_room(path: Path, what: str) -> None:
         raise _unwritable(what, path.parent, error) from error
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
         raise CommandError(f"{what} cannot be written to {path}: it is there, and no file that may be replaced.")
+
+
+def _require_apart(differences: Path, read: Sequence[Path | None]) -> None:
+    """Raises CommandError where the list would take the place of a file that is read."""
+    if differences.exists() and any(path and path.exists() and path.samefile(differences) for path in read):
+        raise CommandError(f"{DIFFERENCES} cannot be written to {differences}: that file is read here.")
 
 
 def _unwritable(what: str, path: Path, error: OSError) -> CommandError:

@@ -62,7 +62,7 @@ class Command(ServiceCommand):
         """Only where there are none: staff may have loaded others, of any country."""
         if not PostalArea.objects.exists():
             areas = postal_areas.load(FIXTURES / "postal_areas_br.csv")
-            self.stdout.write(postal_areas.told(areas, postal_areas.replace(areas)))
+            self.stdout.write(postal_areas.describe(areas, postal_areas.replace(areas)))
 
     def _seed_products(self) -> None:
         entries = yaml.safe_load((FIXTURES / "products.yaml").read_text(encoding="utf-8"))["products"]

@@ -1,5 +1,6 @@
 """manage.py load_policies: the policies of a file are in force, and no others, or nothing has changed."""
 
+import logging
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -9,10 +10,10 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from tests.service import url_of_test_database
-from warehouses import network
+from warehouses import network, policy_files
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea
 from warehouses.policies import Policy
 
@@ -111,9 +112,43 @@ def test_a_wrong_file_changes_nothing(write: Write, text: str, sentence: str) ->
 
 @pytest.mark.django_db(transaction=True)
 def test_who_saves_a_policy_meanwhile_waits_and_who_reads_does_not() -> None:
+    load(EXAMPLE)
     with psycopg.connect(url_of_test_database(), autocommit=True) as other, transaction.atomic():
-        load(EXAMPLE)
+        load(EXAMPLE)  # which writes nothing, so no row of anything is locked
         other.execute("SET lock_timeout = '100ms'")
-        assert other.execute("SELECT count(*) FROM warehouse_allocation_policy").fetchone() == (0,)
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            other.execute("DELETE FROM warehouse_allocation_policy")
+        assert other.execute("SELECT count(*) FROM warehouse_allocation_policy").fetchone() == (2,)
+        with pytest.raises(psycopg.errors.LockNotAvailable):  # as the admin does before it saves
+            other.execute("SELECT 1 FROM warehouse_allocation_policy FOR NO KEY UPDATE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_fails_half_way_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never")
+    AllocationPolicy.objects.create(region="south", preferences=["balance"], split="never")
+    before = trace()
+    save = AllocationPolicy.save
+
+    def only_what_is_there(policy: AllocationPolicy, **options: Any) -> None:
+        if "force_insert" in options:
+            raise OperationalError("the server is gone")
+        save(policy, **options)
+
+    monkeypatch.setattr(AllocationPolicy, "save", only_what_is_there)
+    with pytest.raises(CommandError, match="the server is gone"):
+        load(EXAMPLE)
+    assert trace() == before
+
+
+def test_each_policy_is_logged_as_it_was_and_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    AllocationPolicy.objects.create(region="south", preferences=["balance"], split="never")
+    AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never", tolerance_km=7)
+    with caplog.at_level(logging.WARNING, logger=policy_files.__name__):
+        load(EXAMPLE)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" by command:load_policies;")[0].partition(" Policy(")[0] for line in lines] == [
+        "the policy for south is deleted,",
+        "the policy for north is",
+        "the policy for every other region is",
+    ]
+    assert "it was Policy(region='north', preferences=('balance',), tolerance_km=7.0, split='never'" in lines[1]
+    assert lines[2].endswith("it was none")

@@ -107,7 +107,7 @@ def test_regions_that_nothing_lies_in_though_policies_or_warehouses_name_them_ar
     AllocationPolicy.objects.create(preferences=["nearest"], split="never")
     factories.warehouse()
     Warehouse.objects.update(served_regions=["sul", "north"])
-    assert postal_areas.unknown_regions() == (
+    assert postal_areas.warning_of_unknown_regions() == (
         "No postal area lies in north, south, named by policies or warehouses: no order goes by that."
     )
 

@@ -8,6 +8,8 @@ from django.core.management.base import CommandParser
 from inventory_project.commands import ServiceCommand
 from warehouses import policy_files, postal_areas
 
+ACTOR = "command:load_policies"
+
 
 class Command(ServiceCommand):
     help = (
@@ -20,6 +22,7 @@ class Command(ServiceCommand):
         parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file, in UTF-8")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"Allocation policies: {policy_files.put_in_force(policy_files.load(options['file']))}.")
-        if warning := postal_areas.unknown_regions():
+        wanted = policy_files.load(options["file"])
+        self.stdout.write(f"Allocation policies: {policy_files.put_in_force(wanted, actor=ACTOR)}.")
+        if warning := postal_areas.warning_of_unknown_regions():
             self.stdout.write(warning)

@@ -30,6 +30,6 @@ class Command(ServiceCommand):
         areas = postal_areas.load(options["file"])
         with tqdm(total=len(areas), unit="area", unit_scale=True, disable=None, leave=False) as progress:
             result = postal_areas.replace(areas, may_shrink=options["may_shrink"], on_progress=progress.update)
-        self.stdout.write(postal_areas.told(areas, result))
-        if warning := postal_areas.unknown_regions():
+        self.stdout.write(postal_areas.describe(areas, result))
+        if warning := postal_areas.warning_of_unknown_regions():
             self.stdout.write(warning)
