@@ -469,10 +469,15 @@ def _record(
         if decision.choice:
             lost.update(decision.choice.lost)
     notes = list(delivery.notes)
-    if delivery.area and None in [place.distance_km for place in supply.places.values()]:
-        notes.append("warehouse_without_place")
+    if delivery.area:
+        if None in [place.distance_km for place in supply.places.values()]:
+            notes.append("warehouse_without_place")
+        if any([place.is_by_postal_code for place in supply.places.values()]):  # noqa: C419  # faster
+            notes.append("warehouse_by_postal_code")
     if search.is_given_up:
         notes.append("search_given_up")
+    if search.is_narrowed and any(decision.choice and len(decision.choice.plan) > 1 for decision in decisions):
+        notes.append("far_not_compared")
     return {
         "version": RECORD_VERSION,
         **delivery.facts,
@@ -483,7 +488,7 @@ def _record(
         "lines": [[positions[line.product_id], line.quantity, line.warehouse_id] for line in lines],
         "candidates": [
             [key, region, priority, distance_km, lost.get(key)]
-            for key, region, priority, distance_km, _ in map(supply.places.__getitem__, shown)
+            for key, region, priority, distance_km, *_ in map(supply.places.__getitem__, shown)
         ],
         "available": [[units.get(key) for key in shown] for units in supply.sellable.values()],
         "whole": [[units.get(key) for key in shown] for units in supply.whole.values()],

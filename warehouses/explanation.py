@@ -6,11 +6,13 @@ Reads what `warehouses.allocation` keeps, and what its first version kept. Pure.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from warehouses.plans import POOL
+
 STRATEGIES = {  # from the plainest to the last resort
     "named": "Each line comes from the warehouse that it named.",
     "one_warehouse": "One warehouse serves all lines that named none.",
     "split_by_line": "The lines come whole, from different warehouses.",
-    "split_line": "A line comes from several warehouses, as few as can be.",
+    "split_line": "A line comes from several warehouses.",
 }
 TIE_BREAKS = {
     "only_candidate": "no other could do it alone",
@@ -37,10 +39,12 @@ NOTES = {
     "unknown_postal_code": "Nothing is known of the postal code, so distances said nothing.",
     "rough_delivery": "Of the postal code no more than the state or the like is known, so distances are rough.",
     "warehouse_without_place": "The place of a warehouse is not known; it counts as farther than the others.",
+    "warehouse_by_postal_code": "A warehouse has no coordinates; it is taken to lie where its postal code does.",
     "served_regions_unchecked": "The region of the delivery is not known, so none was left out for not serving it.",
     "unusable_policy": "The policy that holds there cannot be followed; the built-in one was used.",
     REVIVED: "A late payment brought the order back.",
     "search_given_up": "There were more sets of warehouses than are looked at; a better one may exist.",
+    "far_not_compared": f"Sets were looked for among the {POOL} nearest warehouses; others may have a better one.",
 }
 READABLE = (1, 2)  # versions; a newer service that was rolled back leaves records of others
 ABSENT: dict[str, Any] = {"policy": None, "allow_split": None, "delivery": None, "notes": [], "steps": None}

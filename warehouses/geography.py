@@ -39,7 +39,7 @@ class Area(NamedTuple):
 class Location(NamedTuple):
     """What is known of a postal code: the area that has its longest known prefix, and how near to it that comes.
 
-    `exact`: the whole code is known. `prefix`: its beginning is. `region`: no more than the state or the like.
+    `exact`: all of what was given is known. `prefix`: its beginning is. `region`: no more than the state or the like.
     `unknown`: nothing, and there is no area.
     """
 

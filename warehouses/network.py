@@ -37,13 +37,14 @@ UNVERSIONED: Version = {}
 
 
 class Site(NamedTuple):
-    """A warehouse, with its place as far as that is known."""
+    """A warehouse, with its place as far as that is known: by its coordinates, or `is_by_postal_code`."""
 
     warehouse_id: str
     region: str
     priority: int
     point: Point | None
     served_regions: frozenset[str]
+    is_by_postal_code: bool = False
 
 
 class View(dict[str, Place]):
@@ -69,6 +70,7 @@ class View(dict[str, Place]):
             site.priority,
             round(great_circle_km(self._point, site.point), 1) if self._point and site.point else None,
             not (site.served_regions and region) or region in site.served_regions,
+            site.is_by_postal_code,
         )
         return place
 
@@ -197,12 +199,11 @@ def _read_areas() -> PostalAreas:
 
 
 def _site(row: Warehouse, areas: PostalAreas) -> Site:
+    served_regions = frozenset(policies.regions_of(row.served_regions))
     if row.latitude is not None and row.longitude is not None:
-        point: Point | None = Point(row.latitude, row.longitude)
-    else:
-        area = areas.locate(row.postal_code).area
-        point = area.point if area else None
-    return Site(row.id, row.region, row.priority, point, frozenset(policies.regions_of(row.served_regions)))
+        return Site(row.id, row.region, row.priority, Point(row.latitude, row.longitude), served_regions)
+    area = areas.locate(row.postal_code).area
+    return Site(row.id, row.region, row.priority, area.point if area else None, served_regions, area is not None)
 
 
 def _policy(row: AllocationPolicy) -> Policy | None:

@@ -22,7 +22,8 @@ Giver = tuple[Option, Units]  # a warehouse, and what it can give
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """One order's search. `is_given_up`: the steps were used up before all sets had been looked at.
+    """One order's search. `is_given_up`: the steps were used up before all sets had been looked at. `is_narrowed`: sets
+    with warehouses beyond the POOL nearest were not looked at.
 
     `is_by_line`: each line must come whole from one warehouse. `most`: warehouses in a plan at most. `is_fewest_first`:
     plans with more warehouses than need be are of no interest.
@@ -33,6 +34,7 @@ class Search:
     is_fewest_first: bool
     steps: int = 0
     is_given_up: bool = False
+    is_narrowed: bool = False
 
     def plans(self, wanted: Units, options: Sequence[Option], used: Sequence[Option]) -> list[Plan]:
         """The plans from which no warehouse can be left out, given what the `used` ones, which cost nothing, can give.
@@ -54,8 +56,10 @@ class Search:
         others.sort(key=_nearest_first)
         givers = [(option, self._given(option, wanted)) for option in others]
         several = self._of_several(givers[:POOL], missing, most, is_served=bool(alone))
-        if not alone and not several and len(givers) > POOL:
-            several = self._of_several(givers, missing, most, is_served=False)
+        if len(givers) > POOL:
+            self.is_narrowed = bool(alone or several)
+            if not self.is_narrowed:
+                several = self._of_several(givers, missing, most, is_served=False)
         if not self.is_fewest_first:
             several = [plan for plan in several if not self._is_any_superfluous(plan, wanted, missing)]
         return alone + several

@@ -20,7 +20,8 @@ BY_ID = "id"
 class Place(NamedTuple):
     """A warehouse as it is seen from where an order goes.
 
-    `distance_km` is None where one of the two places is not known; `is_serving`: it may send goods to that region.
+    `distance_km` is None where one of the two places is not known; `is_serving`: it may send goods to that region;
+    `is_by_postal_code`: it has no coordinates, and lies where its postal code does.
     """
 
     warehouse_id: str
@@ -28,6 +29,7 @@ class Place(NamedTuple):
     priority: int
     distance_km: float | None = None
     is_serving: bool = True
+    is_by_postal_code: bool = False
 
 
 def by_distance(place: Place) -> tuple[float, int, str]:

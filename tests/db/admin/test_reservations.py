@@ -101,7 +101,7 @@ def test_one_warehouse_is_explained_by_where_the_order_goes_the_policy_and_what_
 def test_an_order_from_three_warehouses_says_what_each_gave(ana: Client) -> None:
     product = factories.product({SP: 10, RJ: 20, PR: 30})
     explanation = explained(ana, factories.hold(product.pk, 55, delivery_postal_code="01310-100").id)
-    assert paragraphs(explanation)[0].endswith("A line comes from several warehouses, as few as can be.")
+    assert paragraphs(explanation)[0].endswith("A line comes from several warehouses.")
     [considered] = tables(explanation)
     assert [(row[1], *row[5:]) for row in considered] == [
         (SP, "10", "0.0%", "10", "not enough alone: 10 of 55"),
@@ -218,8 +218,7 @@ def test_what_the_first_version_kept_is_shown_as_far_as_it_goes(ana: Client) -> 
     )
     explanation = explained(ana, held.id)
     assert paragraphs(explanation) == [
-        f"{SP} and {RJ} serve the order: it makes the fewest parcels. "
-        "A line comes from several warehouses, as few as can be.",
+        f"{SP} and {RJ} serve the order: it makes the fewest parcels. A line comes from several warehouses.",
         "Less preferred warehouses that are not shown: 7.",
     ]
     assert tables(explanation) == [

@@ -236,8 +236,11 @@ def test_a_warehouse_lies_where_its_coordinates_say_else_where_its_postal_code_d
     Warehouse.objects.filter(pk=SP).update(latitude=1.5, longitude=2.5, postal_code="01001-000")
     Warehouse.objects.filter(pk=factories.warehouse(RJ).pk).update(postal_code="01001-000")
     Warehouse.objects.filter(pk=factories.warehouse(PR).pk).update(postal_code="80020-100")
-    points = {site.warehouse_id: site.point for site in current().sites.values()}
+    seen = current()
+    points = {site.warehouse_id: site.point for site in seen.sites.values()}
     assert points == {SP: Point(1.5, 2.5), RJ: Point(-23.55, -46.63), PR: None}
+    view = seen.seen_from("01310")
+    assert {key: view[key].is_by_postal_code for key in points} == {SP: False, RJ: True, PR: False}
 
 
 def test_a_code_that_names_no_country_is_of_the_one_that_is_set(settings: Settings) -> None:

@@ -166,7 +166,7 @@ def test_the_sentence_of_a_split_says_how() -> None:
     split = told([shirts(9)], {SHIRT: [level(SP, 5), level(RJ, 5)]})
     assert split["sentence"] == (
         "wh-sp-001 (1 km away) and wh-rj-001 (359 km away) serve the order: no other set so small could do it. "
-        "A line comes from several warehouses, as few as can be."
+        "A line comes from several warehouses."
     )
 
 
@@ -256,6 +256,12 @@ def test_a_warehouse_without_a_place_comes_last_and_is_noted() -> None:
     assert [one["distance_km"] for one in full["candidates"]] == [338.9, None]
 
 
+def test_a_warehouse_that_lies_where_its_postal_code_does_is_noted() -> None:
+    full = seen("80010-000", AT_SAO_PAULO._replace(is_by_postal_code=True), AT_CURITIBA)
+    assert (codes(full), server(full)) == (["warehouse_by_postal_code"], "wh-pr-001")
+    assert codes(seen("", AT_SAO_PAULO._replace(is_by_postal_code=True))) == ["no_postal_code"]
+
+
 def test_without_any_place_the_priority_and_the_id_decide() -> None:
     full = seen("80010-000", site("wh-bb-001", None), site("wh-aa-001", None))
     assert (codes(full), server(full), full["tie_break"]) == (["warehouse_without_place"], "wh-aa-001", "id")
@@ -307,10 +313,12 @@ def test_every_note_is_shown_by_one_of_the_tests_here_or_of_the_search() -> None
         "unknown_postal_code",
         "rough_delivery",
         "warehouse_without_place",
+        "warehouse_by_postal_code",
         "served_regions_unchecked",
         "unusable_policy",
         "revived",
         "search_given_up",
+        "far_not_compared",
     ]
 
 

@@ -192,6 +192,18 @@ def test_a_line_of_which_each_warehouse_has_one_unit_takes_as_many_as_must_be_wi
     assert answer.record["notes"] == ["no_postal_code", "search_given_up"]
 
 
+@pytest.mark.parametrize(("far_units", "parcels", "notes"), [(15, 3, ["far_not_compared"]), (30, 1, [])])
+def test_several_that_serve_where_farther_ones_were_not_compared_are_noted(
+    far_units: int, parcels: int, notes: list[str]
+) -> None:
+    near = [Place(f"wh-{number:02}", "", 1, float(number)) for number in range(POOL)]
+    far = [Place("wh-far-1", "", 1, 900.0), Place("wh-far-2", "", 1, 901.0)]
+    stock = {SHIRT: [Candidate(place, far_units if place in far else 10, False, False) for place in (*near, *far)]}
+    full = explanation.shown(allocate([Line(SHIRT, 30, None)], stock, delivery=Delivery(area="BR 01")).record)
+    assert len(full["chosen"][0]["parts"]) == parcels
+    assert [note["code"] for note in full["notes"]] == notes
+
+
 def test_at_most_answers_by_the_best_it_has_found_when_the_search_was_given_up() -> None:
     # Far more sets of three than steps: those that have been found by then are chosen from.
     stock = {SHIRT: [Candidate(option(number).place, 1 if number < 400 else 2, False, False) for number in range(450)]}
