@@ -408,7 +408,7 @@ MESSAGE_ROUTES = "inventory_project.routes.ROUTES"
 MESSAGE_MAX_BYTES = MAX_BODY_BYTES
 MESSAGE_DELAY_SECONDS = 5  # until a message that came too early is looked at again
 MESSAGE_MAX_TRIES = 12
-MESSAGE_MAX_DELIVERIES = 20  # of a message whose consumer died each time; then it is a dead letter
+MESSAGE_MAX_DELIVERIES = 20  # after the first, of a message whose consumer died each time; then it is a dead letter
 CONSUMER_BATCH = whole("CONSUMER_BATCH", 256, low=1, high=1_000)
 CONSUMER_METRICS_PORT = whole("CONSUMER_METRICS_PORT", 0, low=0, high=65535)
 RELAY_METRICS_PORT = whole("RELAY_METRICS_PORT", 0, low=0, high=65535)
