@@ -34,12 +34,12 @@ def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
     changed = [row for region, row in held.items() if region in wanted and row.as_policy() != wanted[region]]
     new = [AllocationPolicy(region=region) for region in wanted if region not in held]
     for row in superfluous:
-        logger.warning("the policy for %s is deleted, by %s; it was %s", row, actor, row.as_policy())
+        logger.info("the policy for %s is deleted, by %s; it was %s", row, actor, row.as_policy())
         row.delete()
     for row in (*changed, *new):
         rules = wanted[row.region]
         before = row.as_policy() if row.pk else "none"
-        logger.warning("the policy for %s is %s, by %s; it was %s", row, rules, actor, before)
+        logger.info("the policy for %s is %s, by %s; it was %s", row, rules, actor, before)
         row.preferences = list(rules.preferences)
         for name in RULED:
             setattr(row, name, getattr(rules, name))

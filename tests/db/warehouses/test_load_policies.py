@@ -142,7 +142,7 @@ def test_a_file_that_fails_half_way_leaves_everything_as_it_was(monkeypatch: pyt
 def test_each_policy_is_logged_as_it_was_and_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     AllocationPolicy.objects.create(region="south", preferences=["balance"], split="never")
     AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never", tolerance_km=7)
-    with caplog.at_level(logging.WARNING, logger=policy_files.__name__):
+    with caplog.at_level(logging.INFO, logger=policy_files.__name__):
         load(EXAMPLE)
     lines = [record.getMessage() for record in caplog.records]
     assert [line.partition(" by command:load_policies;")[0].partition(" Policy(")[0] for line in lines] == [
