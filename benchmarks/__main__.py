@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     """Measure, print, write the JSON; 1 when the books are damaged or answers were wrong, 2 when it cannot begin."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in a file, too, each line follows the error that came before it
     options = _options()
     if options.command == "chart":
         from benchmarks import chart
@@ -58,7 +61,7 @@ def _options() -> argparse.Namespace:
     chart.add_argument("results", type=Path)
     chart.add_argument("svg", type=Path)
     against = commands.add_parser("against", help="the reservations of this version and of another one, turn by turn")
-    against.add_argument("revision", help="as git names it")
+    against.add_argument("revision", help="as git names it, or the folder of another checkout")
     return parser.parse_args()
 
 

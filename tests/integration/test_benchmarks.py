@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db.models import Model
 
-from benchmarks import allocation, closed_loop, open_loop, over_http, textbook, verdict
+from benchmarks import against, allocation, closed_loop, open_loop, over_http, textbook, verdict
 from benchmarks.closed_loop import Turn
 from benchmarks.over_http import Measured
 from benchmarks.run import Found
@@ -70,6 +70,9 @@ BARS = {
     "events published by the relay": 3_000,
     "from request to published event at rest load, p99": 250,
 }
+needs_git = pytest.mark.skipif(
+    shutil.which("git") is None or not (against.ROOT / ".git").exists(), reason="neither git nor a history is needed"
+)
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: `make bench` installs it")
 
 
@@ -106,17 +109,24 @@ def test_every_kind_of_order_has_its_rate_of_allocations(quick: tuple[str, dict[
 
 
 def test_a_version_is_held_against_itself_in_one_run() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "against", "HEAD"]
+    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "against", "."]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     head, *rows = done.stdout.splitlines()
-    assert head.endswith("now / HEAD")
+    assert head.endswith("now / .")
     assert [row[:40].rstrip() for row in rows] == [
         f"{scene}, batches of {size}" for scene in ("one product", "1,000 products") for size in (64, 1)
     ]
 
 
 @needs_wrk
+@needs_git
+def test_an_earlier_version_comes_out_of_git(tmp_path: Path) -> None:
+    against.check_out("HEAD", tmp_path)
+    assert (tmp_path / "manage.py").is_file()
+    assert (tmp_path / "benchmarks" / "turns.py").is_file()
+
+
 def test_every_contender_over_http_has_every_figure(quick: tuple[str, dict[str, Any]]) -> None:
     figures = quick[1]["over_http"]
     assert [(row["name"], row["scene"], row["connections"]) for row in figures] == [
