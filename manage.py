@@ -3,9 +3,13 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
+    # Redirected to a file, standard output would come in blocks, and what happened before an error would follow it.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

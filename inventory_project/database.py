@@ -268,17 +268,21 @@ def on_postgresql(sql: str) -> Callable[[Any, Any], None]:
 def job_lock(name: str) -> Iterator[bool]:
     """Hold the lock of the periodic job `name` among all processes; yields False when another one holds it.
 
-    PostgreSQL: a session's advisory lock, which ends with the session whatever happens to the process. SQLite: a
-    locked file beside the database. Leaving without an error is recorded as the job's last success.
+    Leaving without an error is recorded as the job's last success.
     """
-    with _job_lock(name) as is_ours:
+    with process_lock(name) as is_ours:
         yield is_ours
         if is_ours:
             job_last_success.labels(name).set_to_current_time()
 
 
 @contextmanager
-def _job_lock(name: str) -> Iterator[bool]:
+def process_lock(name: str) -> Iterator[bool]:
+    """Hold the lock `name` among all processes; yields False at once when another one holds it.
+
+    PostgreSQL: a session's advisory lock, which ends with the session whatever happens to the process. SQLite: a
+    locked file next to the database.
+    """
     if connection.vendor == "postgresql":
         key = lock_key(name)
         with connection.cursor() as cursor:

@@ -123,11 +123,12 @@ class Process:
 
 
 class Service(Process):
-    """`manage.py serve` on a free port, ready when the block begins."""
+    """`manage.py serve` on a free port, serving when the block begins."""
 
-    def __init__(self, *, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, *options: str, env: Mapping[str, str], log: Path) -> None:
         self.port = free_port()
-        super().__init__([sys.executable, str(MANAGE), "serve"], env={**env, "INVENTORY_PORT": str(self.port)}, log=log)
+        command = [sys.executable, str(MANAGE), "serve", *options]
+        super().__init__(command, env={**env, "INVENTORY_PORT": str(self.port)}, log=log)
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -141,7 +142,7 @@ class Service(Process):
     def _is_live(self) -> bool:
         assert self.process.poll() is None, self.output
         try:
-            return self.ask("GET", "/health/live").status == 200
+            return "Inventory Service on" in self.output and self.ask("GET", "/health/live").status == 200
         except OSError:
             return False
 

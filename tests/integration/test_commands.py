@@ -17,6 +17,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from inventory_project import database
 from inventory_project.access.models import ApiToken
 from reservations.models import Reservation
 from stock.models import Product, StockLevel, StockMovement
@@ -464,3 +465,39 @@ def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:
     assert keys == {path.read_text()}
     assert len(path.read_text()) >= 64
     assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])
+
+
+# --- two at once, and where the output goes --------------------------------------------------------------------------
+
+
+def test_of_two_processes_that_migrate_at_once_one_waits_for_the_other(real: dict[str, str]) -> None:
+    with psycopg.connect(real["DATABASE_URL"]) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [database.lock_key("migrate")])
+        [waiting] = start([["migrate", "--verbosity", "0"]], real)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "Another process is migrating this database. Waiting for it ...\n"
+        assert waiting.poll() is None
+    [done] = ends_of([waiting])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_two_migrations_of_a_new_database_at_once_both_succeed(tmp_path: Path) -> None:
+    env = environment(INVENTORY_DATA_DIR=tmp_path)
+    done = ends_of(start([["migrate", "--verbosity", "0"]] * 2, env))
+    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 2
+    assert manage("seed", "--warehouses", env=env).returncode == 0
+
+
+def test_what_a_command_prints_stands_before_its_error_in_a_file(tmp_path: Path) -> None:
+    """As under cron, `>log 2>&1`. Block-buffered, standard output would come after the error."""
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        program = "from django.core.management.base import CommandError; print('first'); raise CommandError('second')"
+        subprocess.run(
+            [sys.executable, MANAGE, "shell", "--no-imports", "--command", program],
+            env=environment(INVENTORY_DATA_DIR=tmp_path),
+            stdout=file,
+            stderr=file,
+            check=False,
+        )
+    assert log.read_text().splitlines() == ["first", "CommandError: second"]

@@ -4,6 +4,7 @@ import http.cookies
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from django.conf import settings
 
 from stock.models import StockLevel
 from tests import factories
@@ -72,7 +74,7 @@ def test_a_hold_ends_by_itself_and_the_jobs_process_counts_it(embedded: Service,
 
 
 def test_the_printed_password_opens_the_admin(embedded: Service) -> None:
-    password = re.search(r"log in as admin with password (\S+)", embedded.output)[1]  # type: ignore[index]
+    password = re.search(r"as admin with password (\S+)", embedded.output)[1]  # type: ignore[index]
     form = embedded.ask("GET", "/admin/login/")
     cookie = http.cookies.SimpleCookie(form.headers["Set-Cookie"])["csrftoken"].value
     fields = {"username": "admin", "csrfmiddlewaretoken": cookie, "next": "/admin/"}
@@ -124,7 +126,7 @@ def test_serve_leaves_nothing_running_however_it_ends(
         tree = with_descendants(service.process.pid)
         assert len(tree) >= 4  # serve, gunicorn's master, its worker, the jobs
         # A second start on the same folder shows no password again, and keeps the key of the first.
-        assert "log in as before" in service.output
+        assert "Log in           as before." in service.output
         assert "with password" not in service.output
         assert ((folder / "secret_key").read_text(), (folder / "secret_key").stat().st_mode & 0o077) == (key, 0)
         code = service.stop(signal_number)
@@ -141,6 +143,58 @@ def test_32_callers_at_once_share_transactions_and_are_all_served(embedded: Serv
     told = callers.ask_at_once(embedded, [callers.reservation(UUID(product_id)) for _ in range(32)])
     assert callers.words(told) == {(201, "ACTIVE"): 32}
     assert 1 <= (embedded.metric(BATCHES) or 0) - before < 32
+
+
+# --- the first start -------------------------------------------------------------------------------------------------
+
+
+def test_a_first_start_sets_up_and_ends_with_the_password(tmp_path: Path) -> None:
+    """What a newcomer has on the screen when the service is up, on 24 rows of 80 columns."""
+    env = environment(INVENTORY_DATA_DIR=tmp_path)
+    with Service("--set-up", env=env, log=tmp_path / "serve.log") as service:
+        address = f"http://127.0.0.1:{service.port}"
+        wait_until(lambda: "changepassword admin" in service.output, "greeted")
+        before, _, greeting = service.output.partition(f"Inventory Service on {address}\n")
+        wait_until(lambda: service.metric('inventory_job_last_success{job="drain_outbox_to_log"}'), "a drain")
+        assert "Migrating the database ...\nWarehouses: 3 " in before
+        assert "event inventory.back_in_stock" in before
+        assert "event inventory." not in service.output.partition("changepassword admin")[2]
+        password = re.search(r"as admin with password (\S+)", greeting)[1]  # type: ignore[index]
+        assert greeting.splitlines()[:7] == [
+            f"  API, to try it   {address}/api/docs",
+            f"  Health, metrics  {address}/health  {address}/metrics",
+            "  API tokens       not required",
+            f"  Admin            {address}/admin/",
+            f"  Log in           as admin with password {password}",
+            "                   It is shown only now. To set another:",
+            f"                   {Path(sys.executable).relative_to(settings.BASE_DIR)} manage.py changepassword admin",
+        ]
+        assert max(map(len, greeting.splitlines()[:7])) <= 80
+
+
+def test_a_port_that_is_taken_is_noticed_before_the_database_is_touched(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = manage("serve", "--set-up", env=environment(INVENTORY_DATA_DIR=tmp_path, INVENTORY_PORT=port))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"CommandError: Cannot listen on 127.0.0.1:{port}: Address already in use. "
+        "Set INVENTORY_PORT or INVENTORY_HOST to another.\n"
+    )
+    assert not (tmp_path / "inventory.sqlite3").exists()
+
+
+def test_all_addresses_are_greeted_by_a_name_that_is_let_in_and_by_the_scheme_of_the_proxy(
+    folder: Path, tmp_path: Path
+) -> None:
+    hosts = {"INVENTORY_HOST": "0.0.0.0", "ALLOWED_HOSTS": "stock.example.com,127.0.0.1"}  # noqa: S104
+    env = environment(INVENTORY_DATA_DIR=folder, **hosts)
+    with Service(env=env, log=tmp_path / "serve.log") as service:
+        assert "Inventory Service on https://stock.example.com\n" in service.output
+        assert f"it ends TLS; this process speaks plain HTTP on 0.0.0.0:{service.port}\n" in service.output
+    plain = env | {"INVENTORY_HTTPS": "off"}
+    with Service(env=plain, log=tmp_path / "plain.log") as service:
+        assert f"Inventory Service on http://stock.example.com:{service.port}\n" in service.output
 
 
 # --- on PostgreSQL with two web processes ----------------------------------------------------------------------------

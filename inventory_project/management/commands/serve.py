@@ -1,6 +1,8 @@
 """manage.py serve: the API and the admin, and the periodic jobs where no Celery runs them; one process tree."""
 
 import ctypes
+import http
+import http.client
 import logging
 import os
 import secrets
@@ -10,16 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import CommandError
+from django.core.management import call_command
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error, connection
 
 from inventory_project import database, webserver
 from inventory_project.commands import ServiceCommand
+from inventory_project.messaging import outbox
 from stock import catalogue
 
 logger = logging.getLogger(__name__)
@@ -27,6 +33,12 @@ logger = logging.getLogger(__name__)
 WEB = [sys.executable, "-m", "gunicorn", "--config", "python:inventory_project.webserver"]
 JOBS = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_jobs"]
 POOLS_SHARE = 0.8  # of PostgreSQL's connections; the rest is for jobs, workers, commands and people
+# The command line as a person types it in this folder.
+MANAGE = (
+    f"{Path(sys.executable).relative_to(settings.BASE_DIR)} manage.py"
+    if Path(sys.executable).is_relative_to(settings.BASE_DIR)
+    else f"{sys.executable} {settings.BASE_DIR / 'manage.py'}"
+)
 STOP_SECONDS = webserver.graceful_timeout + 5
 RESTART_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
@@ -35,28 +47,56 @@ PR_SET_PDEATHSIG = 1
 class Command(ServiceCommand):
     help = "Serve the API and the admin on INVENTORY_HOST:INVENTORY_PORT until SIGTERM or Ctrl-C."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--set-up",
+            action="store_true",
+            help="first migrate the database, and add the example warehouses and products that are missing",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         _require_address()
+        if options["set_up"]:
+            self._set_up()
         _require_connections()
         if not database.is_migrated():
             raise CommandError(database.NOT_MIGRATED)
         _refresh_low_marks()
-        self._greet()
         connection.close()
         with tempfile.TemporaryDirectory(prefix="inventory-metrics-") as folder:
             # All processes of this tree write their counts here, and /metrics adds them up.
-            exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder})
+            exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}, when_serving=self._greet)
         if exit_code:
             raise CommandError(f"The web server ended with exit code {exit_code}; its log says why.")
 
+    def _set_up(self) -> None:
+        self.stdout.write("Migrating the database ...")
+        call_command("migrate", verbosity=0)
+        call_command("seed", warehouses=True, products=True, stdout=self.stdout)
+        if settings.OUTBOX_TO_LOG:
+            outbox.drain_to_log()  # before the greeting, which these lines would push off the screen
+
     def _greet(self) -> None:
-        address = f"http://{webserver.bind}"
+        """Say where everything is. The administrator's password comes last, where it stays on the screen."""
+        address = _address()
         self.stdout.write(f"Inventory Service on {address}")
+        if settings.HTTPS:
+            self.stdout.write(f"  Proxy            it ends TLS; this process speaks plain HTTP on {webserver.bind}")
         self.stdout.write(f"  API, to try it   {address}/api/docs")
-        self.stdout.write(f"  Admin            {address}/admin/  {_admin_login()}")
         self.stdout.write(f"  Health, metrics  {address}/health  {address}/metrics")
-        self.stdout.write(f"  Tokens           {'asked for' if settings.API_AUTH_ENABLED else 'not asked for'}")
-        self.stdout.flush()
+        self.stdout.write(f"  API tokens       {'required' if settings.API_AUTH_ENABLED else 'not required'}")
+        self.stdout.write(f"  Admin            {address}/admin/")
+        for line in _admin_login():
+            self.stdout.write(line)
+        connection.close()
+
+
+def _address() -> str:
+    """Where a person finds the service: through the proxy where that ends TLS, never by an address such as 0.0.0.0."""
+    host, _, port = webserver.bind.rpartition(":")
+    if settings.INVENTORY_HOST in ("0.0.0.0", "::"):  # noqa: S104  # compared with, not listened on
+        host = settings.ALLOWED_HOSTS[0].lstrip(".")
+    return f"https://{host}" if settings.HTTPS else f"http://{host}:{port}"
 
 
 def _require_address() -> None:
@@ -95,20 +135,33 @@ def _refresh_low_marks() -> None:
         logger.warning("the marks of low stock were not all brought to LOW_STOCK_THRESHOLD: %s", error)
 
 
-def _admin_login() -> str:
-    """On the embedded default the first start makes an administrator; its password is shown this once."""
+def _admin_login() -> list[str]:
+    """How to log in. On the embedded default the first start creates an administrator, whose password it shows."""
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
-        return "log in as before; `manage.py changepassword NAME` sets a new password"
+        return [
+            "  Log in           as before. To set a new password:",
+            f"                   {MANAGE} changepassword NAME",
+        ]
     if not settings.EMBEDDED:
-        return "run `manage.py createsuperuser` to make an administrator"
+        return [
+            "  Log in           there is no administrator yet. To create one:",
+            f"                   {MANAGE} createsuperuser",
+        ]
     password = secrets.token_urlsafe(12)
     users.create_superuser("admin", password=password)
-    return f"log in as admin with password {password}"
+    return [
+        f"  Log in           as admin with password {password}",
+        "                   It is shown only now. To set another:",
+        f"                   {MANAGE} changepassword admin",
+    ]
 
 
-def _supervise(environment: dict[str, str]) -> int:
-    """Run the web server, and beside it the jobs where there is no broker; returns the web server's exit code."""
+def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None]) -> int:
+    """Run the web server, and the jobs where there is no broker; returns the web server's exit code.
+
+    `when_serving` is called once, as soon as the web server answers.
+    """
     stopping = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -119,7 +172,11 @@ def _supervise(environment: dict[str, str]) -> int:
         signal.signal(signum, stop)
     web = _start(WEB, environment)
     jobs = None if settings.RABBITMQ_URL else _start(JOBS, environment)
+    is_serving = False
     while not stopping and web.poll() is None:
+        if not is_serving and _answers():
+            is_serving = True
+            when_serving()
         if jobs is not None and jobs.poll() is not None:
             logger.error("the periodic jobs ended with exit code %s; starting them again", jobs.returncode)
             time.sleep(RESTART_SECONDS)
@@ -129,6 +186,19 @@ def _supervise(environment: dict[str, str]) -> int:
     if jobs is not None:
         _end(jobs)
     return 0 if stopping else web.returncode
+
+
+def _answers() -> bool:
+    """Whether the web server answers requests."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.INVENTORY_HOST, settings.INVENTORY_HOST)  # noqa: S104
+    web = http.client.HTTPConnection(host, settings.INVENTORY_PORT, timeout=1)
+    try:
+        web.request("GET", "/health/live", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".")})
+        return web.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        web.close()
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
