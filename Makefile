@@ -1,6 +1,5 @@
 # What one does with this repository, each in one word. `make help` lists it.
 
-SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 ARGS ?=
@@ -10,34 +9,66 @@ RUNTIME := .venv/requirements.installed
 DEVELOPMENT := .venv/requirements-dev.installed
 SERVERS := $(BIN)/python -m tests.servers run
 SCRATCH := .cache/check
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+    --custom-compile-command "make lock"
+
+# The Debian packages that each target needs, besides make and Python.
+PACKAGES_run := python3-venv
+PACKAGES_check := $(PACKAGES_run)
+PACKAGES_test := $(PACKAGES_run) postgresql redis-server rabbitmq-server wrk
+PACKAGES_bench := $(PACKAGES_test)
+PACKAGES_e2e := $(PACKAGES_test) chromium
+
+# What a developer's shell tells Python must not decide what passes here.
+$(foreach name,$(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))),$(eval unexport $(name)))
+
+BASH := /bin/bash
+BASH_FLAGS := -euo pipefail -c
+SHELL := $(BASH)
+.SHELLFLAGS := $(BASH_FLAGS)
+
+# Root in another user's checkout works as that user, so that no file of root's is left in it. Root's own are only the
+# targets that call apt, and `clean`, which removes what an earlier run of root's has left.
+OWNER := $(shell owner=$$(stat -c %u .); test "$$(id -u)" = 0 && test "$$owner" != 0 && \
+    setpriv --reuid "$$owner" --regid "$$(stat -c %g .)" --clear-groups test -w "$$PWD" && echo "$$owner")
+ifneq ($(OWNER),)
+export HOME := $(or $(shell getent passwd $(OWNER) | cut -d: -f6),/tmp)
+.SHELLFLAGS := --reuid $(OWNER) --regid $(shell stat -c %g .) --clear-groups $(BASH) $(BASH_FLAGS)
+SHELL := /usr/bin/setpriv
+servers packages-% clean: SHELL := $(BASH)
+servers packages-% clean: .SHELLFLAGS := $(BASH_FLAGS)
+endif
 
 # Settings as a production has them, so that `check --deploy` judges those. Nothing is connected to.
 PRODUCTION := DATABASE_URL=postgres://inventory@postgres/inventory REDIS_URL=redis://redis:6379/0 \
     RABBITMQ_URL=amqp://inventory@rabbitmq:5672/%2F ALLOWED_HOSTS=inventory.example.com INVENTORY_HOST=0.0.0.0 \
     INVENTORY_HTTPS=on INVENTORY_API_AUTH=on
 
-# $(call debian,PACKAGE): installs one Debian package, or says in a sentence why it cannot.
-debian = { test "$$(id -u)" = 0 || { echo "$(1) is missing: have root run 'apt-get install $(1)'." >&2; exit 1; }; \
-    echo "Installing $(1) ..."; apt-get -qq update; \
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(1) >/dev/null; }
+# $(call install,STAMP,FILE): the virtual environment with the packages of FILE. Of two that start at once, one waits.
+install = exec 9<Makefile; flock 9; \
+    test ! -e .venv || test -w .venv || \
+    { echo ".venv belongs to $$(stat -c %U .venv). Remove it with: sudo make clean" >&2; exit 1; }; \
+    test -x $(BIN)/pip || $(PYTHON) -m venv .venv; \
+    if test $(2) -nt $(1); then echo "Installing $(2) into .venv ..."; $(BIN)/pip install --quiet \
+    --disable-pip-version-check --require-hashes --requirement $(2); touch $(1); fi
 
-.PHONY: help run test check bench e2e format clean
+.PHONY: help servers run test check bench e2e format lock clean-room clean clean-data
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(RUNTIME) ## serve the API and the admin on port 3006, with seeded warehouses and products
-	@echo "Migrating the database ..."
-	@$(BIN)/python manage.py migrate --verbosity 0
-	@$(BIN)/python manage.py seed --warehouses --products
-	@exec $(BIN)/python manage.py serve
+servers: ## install the Debian packages that the tests need (the only step for root); their services stay off
+	@$(PYTHON) -B tests/packages.py $(PACKAGES_test)
 
-test: $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own; ARGS="-k name" goes to pytest
-	@command -v wrk >/dev/null || $(call debian,wrk)
+run: packages-run $(RUNTIME) ## serve the API and the admin on port 3006, with example warehouses and products
+	@exec $(BIN)/python manage.py serve --set-up
+
+test: packages-test $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own; ARGS="-k name" goes to pytest
 	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI and container files
+check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI, container files
 	@mkdir -p $(SCRATCH)
+	$(BIN)/pip check --disable-pip-version-check --quiet
 	$(BIN)/ruff format --check --output-format concise .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
@@ -52,34 +83,39 @@ check: $(DEVELOPMENT) ## check format, style, types, imports, migrations, settin
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 
-bench: $(DEVELOPMENT) ## measure the service beside the textbook way, on servers that wait for the disk (Debian's wrk)
-	@command -v wrk >/dev/null || $(call debian,wrk)
+bench: packages-bench $(DEVELOPMENT) ## measure the service next to the textbook way, 20 minutes; ARGS=--quick takes one
 	@$(SERVERS) --fsync -- python -m benchmarks $(ARGS)
 
-e2e: $(DEVELOPMENT) ## run the tests in a browser (Debian's chromium)
-	@command -v chromium >/dev/null || $(call debian,chromium)
+e2e: packages-e2e $(DEVELOPMENT) ## run the tests in a browser (Debian's chromium)
 	@$(SERVERS) -- python -m pytest tests/e2e $(ARGS)
 
-format: $(DEVELOPMENT) ## format the code and mend what ruff can mend
+clean-room: ## follow the README on a bare Debian in a temporary folder, as root; about an hour
+	@$(PYTHON) -B tests/clean_room.py $(ARGS)
+
+format: $(DEVELOPMENT) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## remove the virtual environment, the embedded database and every cache
-	rm -rf .venv var .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+lock: $(DEVELOPMENT) ## pin every package with its hashes: requirements*.in become requirements*.txt
+	$(LOCK) requirements.in --output-file requirements.txt
+	$(LOCK) requirements-dev.in --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove the virtual environment, every cache and the results of benchmarks; data stay
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+clean-data: ## delete the embedded database in var/, with all stock, reservations and the administrator
+	rm -rf var
+
+packages-%:
+	@$(PYTHON) -B tests/packages.py $(PACKAGES_$*)
+
 # A stamp for each requirements file: pip runs again only when its file has changed.
-$(BIN)/python:
+$(RUNTIME): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: set PYTHON.")'
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call debian,python3-venv)
-	@$(PYTHON) -m venv .venv
+	@$(call install,$@,$<)
 
-$(RUNTIME): requirements.txt | $(BIN)/python
-	@echo "Installing requirements.txt into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@touch $@
-
-$(DEVELOPMENT): requirements-dev.txt requirements.txt | $(BIN)/python
-	@echo "Installing requirements-dev.txt into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
-	@touch $@ $(RUNTIME)
+$(DEVELOPMENT): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: set PYTHON.")'
+	@$(call install,$@,$<)
+	@touch $(RUNTIME)

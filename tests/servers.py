@@ -40,12 +40,13 @@ import psycopg
 import redis
 from psycopg import sql
 
+from tests import packages
+
 START_SECONDS = 90  # RabbitMQ needs 8 on two idle cores; a busy machine gets ten times that
 STOP_SECONDS = 15
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")  # the wrapper in /usr/sbin insists on the user `rabbitmq`
 HANDED_OUT: set[int] = set()
-POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it whether a package may start its service
 
 
 class ServerError(Exception):
@@ -130,10 +131,6 @@ class Server(ABC):
         self.folder = folder / self.package
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-
-    @abstractmethod
-    def is_installed(self) -> bool:
-        """Whether the server's programs are on this machine."""
 
     @property
     @abstractmethod
@@ -245,9 +242,6 @@ class Postgres(Server):
         folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
         return sorted(folders, key=lambda folder: int(folder.parent.name))
 
-    def is_installed(self) -> bool:
-        return bool(self.programs())
-
     @property
     def url(self) -> str:
         return f"postgres://inventory@127.0.0.1:{self.port}/postgres"
@@ -299,9 +293,6 @@ class Redis(Server):
     name = "Redis"
     package = "redis-server"
 
-    def is_installed(self) -> bool:
-        return shutil.which("redis-server") is not None
-
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
@@ -325,9 +316,6 @@ class RabbitMQ(Server):
         super().__init__(folder)
         self.node_port = free_port()
         self.epmd_port = free_port()
-
-    def is_installed(self) -> bool:
-        return (RABBITMQ_BIN / "rabbitmq-server").exists()
 
     @property
     def url(self) -> str:
@@ -472,44 +460,6 @@ def say(message: str) -> None:
     print(f"servers: {message}", file=sys.stderr, flush=True)
 
 
-def install(packages: Sequence[str]) -> None:
-    """Install Debian packages without letting them start services of their own; raises ServerError if it cannot."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ServerError(
-            f"not installed: {', '.join(packages)}. Have root run `apt-get install {' '.join(packages)}`, or name "
-            "running servers by DATABASE_URL, REDIS_URL and RABBITMQ_URL."
-        )
-    say(f"installing {', '.join(packages)} ...")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    with services_kept_from_starting():
-        for step in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            done = subprocess.run(
-                ["apt-get", "-qq", *step],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                raise ServerError(f"apt-get {step[0]} failed:\n{done.stdout[-2000:]}")
-
-
-@contextlib.contextmanager
-def services_kept_from_starting() -> Iterator[None]:
-    """Inside the block no package that is installed may start its service; a policy that is there already stays."""
-    if POLICY.exists():
-        yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink()
-
-
 def urls_of_servers(stack: contextlib.ExitStack, *, fsync: bool) -> dict[str, str]:
     """The three URLs, each of a server that `stack` will end or of a place that it will remove from a named server."""
     # /tmp may be memory, where fsync measures nothing; /var/tmp is on a disk.
@@ -528,8 +478,7 @@ def urls_of_servers(stack: contextlib.ExitStack, *, fsync: bool) -> dict[str, st
         if named := os.environ.get(variable):
             del servers[variable]
             urls[variable] = stack.enter_context(borrow[variable](named))
-    if missing := [server.package for server in servers.values() if not server.is_installed()]:
-        install(missing)
+    packages.require([server.package for server in servers.values()])
     began = time.monotonic()
     for server in servers.values():
         stack.callback(server.stop)
@@ -590,7 +539,7 @@ def run(command: Sequence[str], *, fsync: bool) -> int:
                 ignore_stop_signals()
     except Stopped as stopped:
         return 128 + stopped.signal_number
-    except (ServerError, psycopg.Error, redis.RedisError) as error:
+    except (ServerError, packages.PackageError, psycopg.Error, redis.RedisError) as error:
         say(str(error))
         return 1
     finally:
