@@ -19,9 +19,9 @@ from pathlib import Path
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it whether a package may start its service
 # Where Debian enables a service to start at boot: a link for each, by System V and by systemd.
 BOOT_LINKS = (
-    ("/etc", "rc[2-5].d/S*"),
-    ("/etc/systemd/system", "*.wants/*.service"),
-    ("/etc/systemd/system", "*.wants/*.socket"),
+    ("etc", "rc[2-5].d/S*"),
+    ("etc/systemd/system", "*.wants/*.service"),
+    ("etc/systemd/system", "*.wants/*.socket"),
 )
 SERVERS = {"postgresql": "DATABASE_URL", "redis-server": "REDIS_URL", "rabbitmq-server": "RABBITMQ_URL"}
 
@@ -108,9 +108,9 @@ def services_kept_from_starting() -> Iterator[None]:
         POLICY.unlink()
 
 
-def boot_links() -> set[Path]:
-    """The links that start a service at boot."""
-    return {link for folder, pattern in BOOT_LINKS for link in Path(folder).glob(pattern)}
+def boot_links(system: Path = Path("/")) -> set[Path]:
+    """The links that start a service when `system` boots."""
+    return {link for folder, pattern in BOOT_LINKS for link in (system / folder).glob(pattern)}
 
 
 def disable(link: Path) -> None:
