@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import django_stubs_ext
 import environ
@@ -29,8 +30,8 @@ environ.Env.read_env(BASE_DIR / ".env")
 
 
 def text(name: str, default: str = "") -> str:
-    """A string; an empty one counts as unset, as in the compose file's `${NAME:-}`."""
-    value: str = env.str(name, default="").strip()
+    """A string, taken literally: a leading `$` names no other variable. An empty one counts as unset."""
+    value: str = env.ENVIRON.get(name, "").strip()
     return value or default
 
 
@@ -78,12 +79,27 @@ def country(name: str, default: str) -> str:
     return value
 
 
-def server_url(name: str, schemes: tuple[str, ...]) -> str:
-    """The URL of a server, or an empty string."""
+def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
+    """The URL of a server, or an empty string. `password` is put into a URL that has none, whatever its characters."""
     value = text(name)
-    if value and value.partition("://")[0] not in schemes:
+    if not value:
+        return ""
+    if value.partition("://")[0] not in schemes:
         raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
-    return value
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where what should be the port is the rest of a password
+        if parts.fragment:
+            raise ValueError("it contains #")
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} cannot be read: {error}. If its password has special characters, leave it out of the URL and set "
+            f"{name.removesuffix('_URL')}_PASSWORD."
+        ) from error
+    if not password or parts.password:
+        return value
+    user, _, address = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.removesuffix(':')}:{quote(password, safe='')}@{address}").geturl()
 
 
 def is_loopback(host: str) -> bool:
@@ -96,9 +112,9 @@ def is_loopback(host: str) -> bool:
 
 # --- which servers -------------------------------------------------------------------------------------------------
 
-DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"))
-REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"))
-RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"))
+DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"), password=text("DATABASE_PASSWORD"))
+REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"), password=text("REDIS_PASSWORD"))
+RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"), password=text("RABBITMQ_PASSWORD"))
 EMBEDDED = not DATABASE_URL
 OUTBOX_TO_LOG = not RABBITMQ_URL  # where no broker is, events end in the log
 for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):

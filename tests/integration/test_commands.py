@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import pika
 import psycopg
 import pytest
+import redis
 from django.conf import settings
 from django.contrib.auth.models import User
 
@@ -318,6 +320,12 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     (REAL | {"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL must begin with postgres:// or postgresql://"),
     (REAL | {"DATABASE_URL": "postgres://localhost"}, "DATABASE_URL names no database"),
     (REAL | {"DATABASE_URL": "postgres://localhost:port/x"}, "DATABASE_URL cannot be read"),
+    (
+        REAL | {"RABBITMQ_URL": "amqp://inventory:a/b@localhost:5672/inventory"},
+        "RABBITMQ_URL cannot be read: Port could not be cast to integer value as 'a'. If its password has special "
+        "characters, leave it out of the URL and set RABBITMQ_PASSWORD.",
+    ),
+    (REAL | {"REDIS_URL": "redis://:a#b@localhost:6379/0"}, "REDIS_URL cannot be read: "),
     (REAL | {"REDIS_URL": "localhost:6379"}, "REDIS_URL must begin with redis:// or rediss://"),
     (REAL | {"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL must begin with amqp:// or amqps://"),
     ({"INVENTORY_API_AUTH": "yes"}, "INVENTORY_API_AUTH must be on or off, not 'yes'"),
@@ -336,6 +344,33 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     ({"INVENTORY_CRASH_POINT": "a=sleep:-1"}, "INVENTORY_CRASH_POINT must be NAME=kill or NAME=sleep:SECONDS"),
     ({"INVENTORY_DATA_DIR": "/dev/null/x"}, "INVENTORY_DATA_DIR /dev/null/x cannot be written"),
 )
+
+
+PASSWORD = "$a/b@c#d%e:f?g&h i\\"
+
+
+def test_a_password_given_apart_from_its_url_may_have_any_characters(tmp_path: Path) -> None:
+    apart = REAL | {
+        "DATABASE_URL": "postgres://inventory@db.example:5432/stock?sslmode=require",
+        "DATABASE_PASSWORD": PASSWORD,
+        "REDIS_URL": "redis://redis.example:6379/0",
+        "REDIS_PASSWORD": PASSWORD,
+        "RABBITMQ_URL": "amqp://inventory@rabbitmq.example:5672/%2F",
+        "RABBITMQ_PASSWORD": PASSWORD,
+    }
+    in_the_url = apart | {"DATABASE_URL": "postgres://inventory:kept@db.example:5432/stock"}
+
+    first, second = read_settings(tmp_path, [apart, in_the_url])
+
+    database = ast.literal_eval(first["DATABASES"])["default"]
+    assert (database["USER"], database["PASSWORD"], database["HOST"]) == ("inventory", PASSWORD, "db.example")
+    assert (database["NAME"], database["OPTIONS"]["sslmode"]) == ("stock", "require")
+    pool = redis.ConnectionPool.from_url(ast.literal_eval(first["REDIS_URL"]))
+    assert (pool.connection_kwargs["password"], pool.connection_kwargs["db"]) == (PASSWORD, 0)
+    rabbitmq = pika.URLParameters(ast.literal_eval(first["RABBITMQ_URL"]))
+    assert rabbitmq.credentials == pika.PlainCredentials("inventory", PASSWORD)
+    assert (rabbitmq.host, rabbitmq.virtual_host) == ("rabbitmq.example", "/")
+    assert ast.literal_eval(second["DATABASES"])["default"]["PASSWORD"] == "kept"
 
 
 def test_settings_that_contradict_each_other_are_refused_with_a_sentence(tmp_path: Path) -> None:
