@@ -95,8 +95,9 @@ def _default_of(call: ast.Call) -> str | None:
 
 
 def variables_of_compose() -> dict[str, str]:
-    """Each variable that docker-compose.yml takes from outside, with its default."""
-    return dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", page("docker-compose.yml")))
+    """Each variable that docker-compose.yml takes from outside, with its default; an empty one where it must be set."""
+    found: list[tuple[str, str, str]] = re.findall(r"(?<!\$)\$\{([A-Z_]+):([-?])([^}]*)\}", page("docker-compose.yml"))
+    return {name: rest if rule == "-" else "" for name, rule, rest in found}
 
 
 def variables_of_example() -> dict[str, str]:
