@@ -60,8 +60,9 @@ def test_every_image_names_a_version(name: str) -> None:
 
 @every_service
 def test_every_published_port_is_this_machines_alone_and_can_be_moved(name: str) -> None:
+    address = r"\$\{PROXY_ADDRESS:-0\.0\.0\.0\}" if name == "proxy" else r"127\.0\.0\.1"
     for port in SERVICES[name].get("ports", []):
-        assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+:-[0-9]+\}:[0-9]+", port), port
+        assert re.fullmatch(address + r":\$\{[A-Z_]+:-[0-9]+\}:[0-9]+", port), port
 
 
 def test_what_may_run_more_than_once_publishes_no_port() -> None:
@@ -141,5 +142,12 @@ def test_the_lines_that_make_the_secrets_do_it_once(tmp_path: Path) -> None:
 
 def test_every_file_of_this_repository_that_is_mounted_is_there() -> None:
     sources = re.findall(r"(?m)^ +- (\./[^:]+):", page("docker-compose.yml"))
-    assert sorted(sources) == ["./deploy/postgres", "./deploy/rabbitmq/inventory.conf"]
+    assert sorted(sources) == ["./deploy/postgres", "./deploy/proxy/nginx.conf", "./deploy/rabbitmq/inventory.conf"]
     assert all((Path(settings.BASE_DIR) / source).exists() for source in sources)
+
+
+def test_the_proxy_passes_on_to_the_port_of_the_service_and_hides_its_metrics() -> None:
+    config = page("deploy/proxy/nginx.conf")
+    assert f"http://web:{environment_of('web')['INVENTORY_PORT']};" in config
+    assert re.search(r"location = /metrics \{\s+return 404;", config)
+    assert re.findall(r"listen (\d+)", config) == [port.rpartition(":")[2] for port in SERVICES["proxy"]["ports"]]
