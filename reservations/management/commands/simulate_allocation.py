@@ -21,7 +21,7 @@ from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
 from warehouses import policy_files
 
 POLICIES_MAX = tables.CONTENDERS_MAX - 2  # beside what was and what is in force
-PICTURES = (".svg", ".png")
+PICTURES = (".svg",)
 DEFAULT_PICTURE = Path("simulation.svg")
 PICTURE, DIFFERENCES = "The picture", "The list of differences"
 
@@ -57,7 +57,7 @@ class Command(ServiceCommand):
             type=partial(_path, endings=PICTURES),
             metavar="FILE",
             default=DEFAULT_PICTURE,
-            help=f"where the picture goes, a .svg or a .png (default: {DEFAULT_PICTURE}); an existing file is replaced",
+            help=f"where the picture goes, a .svg (default: {DEFAULT_PICTURE}); an existing file is replaced",
         )
         picture.add_argument("--no-picture", action="store_const", const=None, dest="picture", help="no picture")
         parser.add_argument(
