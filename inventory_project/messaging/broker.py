@@ -42,7 +42,10 @@ NOT_ALLOWED, NOT_FOUND, NOT_EQUAL = 403, 404, 406  # AMQP's reply codes
 FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second is a time-out while connecting, of no family
 
 # What is put on a message that is sent on, and taken away when it is sent anew.
-THE_BROKERS = ("x-death", "x-delivery-count", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
+THE_BROKERS = (
+    *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
+    *("x-delivery-count", "x-acquired-count"),  # the second is RabbitMQ 4's
+)
 COPIES = ("CC", "BCC")  # would have the broker put what is sent on into other queues too, the one it came from perhaps
 EXCHANGE_HEADER, ROUTING_KEY_HEADER, TRIES_HEADER, REASON_HEADER = "x-exchange", "x-routing-key", "x-tries", "x-reason"
 
