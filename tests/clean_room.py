@@ -202,24 +202,11 @@ class Visitor:
 
     def command(self, who: str, line: str) -> list[str]:
         home = "/root" if who == "root" else f"/home/{who}"
-        environment = [
-            f"HOME={home}",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-            "LANG=C.UTF-8",
-            *assignments(certificates()),
-        ]
+        environment = [f"HOME={home}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+        environment += [f"{name}={CERTIFICATE.format(name)}" for name in certificates()]
         as_whom = [] if who == "root" else ["setpriv", f"--reuid={who}", f"--regid={who}", "--init-groups"]
-        return [
-            "chroot",
-            str(self.room),
-            "env",
-            "-i",
-            *environment,
-            *as_whom,
-            "bash",
-            "-c",
-            f"cd {self.folder} && {line}",
-        ]
+        shell = ["bash", "-c", f"cd {self.folder} && {line}"]
+        return ["chroot", str(self.room), "env", "-i", *environment, *as_whom, *shell]
 
 
 def still_running() -> list[str]:
