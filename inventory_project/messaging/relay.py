@@ -7,10 +7,13 @@ two, the relay leaves it to be sent again, with the same id.
 
 import logging
 from collections import Counter as Counts
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event as Flag
 
 import psycopg
+from django.conf import settings
 from prometheus_client import Counter, Histogram
 
 from inventory_project import database
@@ -41,9 +44,35 @@ publish_delay_seconds = Histogram(
 )
 
 
+@dataclass(slots=True)
+class History:
+    """What the relay remembers from batch to batch, also when it connects again."""
+
+    refusals: Counts[int] = field(default_factory=Counts)  # by a full queue, for each event
+    unheard_types: set[str] = field(default_factory=set)  # no queue was bound for the last event of these types
+
+    def note_listeners(self, events: Sequence[Waiting], returned: set[str]) -> None:
+        """Log which types of events have lost their last queue, and which have one again; RabbitMQ `returned` some."""
+        is_unheard = {event.type: str(event.event_id) in returned for event in events}
+        lost = sorted(type_ for type_, is_so in is_unheard.items() if is_so and type_ not in self.unheard_types)
+        found = sorted(type_ for type_, is_so in is_unheard.items() if not is_so and type_ in self.unheard_types)
+        self.unheard_types.update(lost)
+        self.unheard_types.difference_update(found)
+        if lost:
+            logger.warning(
+                "no queue is bound to %s for %s, so nobody receives these events; they are not lost, but kept as "
+                "unrouted for %s days: bind a queue, then run `manage.py publish_events --again-unrouted`",
+                settings.EVENTS_EXCHANGE,
+                ", ".join(lost),
+                settings.EVENT_RETENTION_DAYS,
+            )
+        if found:
+            logger.info("a queue is bound to %s for %s again", settings.EVENTS_EXCHANGE, ", ".join(found))
+
+
 def run(stop: Flag, pulse: Pulse) -> None:
     """Publish until `stop`; whatever server goes away, wait for it and go on."""
-    refusals: Counts[int] = Counts()
+    history = History()
     while not stop.is_set():
         try:
             with database.session_of_its_own() as session:
@@ -51,7 +80,7 @@ def run(stop: Flag, pulse: Pulse) -> None:
                 broker.declare_events()
                 with Session("relay", waits=partial(pulse.waits, stop)) as channel:
                     while not stop.is_set():
-                        number = _publish_batch(session, channel, refusals)
+                        number = _publish_batch(session, channel, history)
                         pulse.beat("working")
                         if not number:
                             stop.wait(REST_SECONDS)
@@ -71,11 +100,11 @@ def _stand_by(session: psycopg.Connection, stop: Flag, pulse: Pulse) -> None:
         stop.wait(STANDBY_SECONDS)
 
 
-def _publish_batch(session: psycopg.Connection, channel: Session, refusals: Counts[int]) -> int:
+def _publish_batch(session: psycopg.Connection, channel: Session, history: History) -> int:
     """Publish the oldest events; how many there were. Raises BrokerAway once those that left are marked.
 
-    `refusals` counts how often a queue has refused an event. After REFUSALS_BORNE it is set aside: with every try it
-    comes again to all the queues that took it.
+    An event that a full queue has refused REFUSALS_BORNE times is set aside: with every try it comes again to all the
+    queues that took it.
     """
     channel.check()
     events = outbox.waiting(session, limit=BATCH)
@@ -83,11 +112,12 @@ def _publish_batch(session: psycopg.Connection, channel: Session, refusals: Coun
         return 0
     sending = channel.publish([envelope.publication(event) for event in events], within_seconds=CONFIRM_SECONDS)
     crash_point("relay.after_publish")
-    refusals.update(events[place].id for place in sending.refused)
+    history.refusals.update(events[place].id for place in sending.refused)
     confirmed = [event for event, is_confirmed in zip(events, sending.is_confirmed, strict=True) if is_confirmed]
     left = [event for event in confirmed if str(event.event_id) not in sending.returned]
-    aside = [event for event in confirmed if str(event.event_id) in sending.returned]
-    aside += [event for event in events if refusals[event.id] >= REFUSALS_BORNE]
+    unheard = [event for event in confirmed if str(event.event_id) in sending.returned]
+    refused = [event for event in events if history.refusals[event.id] >= REFUSALS_BORNE]
+    aside = [*unheard, *refused]
     delays = outbox.mark(session, published=_ids(left), unrouted=_ids(aside))
     for delay in delays:
         publish_delay_seconds.observe(delay)
@@ -96,9 +126,16 @@ def _publish_batch(session: psycopg.Connection, channel: Session, refusals: Coun
     for event in aside:
         unrouted.labels(event.type).inc()
     for event in (*left, *aside):
-        del refusals[event.id]
-    if aside:
-        logger.error("no queue takes %s events, the first %s %s", len(aside), aside[0].type, aside[0].event_id)
+        del history.refusals[event.id]
+    history.note_listeners(confirmed, sending.returned)
+    if refused:
+        logger.error(
+            "a full queue refused %s events %s times, the first %s %s; they are kept as unrouted",
+            len(refused),
+            REFUSALS_BORNE,
+            refused[0].type,
+            refused[0].event_id,
+        )
     if sending.problem:
         raise BrokerAway(f"RabbitMQ did not take all events: {sending.problem}.")
     return len(events)

@@ -1,7 +1,9 @@
 """Relays that are killed, lose their session with the database, or meet each other (F4)."""
 
+import json
 import signal
 from collections import Counter
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -104,6 +106,52 @@ def test_events_that_a_full_queue_refuses_hold_up_no_others_and_are_not_sent_aga
             channel.queue_delete("full")
         wait_until_all_have_left()
     assert {id_ for id_, times in neighbour.times().items() if times > 1} == refused
+
+
+def test_events_that_a_full_queue_has_refused_ten_times_are_set_aside_and_that_is_an_error(
+    commands: Commands, neighbour: Neighbour
+) -> None:
+    neighbour.listen("inventory.reserved", queue="full", x_max_length=1, x_overflow="reject-publish")
+    record(2)
+    with commands.relay() as process:
+        wait_until(lambda: waiting() == 0, "all events marked", seconds=60)  # ten tries take half a minute
+        wait_until(lambda: "a full queue refused 1 events 10 times" in process.output, "reported")
+    assert [line["level"] for line in lines(process) if "a full queue refused" in line["event"]] == ["error"]
+    assert OutboxEvent.objects.unrouted().count() == 1
+
+
+def lines(process: Command) -> list[dict[str, Any]]:
+    """What it has logged."""
+    return [json.loads(line) for line in process.output.splitlines()]
+
+
+def test_events_that_nobody_listens_to_are_one_warning_for_each_type_until_somebody_does(
+    commands: Commands, neighbour: Neighbour
+) -> None:
+    with neighbour.channel() as channel:
+        channel.queue_unbind("listener", "inventory.events", "#")
+    with commands.relay() as process:
+        process.wait_for("working")
+        for number in range(1, 4):
+            record(number)  # a product of its own each time: back in stock, and so many times reserved
+            wait_until_all_have_left()
+        assert OutboxEvent.objects.unrouted().count() == 9
+        neighbour.listen("inventory.reserved")
+        for _ in range(2):
+            record(1)
+            wait_until_all_have_left()
+        wait_until(lambda: "again" in process.output, "reported")
+        with neighbour.channel() as channel:
+            channel.queue_unbind("listener", "inventory.events", "inventory.reserved")
+        record(1)
+        wait_until_all_have_left()
+    told = [(line["level"], line["event"]) for line in lines(process) if "inventory.reserved" in line["event"]]
+    assert [level for level, _ in told] == ["warning", "info", "warning"]
+    assert "`manage.py publish_events --again-unrouted`" in told[0][1]
+    assert told[1][1] == "a queue is bound to inventory.events for inventory.reserved again"
+    about_stock = [line["level"] for line in lines(process) if "inventory.back_in_stock" in line["event"]]
+    assert about_stock == ["warning"]
+    assert [line for line in lines(process) if line["level"] in ("error", "critical")] == []
 
 
 # --- two -----------------------------------------------------------------------------------------------------------
