@@ -207,7 +207,7 @@ for _origin in CSRF_TRUSTED_ORIGINS:
     if not _origin.startswith(("https://", "http://")):
         raise ImproperlyConfigured(f"CSRF_TRUSTED_ORIGINS must begin with https:// or http:// each, not {_origin!r}.")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics$"]  # probes and scrapers come past the proxy that ends TLS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$"]  # probes and scrapers come past the proxy that ends TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -248,6 +248,7 @@ if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INV
 # --- Django --------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "inventory_project",  # before the admin, whose templates it extends
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -262,7 +263,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_prometheus",
     "django_structlog",
-    "inventory_project",
     "inventory_project.access",
     "inventory_project.messaging",
     "warehouses",
@@ -274,6 +274,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "inventory_project.http.lines.NewlineMiddleware",
     "inventory_project.http.logs.RequestLogMiddleware",
     "inventory_project.http.body_limit.BodyLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -456,7 +457,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/(?:api|admin)(?:/inventory)?",  # what follows it groups the operations
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "/static/inventory_project/favicon.svg",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,

@@ -1,6 +1,10 @@
 """Every path of the service."""
 
+from collections.abc import Callable
+
 from django.contrib import admin
+from django.http import HttpResponseBase
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
@@ -18,6 +22,12 @@ from stock.api import (
     StockLevelViewSet,
 )
 from warehouses.api import WarehouseViewSet
+
+
+def _moved_to(url: str) -> Callable[..., HttpResponseBase]:
+    """A view that sends a reader to `url`, with the query string of the request."""
+    return RedirectView.as_view(url=url, permanent=True, query_string=True)
+
 
 inventory = [
     path("products", ProductViewSet.as_view({"get": "list"})),
@@ -63,6 +73,14 @@ urlpatterns = [
     re_path(r"^admin/(?:(?:inventory|products)/.*|reservations/[^/]+/expire/?)$", problems.not_found),
     path("admin/", admin.site.urls),
 ]
+
+# A slash too many is forgiven where people type the path: the pages that are open to all.
+OPEN_PAGES = ("health", "health/live", "health/ready", "metrics", "api/schema", "api/docs")
+urlpatterns += [re_path(rf"^{page}/$", problems.reading_only(_moved_to(f"/{page}"))) for page in OPEN_PAGES]
+# Browsers ask for it where a page names no icon: one that shows JSON, for instance.
+urlpatterns.append(
+    re_path(r"^favicon\.ico$", problems.reading_only(_moved_to(static("inventory_project/favicon.svg"))))
+)
 
 handler400 = "inventory_project.http.problems.bad_request"
 handler403 = "inventory_project.http.problems.permission_denied"

@@ -90,7 +90,7 @@ class Pulse:
             return body
         is_alive, report = self.report()
         start_response("200 OK" if is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
-        return [json.dumps(report).encode()]
+        return [json.dumps(report).encode() + b"\n"]
 
 
 class _ServerV6(ThreadingWSGIServer):
