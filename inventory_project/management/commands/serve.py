@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from django.db import Error, connection
 from inventory_project import database, webserver
 from inventory_project.commands import ServiceCommand
 from inventory_project.messaging import outbox
+from inventory_project.metrics_folder import metrics_folder
 from stock import catalogue
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Command(ServiceCommand):
             raise CommandError(database.NOT_MIGRATED)
         _refresh_low_marks()
         connection.close()
-        with tempfile.TemporaryDirectory(prefix="inventory-metrics-") as folder:
+        with metrics_folder() as folder:
             # All processes of this tree write their counts here, and /metrics adds them up.
             exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}, when_serving=self._greet)
         if exit_code:
