@@ -498,6 +498,8 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
+# What a line may have besides its text: the members of an event. `event` itself is structlog's name for the text.
+_members = structlog.stdlib.ExtraAdder(allow=("event_id", "event_type", "subject", "data"))
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -507,7 +509,7 @@ LOGGING: dict[str, Any] = {
             "processor": structlog.processors.JSONRenderer()
             if LOG_FORMAT == "json"
             else structlog.dev.ConsoleRenderer(colors=False),
-            "foreign_pre_chain": _shared_processors,
+            "foreign_pre_chain": [*_shared_processors, _members],
         }
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},

@@ -1,6 +1,5 @@
 """Events are recorded in the transaction that makes them true, so none is lost and none is invented."""
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,9 +53,13 @@ def drain_to_log() -> int:
             return 0
         batch = list(OutboxEvent.objects.waiting()[:DRAIN_BATCH])
         for event in batch:
-            logger.info(
-                "event %s subject=%s data=%s", event.type, event.subject, json.dumps(event.data, sort_keys=True)
-            )
+            members = {
+                "event_id": str(event.event_id),
+                "event_type": event.type,
+                "subject": event.subject,
+                "data": event.data,
+            }
+            logger.info("event %s", event.type, extra=members)
         OutboxEvent.objects.filter(pk__in=[event.pk for event in batch]).update(published_at=database.database_now())
     return len(batch)
 

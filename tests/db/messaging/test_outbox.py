@@ -1,10 +1,13 @@
 """Events are recorded with their change, and where there is no broker they end in the log, each once."""
 
+import json
 import logging
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import structlog
+from django.conf import settings
 from django.db import connection, transaction
 
 from inventory_project.database import database_now
@@ -70,11 +73,45 @@ def test_draining_logs_each_event_once_in_order_and_marks_it(caplog: pytest.LogC
     with caplog.at_level(logging.INFO, logger=LOGGER):
         assert outbox.drain_to_log() == 2
         assert outbox.drain_to_log() == 0
-    assert [line.getMessage() for line in caplog.records if line.name == LOGGER] == [
-        f'event inventory.tested subject={subject} data={{"a": null, "b": [1, "\\u00e9"]}}'
-        for subject in ("one", "two")
+    lines = [line for line in caplog.records if line.name == LOGGER]
+    assert [line.getMessage() for line in lines] == ["event inventory.tested"] * 2
+    ids = [str(id_) for id_ in OutboxEvent.objects.order_by("id").values_list("event_id", flat=True)]
+    assert [(line.__dict__["event_id"], line.__dict__["subject"]) for line in lines] == [
+        (ids[0], "one"),
+        (ids[1], "two"),
     ]
     assert not OutboxEvent.objects.filter(published_at=None).exists()
+
+
+def formatted(renderer: Any, line: logging.LogRecord) -> str:
+    """The line as the service writes it, in JSON or for people."""
+    chain = settings.LOGGING["formatters"]["structured"]["foreign_pre_chain"]
+    return structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=chain).format(line)
+
+
+def test_the_members_of_an_event_are_members_of_the_line_in_json_and_one_line_on_the_console(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record(event("one"))
+    with caplog.at_level(logging.INFO, logger=LOGGER):
+        outbox.drain_to_log()
+
+    line = json.loads(formatted(structlog.processors.JSONRenderer(), caplog.records[-1]))
+    assert {name: line[name] for name in ("event", "event_type", "subject", "data", "level", "logger")} == {
+        "event": "event inventory.tested",
+        "event_type": "inventory.tested",
+        "subject": "one",
+        "data": {"a": None, "b": [1, "\u00e9"]},
+        "level": "info",
+        "logger": LOGGER,
+    }
+    assert UUID(line["event_id"]) == OutboxEvent.objects.get().event_id
+
+    on_console = formatted(structlog.dev.ConsoleRenderer(colors=False), caplog.records[-1])
+    assert "\n" not in on_console
+    assert "event inventory.tested" in on_console
+    assert "subject=one" in on_console
+    assert "data={'a': None, 'b': [1, '\u00e9']}" in on_console
 
 
 def test_draining_goes_in_batches_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
