@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import django_celery_beat.admin  # noqa: F401  # registers what is unregistered below
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
@@ -227,3 +229,9 @@ def flag(field: str, word: str, *, when: bool = True) -> Callable[[Any, Any], st
 def staff_actor(request: HttpRequest) -> str:
     """The name of whoever sits at the admin, for the books."""
     return f"staff:{request.user.get_username()}"[:ACTOR_LENGTH]
+
+
+if not settings.RABBITMQ_URL:
+    # The tables of django-celery-beat are for beat alone, which runs only with RabbitMQ: a change would do nothing.
+    for model in [model for model in admin.site._registry if model._meta.app_label == "django_celery_beat"]:
+        admin.site.unregister(model)

@@ -230,3 +230,7 @@ def test_every_model_of_the_books_is_registered_in_this_manner() -> None:
     assert [
         model for model in MODELS.values() if not isinstance(admin.site.get_model_admin(model), LargeTableAdmin)
     ] == []
+
+
+def test_where_beat_may_run_its_periodic_tasks_are_shown(ana: Client) -> None:
+    assert "Periodic tasks" in ana.get("/admin/").content.decode()
