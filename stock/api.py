@@ -475,7 +475,7 @@ class CountersViewSet(ViewSet[Product]):
     def sync(self, request: Request) -> Response:
         """Compare the counters with the database now, and repair what differs.
 
-        409: `sync_running` while another sync runs, `no_counters` without Redis.
+        409: `sync_running` while another sync runs; `no_counters` without Redis, so always on SQLite.
         """
         body = SyncIn.read(request.data)
         # Parts may run side by side: one thread each, or they would take the connections that sales need.
@@ -486,7 +486,7 @@ class CountersViewSet(ViewSet[Product]):
     def reset(self, request: Request, product_id: UUID) -> Response:
         """Rewrite the counters of a product from the database, right or wrong.
 
-        409: `no_counters` without Redis.
+        409: `no_counters` without Redis, so always on SQLite.
         """
         NothingIn.read(request.data)
         return Response(ResetCounterOut(reconciliation.reset(product_id, actor=actor_of(request))).data)

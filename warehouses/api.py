@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,6 +12,10 @@ from inventory_project.http.fields import TextField
 from inventory_project.http.views import ViewSet
 from warehouses import catalogue, policies
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
+
+WAREHOUSE_ID = OpenApiParameter(
+    "warehouse_id", str, OpenApiParameter.PATH, examples=[OpenApiExample("A seeded warehouse", value="wh-sp-001")]
+)
 
 
 class WarehouseIdField(TextField):
@@ -63,6 +68,7 @@ class WarehouseViewSet(ViewSet[Warehouse]):
         """All warehouses in the order of their ids, closed ones too."""
         return self.page()
 
+    @extend_schema(parameters=[WAREHOUSE_ID])
     def retrieve(self, request: Request, warehouse_id: str) -> Response:
         """One warehouse."""
         return Response(self.get_serializer(catalogue.get(warehouse_id)).data)

@@ -3,6 +3,7 @@
 `refusals(409, 422)` is for what is particular to an operation; `add_problems` gives every operation the rest.
 """
 
+import re
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -50,6 +51,14 @@ DESCRIPTIONS = {
     422: "Ids in the body are unknown: `unknown` lists all of them.",
     503: "The service cannot decide just now. Repeat after `Retry-After` seconds.",
 }
+GROUPS = (  # the first pattern that fits the beginning of a path
+    (r"/admin/", "operations"),
+    (r".*/availability$", "availability"),
+    (r"/api/inventory/reservations", "reservations"),
+    (r"/api/inventory/products", "products"),
+    (r"/api/inventory/warehouses", "warehouses"),
+    (r"/api/inventory/", "stock"),
+)
 METHODS = ("get", "put", "post", "delete", "patch")
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"  # what fields.TextField takes without a pattern of its own
 
@@ -105,6 +114,16 @@ def add_problems(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
         for method in METHODS:
             if method in path:
                 _add_to_operation(path[method])
+    return result
+
+
+def group(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
+    """Postprocessing hook: put each operation into the group of the settings' TAGS that its path belongs to."""
+    for path, item in result["paths"].items():
+        name = next(name for pattern, name in GROUPS if re.match(pattern, path))
+        for method in METHODS:
+            if method in item:
+                item[method]["tags"] = [name]
     return result
 
 

@@ -94,6 +94,28 @@ def seeded(db: None) -> None:
     call_command("seed", "--warehouses", "--products", stdout=StringIO())
 
 
+def test_the_groups_begin_with_what_a_newcomer_wants_and_hold_every_operation() -> None:
+    groups = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert groups == ["reservations", "availability", "products", "stock", "warehouses", "operations"]
+    used = {path: DOCUMENT["paths"][path][method.lower()]["tags"] for method, path in OPERATIONS}
+    assert {name for names in used.values() for name in names} == set(groups)
+    assert {path for path, names in used.items() if names == ["operations"]} == {p for p in used if "/admin/" in p}
+    assert used["/api/inventory/products/{product_id}/availability"] == ["availability"]
+
+
+@pytest.mark.usefixtures("seeded")
+def test_the_example_of_a_warehouse_is_one_that_is_seeded(api: Client) -> None:
+    path = "/api/inventory/warehouses/{warehouse_id}"
+    [parameter] = DOCUMENT["paths"][path]["get"]["parameters"]
+    [example] = parameter["examples"].values()
+    assert api.get(path.format(warehouse_id=example["value"])).status_code == 200
+
+
+@pytest.mark.parametrize("path", OF_REDIS)
+def test_what_needs_redis_says_so(path: str) -> None:
+    assert "`no_counters` without Redis, so always on SQLite" in DOCUMENT["paths"][path]["post"]["description"]
+
+
 def examples_of(method: str, path: str) -> dict[str, Any]:
     """The bodies that the page fills in, by their names; an empty one where nothing has to be said."""
     content = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
