@@ -1,9 +1,13 @@
 #!/usr/bin/env python
 """The service's command line. A setting that makes no sense, or a database that is away, ends it with one sentence."""
 
+import logging
 import os
 import sys
 from io import TextIOWrapper
+
+# They wait for a database that is unreachable, and their log needs the reason each time. All others end with it.
+LONG_RUNNING = ("run_jobs", "publish_events", "consume_events")
 
 
 def main() -> None:
@@ -15,6 +19,8 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    if sys.argv[1:2] not in [[name] for name in LONG_RUNNING]:
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a warning for each try to connect
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -230,6 +230,7 @@ def test_without_database_or_migrations_every_command_fails_with_one_clear_line(
     away = start(with_djangos, environment(DATABASE_URL=nowhere, SECRET_KEY=KEY))  # which takes its time to give up
     misnamed = start([["audit_stock"], ["migrate"]], environment(DATABASE_URL=unmigrated, SECRET_KEY=KEY))
     for done in ends_of(misnamed):
+        assert done.stdout == ""  # nor does the pool tell of each try there
         assert the_one_line(done).endswith(f'FATAL:  database "{name}" does not exist.')
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -243,6 +244,7 @@ def test_without_database_or_migrations_every_command_fails_with_one_clear_line(
         line = the_one_line(done)
         assert line.startswith("CommandError: The database cannot be used: "), command
         assert line.endswith("Connection refused."), command
+        assert "error connecting" not in done.stdout, command
 
 
 def test_serve_on_a_port_that_is_taken_says_so_and_makes_nothing(tmp_path: Path) -> None:
