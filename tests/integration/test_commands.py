@@ -25,7 +25,16 @@ from reservations.models import Reservation
 from stock.models import Product, StockLevel, StockMovement
 from tests import factories
 from tests.servers import free_port
-from tests.service import KEY, MANAGE, SETTINGS_FILE, VARIABLES, environment, manage, url_of_test_database
+from tests.service import (
+    KEY,
+    MANAGE,
+    PATIENCE_SECONDS,
+    SETTINGS_FILE,
+    VARIABLES,
+    environment,
+    manage,
+    url_of_test_database,
+)
 from warehouses.models import PostalArea, Warehouse
 
 Done = subprocess.CompletedProcess[str]
@@ -50,7 +59,7 @@ def start(commands: Sequence[Sequence[str]], env: Mapping[str, str]) -> list[sub
 
 def ends_of(started: Sequence[subprocess.Popen[str]]) -> list[Done]:
     """Wait for their ends."""
-    outputs = [process.communicate(timeout=60) for process in started]
+    outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in started]
     return [Done(process.args, process.returncode, *output) for process, output in zip(started, outputs, strict=True)]
 
 
@@ -498,7 +507,7 @@ def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:
         )
         for _ in range(4)
     ]
-    keys = {start.communicate(timeout=60)[0].strip() for start in starts}
+    keys = {start.communicate(timeout=PATIENCE_SECONDS)[0].strip() for start in starts}
     assert keys == {path.read_text()}
     assert len(path.read_text()) >= 64
     assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])

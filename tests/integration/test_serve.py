@@ -67,10 +67,10 @@ def test_a_hold_ends_by_itself_and_the_jobs_process_counts_it(embedded: Service,
     made = embedded.ask("POST", f"{API}/reservations", body).json()
     path = f"{API}/reservations/{made['id']}"
     assert embedded.ask("GET", path).json()["status"] == "ACTIVE"
-    wait_until(lambda: embedded.ask("GET", path).json()["status"] == "EXPIRED", "released", seconds=15)
+    wait_until(lambda: embedded.ask("GET", path).json()["status"] == "EXPIRED", "released")
     # The other tests of this service hold stock as well; what is compared is what the processes counted together.
-    wait_until(lambda: (embedded.metric("inventory_reservations_expired") or 0) >= 1, "counted", seconds=5)
-    wait_until(lambda: "event inventory.released" in embedded.output, "drained to the log", seconds=5)
+    wait_until(lambda: (embedded.metric("inventory_reservations_expired") or 0) >= 1, "counted")
+    wait_until(lambda: "event inventory.released" in embedded.output, "drained to the log")
 
 
 def test_the_printed_password_opens_the_admin(embedded: Service) -> None:
@@ -131,7 +131,7 @@ def test_serve_leaves_nothing_running_however_it_ends(
         assert "with password" not in service.output
         assert ((folder / "secret_key").read_text(), (folder / "secret_key").stat().st_mode & 0o077) == (key, 0)
         code = service.stop(signal_number)
-        wait_until(lambda: not any(is_running(pid) for pid in tree), "all processes ended", seconds=10)
+        wait_until(lambda: not any(is_running(pid) for pid in tree), "all processes ended")
         assert code == (-signal.SIGKILL if signal_number == signal.SIGKILL else 0)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", service.port))

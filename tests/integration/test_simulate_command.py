@@ -17,7 +17,7 @@ from stock.models import StockLevel, StockMovement
 from tests import factories
 from tests.factories import RJ, SP
 from tests.servers import free_port
-from tests.service import KEY, MANAGE, environment, manage, url_of_test_database
+from tests.service import KEY, MANAGE, PATIENCE_SECONDS, environment, manage, url_of_test_database
 from warehouses.models import Warehouse
 
 Done = subprocess.CompletedProcess[str]
@@ -265,7 +265,7 @@ def test_ctrl_c_ends_it_in_one_line(real: dict[str, str], tmp_path: Path) -> Non
     process = subprocess.Popen(command, env=real, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
     with fifo.open("w"):  # it has begun to read, and waits for more
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, stdout) == (130, "")
     assert stderr.splitlines() == ["CommandError: Interrupted; what was not finished was rolled back."]
     assert list(tmp_path.iterdir()) == [fifo]

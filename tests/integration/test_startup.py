@@ -17,7 +17,7 @@ from inventory_project.messaging import consumer
 from tests import factories
 from tests.factories import SP
 from tests.servers import free_port
-from tests.service import KEY, environment, url_of_test_database
+from tests.service import KEY, PATIENCE_SECONDS, environment, url_of_test_database
 from warehouses import network
 
 MOST = 50_000  # objects at least that a process of the service has when everything is loaded
@@ -47,7 +47,7 @@ def start_of_a_web_process(**variables: str) -> tuple[list[str], list[str]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     *log, answer = done.stdout.splitlines()
     return answer.split(), log

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from tests.processes import wait_until
 
 API = "/api/inventory"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 REFUSALS = ("insufficient_stock", "sales_blocked")
 
 

@@ -10,7 +10,7 @@ import pika
 from inventory_project.messaging import broker
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from tests import asyncapi
-from tests.service import wait_until
+from tests.service import PATIENCE_SECONDS, wait_until
 
 ORDERS, PAYMENTS, OURS = "order.events", "payment.events", "inventory.events"
 EXCHANGES = {"order": ORDERS, "payment": PAYMENTS}
@@ -107,7 +107,7 @@ class Shop:
         """What it said of this order."""
         return [event for event in self.heard() if event["data"].get("order_id") == str(order_id)]
 
-    def wait_for(self, order_id: UUID, *words: str, seconds: float = 30) -> list[Event]:
+    def wait_for(self, order_id: UUID, *words: str, seconds: float = PATIENCE_SECONDS) -> list[Event]:
         """What it said of this order, once it is as much as these words and if it is these words."""
         wait_until(lambda: len(self.heard_of(order_id)) >= len(words), f"{words} of {order_id}", seconds)
         events = self.heard_of(order_id)
@@ -149,7 +149,7 @@ def outcomes(*message_ids: str) -> list[str]:
     return [found.get(message_id, "-") for message_id in message_ids]
 
 
-def wait_until_handled(*message_ids: str, seconds: float = 30) -> list[str]:
+def wait_until_handled(*message_ids: str, seconds: float = PATIENCE_SECONDS) -> list[str]:
     """The outcomes of these messages once all of them are handled and everything that came of them is published."""
     wait_until(lambda: "-" not in outcomes(*message_ids), f"handled: {message_ids}", seconds)
     wait_until(lambda: not OutboxEvent.objects.filter(published_at=None).exists(), "an empty outbox", seconds)

@@ -14,8 +14,8 @@ from tests.integration.messaging.faults import hurried
 from tests.servers import RabbitMQ, free_port
 from tests.service import KEY, MANAGE, Process, environment, url_of_test_database, wait_until
 
-PATIENCE_SECONDS = 60  # what was away is noticed within 20 s; the machine may be busy
-ASK_SECONDS = 5
+PATIENCE_SECONDS = 120  # what was away is noticed within 20 s; the machine may be busy
+ASK_SECONDS = 30
 
 
 class Command(Process):

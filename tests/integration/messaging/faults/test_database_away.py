@@ -174,11 +174,11 @@ def test_a_row_that_somebody_keeps_locked_holds_up_its_own_messages_alone(
     with psycopg.connect(postgres.url) as forgotten:
         forgotten.execute("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", [locked])
         with commands.consumer(DATABASE_URL=postgres.url) as consumer:
-            wait_until(lambda: clerk.run(handled) == {"reserved": 10}, "the others", seconds=60)
+            wait_until(lambda: clerk.run(handled) == {"reserved": 10}, "the others")
             delayed = 'inventory_messages_total{result="delayed",type="order.created"}'
-            wait_until(lambda: consumer.metric(delayed) >= 2, "put off", seconds=60)
+            wait_until(lambda: consumer.metric(delayed) >= 2, "put off")
             forgotten.rollback()
-            wait_until(lambda: clerk.run(handled) == {"reserved": 12}, "all messages handled", seconds=60)
+            wait_until(lambda: clerk.run(handled) == {"reserved": 12}, "all messages handled")
     assert dead_letters() == {}
     assert clerk.run(partial(factories.numbers, locked)) == (998, 2, 0)
 
@@ -197,7 +197,7 @@ def test_messages_are_given_back_when_the_database_stays_away(
             wait_until(lambda: "Messages are given back" in consumer.output, "given back")
             wait_until(lambda: neighbour.depth() == 3, "in the queue")
             assert consumer.wait_for("waiting")["status"] == "degraded"
-        wait_until(lambda: clerk.run(handled) == {"reserved": 4}, "all messages handled", seconds=60)
+        wait_until(lambda: clerk.run(handled) == {"reserved": 4}, "all messages handled")
     assert dead_letters() == {}
 
 
