@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from kombu import Connection
 
 from reservations.models import Reservation
 from tests import factories
 from tests.servers import Postgres, Redis, free_port
-from tests.service import KEY, Process, Service, environment, manage, url_of_test_database, wait_until
+from tests.service import KEY, PATIENCE_SECONDS, Process, Service, environment, manage, url_of_test_database, wait_until
 
 CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
 BEAT = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
@@ -59,7 +60,7 @@ def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_qu
         Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
         Process(BEAT, env=env, log=tmp_path / "beat.log") as beat,
     ):
-        wait_until(lambda: Reservation.objects.get(pk=overdue.id).status == "EXPIRED", "expired", seconds=40)
+        wait_until(lambda: Reservation.objects.get(pk=overdue.id).status == "EXPIRED", "expired")
         assert factories.numbers(product.pk) == (6, 4, 0)
         assert Reservation.objects.get(pk=not_due.id).status == "ACTIVE"
         assert "inventory_reservations_expired 1.0" in metrics_of("127.0.0.2", port)
@@ -81,12 +82,35 @@ def test_a_task_expires_so_that_a_worker_that_was_away_does_not_find_thousands(
     )
     with Process(BEAT, env=env, log=tmp_path / "beat.log"), Connection(settings.RABBITMQ_URL) as broker:
         queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
-        message = queue.get(timeout=40)
+        message = queue.get(timeout=PATIENCE_SECONDS)
         message.ack()
         queue.close()
     assert message.headers["task"] == "reservations.tasks.expire_reservations"
     life = datetime.fromisoformat(message.headers["expires"]) - datetime.now(UTC)
     assert 30 < life.total_seconds() <= 60
+
+
+def waits_for_the_jobs() -> bool:
+    """Whether any session waits until it may lock beat's table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'django_celery_beat_periodictask'::regclass"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_beat_stops_in_the_middle_of_a_transaction(transactional_db: None, empty_queue: None, tmp_path: Path) -> None:
+    env = environment(DATABASE_URL=url_of_test_database(), RABBITMQ_URL=settings.RABBITMQ_URL, SECRET_KEY=KEY)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor.execute("LOCK TABLE django_celery_beat_periodictask IN EXCLUSIVE MODE")
+        with Process(BEAT, env=env, log=tmp_path / "beat.log") as beat:
+            beat.wait_until(waits_for_the_jobs, "waits to record its jobs")
+
+            code = beat.stop(signal.SIGTERM)
+
+    assert code == 0
 
 
 def metrics_of(host: str, port: int) -> str:
@@ -118,7 +142,7 @@ def test_health_names_each_part_and_is_degraded_without_redis_or_rabbitmq(
             well = {"database": "ok", "redis": "ok", "rabbitmq": "ok"}
             assert health_of(service) == (200, "ok", well)
             redis_server.stop()
-            wait_until(lambda: health_of(service)[1] != "ok", "degraded", seconds=5)
+            wait_until(lambda: health_of(service)[1] != "ok", "degraded")
             assert health_of(service) == (200, "degraded", well | {"redis": "down"})
             assert service.ask("GET", "/health/ready").status == 200
             assert service.ask("GET", f"/api/inventory/products/{product.pk}").status == 200
@@ -169,13 +193,13 @@ def test_health_is_503_only_without_the_database_and_well_again_with_it(
         with Service(env=env, log=tmp_path / "serve.log") as service:
             assert health_of(service) == (200, "ok", {"database": "ok"})
             database.stop()
-            wait_until(lambda: health_of(service)[0] == 503, "down", seconds=20)
+            wait_until(lambda: health_of(service)[0] == 503, "down")
             assert health_of(service) == (503, "down", {"database": "down"})
             assert service.ask("GET", "/health/live").status == 200
             refused_at_every_door(service)
             database.start()
             database.wait_until_ready()
-            wait_until(lambda: health_of(service)[0] == 200, "well again", seconds=20)
+            wait_until(lambda: health_of(service)[0] == 200, "well again")
             assert service.ask("GET", "/api/inventory/products").status == 200
 
 
