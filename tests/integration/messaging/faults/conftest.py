@@ -1,14 +1,14 @@
 """A RabbitMQ that may be hurt, and the service's commands at it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pytest_django import Settings
 
 from inventory_project.messaging import broker
-from inventory_project.messaging.broker import BrokerAway
-from tests.integration.messaging.faults import hurried
+from tests.integration.messaging.faults import hurried, troubles
 from tests.integration.messaging.faults.commands import Commands
 from tests.integration.messaging.faults.neighbours import BINDINGS, Neighbour
 from tests.servers import RabbitMQ
@@ -27,13 +27,7 @@ def neighbour(rabbitmq: RabbitMQ, settings: Settings) -> Neighbour:
     settings.RABBITMQ_URL = rabbitmq.url
     for name in ("MESSAGE_DELAY_SECONDS", "MESSAGE_MAX_DELIVERIES"):
         setattr(settings, name, getattr(hurried, name))
-    try:
-        return _settled(rabbitmq)
-    except BrokerAway:  # that node does not get over what the test before did to it: INTERNAL_ERROR for a new queue
-        rabbitmq.stop()
-        rabbitmq.start()
-        rabbitmq.wait_until_ready()
-        return _settled(rabbitmq)
+    return troubles.on_a_healthy_node(rabbitmq, partial(_settled, rabbitmq))
 
 
 def _settled(rabbitmq: RabbitMQ) -> Neighbour:
