@@ -52,7 +52,7 @@ install = exec 9<Makefile; flock 9; \
     if test $(2) -nt $(1); then echo "Installing $(2) into .venv ..."; $(BIN)/pip install --quiet \
     --disable-pip-version-check --require-hashes --requirement $(2); touch $(1); fi
 
-.PHONY: help servers run test check bench e2e format lock clean-room clean clean-data
+.PHONY: help servers run test soak check bench e2e format lock clean-room clean clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ run: packages-run $(RUNTIME) ## serve the API and the admin on port 3006, with e
 
 test: packages-test $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own; ARGS="-k name" goes to pytest
 	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+soak: packages-test $(DEVELOPMENT) ## run at its full length what `make test` shortens
+	@TEST_SOAK=1 $(SERVERS) -- python -m pytest tests/integration/messaging/faults/test_minute.py $(ARGS)
 
 check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI, container files
 	@mkdir -p $(SCRATCH)
