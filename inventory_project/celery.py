@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from celery.beat import Service
 
 TASK_LIFE_SECONDS = 60  # at least; the worker's clock is compared with beat's, and the two may differ somewhat
+BEAT_STOP_SECONDS = 10.0  # from the signal to the end, at most; containers are killed after 30
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
@@ -23,12 +24,20 @@ def stop_beat_on_signals(_beat: object, service: "Service") -> None:
 
     Celery's own handler records them inside the signal handler. In the middle of a transaction that raises an error
     of the database, which the interrupted code takes for its own and logs, and beat runs on as if no signal had come.
+
+    Beat then closes its connection to RabbitMQ and waits for the answer without a limit. None comes if RabbitMQ is
+    frozen, or if the signal cut an answer in two. So the way out has a limit of its own.
     """
+
+    def leave(_signal_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
         # In case the interrupted code discards the exception. The stubs leave out what is private; `stop` logs, which a
         # signal handler must not.
         service._is_shutdown.set()  # type: ignore[attr-defined]
+        signal.signal(signal.SIGALRM, leave)
+        signal.setitimer(signal.ITIMER_REAL, BEAT_STOP_SECONDS)
         raise SystemExit
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,7 +18,7 @@ from kombu import Connection
 
 from reservations.models import Reservation
 from tests import factories
-from tests.servers import Postgres, Redis, free_port
+from tests.servers import Postgres, RabbitMQ, Redis, free_port
 from tests.service import KEY, PATIENCE_SECONDS, Process, Service, environment, manage, url_of_test_database, wait_until
 
 CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
@@ -107,6 +107,23 @@ def test_beat_stops_in_the_middle_of_a_transaction(transactional_db: None, empty
             cursor.execute("LOCK TABLE django_celery_beat_periodictask IN EXCLUSIVE MODE")
         with Process(BEAT, env=env, log=tmp_path / "beat.log") as beat:
             beat.wait_until(waits_for_the_jobs, "waits to record its jobs")
+
+            code = beat.stop(signal.SIGTERM)
+
+    assert code == 0
+
+
+def test_beat_stops_while_rabbitmq_is_frozen(transactional_db: None, tmp_path: Path) -> None:
+    with RabbitMQ(tmp_path) as rabbitmq:
+        env = environment(
+            DATABASE_URL=url_of_test_database(), RABBITMQ_URL=rabbitmq.url, SECRET_KEY=KEY, EXPIRY_INTERVAL_SECONDS=1
+        )
+        with Process(BEAT, env=env, log=tmp_path / "beat.log") as beat:
+            with Connection(rabbitmq.url) as broker:
+                queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+                queue.get(timeout=PATIENCE_SECONDS).ack()
+                queue.close()
+            rabbitmq.send(signal.SIGSTOP)
 
             code = beat.stop(signal.SIGTERM)
 
