@@ -118,11 +118,11 @@ def add_problems(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
 
 
 def group(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
-    """Postprocessing hook: put each operation into the group of the settings' TAGS that its path belongs to."""
+    """Postprocessing hook: put each operation into the group of the settings' TAGS that its path belongs to, if any."""
     for path, item in result["paths"].items():
-        name = next(name for pattern, name in GROUPS if re.match(pattern, path))
+        name = next((name for pattern, name in GROUPS if re.match(pattern, path)), None)
         for method in METHODS:
-            if method in item:
+            if name and method in item:
                 item[method]["tags"] = [name]
     return result
 

@@ -450,7 +450,9 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("INVENTORY_CRASH_POINT", "reserve.before_commit=kill", {}, "INVENTORY_CRASH_POINT", "reserve.before_commit=kill"),
 )
 # Their effect is not one plain value; each has an assertion of its own below.
+# Shown below, and the passwords by the test of passwords with special characters.
 SPECIAL = {"RESERVATION_TTL_MINUTES", "INVENTORY_DATA_DIR", "DATABASE_POOL_SIZE"}
+SPECIAL |= {"DATABASE_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"}
 
 
 def test_every_variable_has_an_effect(tmp_path: Path) -> None:

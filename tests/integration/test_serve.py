@@ -156,7 +156,9 @@ def test_a_first_start_sets_up_and_ends_with_the_password(tmp_path: Path) -> Non
         address = f"http://127.0.0.1:{service.port}"
         wait_until(lambda: "changepassword admin" in service.output, "greeted")
         before, _, greeting = service.output.partition(f"Inventory Service on {address}\n")
-        wait_until(lambda: service.metric('inventory_job_last_success{job="drain_outbox_to_log"}'), "a drain")
+        wait_until(
+            lambda: service.metric('inventory_job_last_success_timestamp_seconds{job="drain_outbox_to_log"}'), "a drain"
+        )
         assert "Migrating the database ...\nWarehouses: 3 " in before
         assert "event inventory.back_in_stock" in before
         assert "event inventory." not in service.output.partition("changepassword admin")[2]

@@ -79,16 +79,18 @@ class Command(ServiceCommand):
     def _greet(self) -> None:
         """Say where everything is. The administrator's password comes last, where it stays on the screen."""
         address = _address()
-        self.stdout.write(f"Inventory Service on {address}")
+        lines = [f"Inventory Service on {address}"]
         if settings.HTTPS:
-            self.stdout.write(f"  Proxy            it ends TLS; this process speaks plain HTTP on {webserver.bind}")
-        self.stdout.write(f"  API, to try it   {address}/api/docs")
-        self.stdout.write(f"  Health, metrics  {address}/health  {address}/metrics")
-        self.stdout.write(f"  API tokens       {'required' if settings.API_AUTH_ENABLED else 'not required'}")
-        self.stdout.write(f"  Admin            {address}/admin/")
-        for line in _admin_login():
-            self.stdout.write(line)
+            lines.append(f"  Proxy            it ends TLS; this process speaks plain HTTP on {webserver.bind}")
+        lines += [
+            f"  API, to try it   {address}/api/docs",
+            f"  Health, metrics  {address}/health  {address}/metrics",
+            f"  API tokens       {'required' if settings.API_AUTH_ENABLED else 'not required'}",
+            f"  Admin            {address}/admin/",
+            *_admin_login(),
+        ]
         connection.close()
+        self.stdout.write("\n".join(lines))  # at once, or the log of the web server would come between the lines
 
 
 def _address() -> str:
