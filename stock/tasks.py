@@ -5,7 +5,7 @@ from celery import shared_task
 from stock import reconciliation
 
 
-@shared_task
+@shared_task(name="stock.tasks.sync_counters")
 def sync_counters() -> None:
     """Bring the counters to what the database says, where they have drifted from it."""
     reconciliation.watch()
