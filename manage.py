@@ -26,7 +26,7 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration error: {error}")
     except OperationalError as error:  # of Django's own commands; ours have turned it into a CommandError
-        from inventory_project.commands import why_unusable
+        from inventory_project.foundation.commands import why_unusable
 
         sys.exit(f"CommandError: {why_unusable(error)}")
 

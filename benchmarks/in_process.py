@@ -12,8 +12,9 @@ from uuid import UUID
 from benchmarks import measure, textbook
 from benchmarks.measure import Range
 from benchmarks.scene import ACTOR, Scene
-from inventory_project import batches, startup
-from inventory_project.database import database_now
+from inventory_project import startup
+from inventory_project.foundation import batches
+from inventory_project.foundation.database import database_now
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Cancel, Confirm, Outcome, Reserve

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from tqdm import tqdm
 
-from inventory_project import batches
+from inventory_project.foundation import batches
 from reservations import lifecycle
 from reservations.requests import Item, Reserve
 from stock import documents

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from inventory_project import moments
+from inventory_project.foundation import moments
 from inventory_project.messaging.models import OutboxEvent
 from reservations.events import RESERVED
 from reservations.models import Reservation, ReservationItem

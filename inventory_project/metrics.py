@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from inventory_project import database
+from inventory_project.foundation import database
 from inventory_project.http import problems
 from inventory_project.messaging.models import OutboxEvent
 from reservations.models import Reservation

@@ -237,7 +237,7 @@ DOCUMENT_MAX_QUANTITY = 10_000_000  # units in one line of a receipt or an adjus
 DOCUMENT_MAX_LINES = 500
 AVAILABILITY_MAX_PRODUCTS = 500
 MAX_BODY_BYTES = 262_144
-INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests alone; see inventory_project.faults
+INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests alone; see inventory_project.foundation.faults
 CRASH_POINT = re.compile(r"[a-z_.]+=(kill|sleep:[0-9]+(\.[0-9]+)?)")
 if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INVENTORY_CRASH_POINT.split(",")):
     raise ImproperlyConfigured(
@@ -248,7 +248,8 @@ if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INV
 # --- Django --------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "inventory_project",  # before the admin, whose templates it extends
+    "inventory_project",
+    "inventory_project.foundation",  # before the admin, whose templates it extends
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -341,7 +342,7 @@ def postgresql(url: str) -> dict[str, Any]:
     }
     config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {
-        "prepare_threshold": 2,  # for the SQL of inventory_project.database alone; the ORM's is never prepared
+        "prepare_threshold": 2,  # for the SQL of foundation.database alone; the ORM's is never prepared
         **config.get("OPTIONS", {}),
         "connect_timeout": 5,
         # A server that is gone without a word, by a cut cable or a fail-over, is noticed within twenty seconds.

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from inventory_project.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, flag, staff_actor
+from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, ReadOnlyInline, flag, staff_actor
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationExtension, ReservationItem
 from reservations.requests import Cancel, Expire

@@ -15,10 +15,10 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project import moments
 from inventory_project.access import actor_of, scopes
-from inventory_project.errors import NotFound
-from inventory_project.group_commit import GroupCommit
+from inventory_project.foundation import moments
+from inventory_project.foundation.errors import NotFound
+from inventory_project.foundation.group_commit import GroupCommit
 from inventory_project.http import schema
 from inventory_project.http.fields import (
     ReferenceField,

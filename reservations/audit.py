@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from inventory_project import batches, database
+from inventory_project.foundation import batches, database
 from stock import reconciliation
 
 logger = logging.getLogger(__name__)

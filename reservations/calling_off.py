@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
-from inventory_project import tracing
-from inventory_project.errors import Refusal
-from inventory_project.faults import crash_point
+from inventory_project.foundation import tracing
+from inventory_project.foundation.errors import Refusal
+from inventory_project.foundation.faults import crash_point
 from reservations import holds, settling
 from reservations.holds import Hold, Status
 from reservations.requests import CallOff, Item, Outcome, Return

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from inventory_project import moments
-from inventory_project.errors import Refusal
+from inventory_project.foundation import moments
+from inventory_project.foundation.errors import Refusal
 from inventory_project.messaging.outbox import Event
 from reservations.holds import Hold, HoldLine
 

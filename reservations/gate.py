@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, connection
 
-from inventory_project.errors import Refusal, Unavailable
+from inventory_project.foundation.errors import Refusal, Unavailable
 from reservations import metrics, reserving
 from reservations.models import Reservation
 from reservations.requests import Outcome, Reserve, merged

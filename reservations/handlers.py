@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from inventory_project.http import problems
 from inventory_project.http.fields import StrictSerializer, StrictUUIDField
 from inventory_project.messaging.consumer import Route

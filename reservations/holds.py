@@ -8,8 +8,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from inventory_project import database
-from inventory_project.database import Pending
+from inventory_project.foundation import database
+from inventory_project.foundation.database import Pending
 from reservations.models import Reservation, ReservationItem
 from stock import ledger
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from inventory_project.errors import NotFound
+from inventory_project.foundation.errors import NotFound
 from stock import counters
 from stock.counters import SUMMARY, LevelCounter
 from stock.models import Product

@@ -13,10 +13,10 @@ from typing import TypeVar
 from django.db import Error
 from django.db.models import Q, QuerySet
 
-from inventory_project import batches, database, tracing
-from inventory_project.batches import Work
-from inventory_project.errors import Refusal, Unavailable
-from inventory_project.faults import crash_point
+from inventory_project.foundation import batches, database, tracing
+from inventory_project.foundation.batches import Work
+from inventory_project.foundation.errors import Refusal, Unavailable
+from inventory_project.foundation.faults import crash_point
 from reservations import gate, metrics, paying, reserving, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from warehouses import files
 from warehouses.allocation import Line
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from inventory_project import database
-from inventory_project.errors import Conflict, Invalid, NotFound, Refusal
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import inbox, outbox
 from inventory_project.messaging.inbox import Handled, Known, Outcome, Received
 from reservations import calling_off, events, lifecycle, paying, requests, reserving

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from inventory_project import database, tracing
-from inventory_project.errors import Refusal
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database, tracing
+from inventory_project.foundation.errors import Refusal
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import outbox
 from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status

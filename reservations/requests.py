@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from inventory_project import tracing
-from inventory_project.errors import Conflict, Unavailable
+from inventory_project.foundation import tracing
+from inventory_project.foundation.errors import Conflict, Unavailable
 from reservations.events import LineQuantity, ReleaseReason
 from reservations.holds import Hold
 
@@ -26,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Anything that is asked: by whom, and whose doing its events are (see `inventory_project.tracing`)."""
+    """Anything that is asked: by whom, and whose doing its events are (see `inventory_project.foundation.tracing`)."""
 
     actor: str
     extensions: Mapping[str, str] = field(default_factory=tracing.current, compare=False)

@@ -14,9 +14,9 @@ from uuid import UUID
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from inventory_project import database, tracing
-from inventory_project.errors import Invalid, Refusal, unknown_ids
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database, tracing
+from inventory_project.foundation.errors import Invalid, Refusal, unknown_ids
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import outbox
 from inventory_project.messaging.outbox import Event
 from reservations import events, holds

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from inventory_project import database, moments, tracing
-from inventory_project.errors import Conflict, Invalid, NotFound, Refusal
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database, moments, tracing
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import outbox
 from inventory_project.messaging.outbox import Event
 from reservations import events, holds

@@ -18,8 +18,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
 
-from inventory_project import database
-from inventory_project.errors import Conflict, Invalid
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Conflict, Invalid
 from reservations import replay
 from reservations.models import Reservation, ReservationItem
 from reservations.order_files import OrderFile

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 
-from inventory_project import moments
+from inventory_project.foundation import moments
 from reservations.replay import Contender, Figures, Reason
 from reservations.simulation import Simulation
 

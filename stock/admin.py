@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory_project.admin import (
+from inventory_project.foundation.admin import (
     LargeTableAdmin,
     ReadOnly,
     ReadOnlyInline,
@@ -24,7 +24,7 @@ from inventory_project.admin import (
     flag,
     staff_actor,
 )
-from inventory_project.errors import Conflict, Refusal
+from inventory_project.foundation.errors import Conflict, Refusal
 from stock import blocking, catalogue
 from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
 

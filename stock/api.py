@@ -12,9 +12,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project import moments
 from inventory_project.access import actor_of, scopes
-from inventory_project.errors import NotFound
+from inventory_project.foundation import moments
+from inventory_project.foundation.errors import NotFound
 from inventory_project.http import schema
 from inventory_project.http.fields import (
     BoundedListField,

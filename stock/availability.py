@@ -11,8 +11,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from inventory_project import database
-from inventory_project.errors import NotFound, unknown_ids
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import NotFound, unknown_ids
 from stock import counters
 from stock.counters import LevelCounter, ProductCounters
 from stock.models import Product

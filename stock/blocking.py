@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 from uuid import UUID
 
-from inventory_project import batches, database
-from inventory_project.errors import NotFound
+from inventory_project.foundation import batches, database
+from inventory_project.foundation.errors import NotFound
 from stock import ledger
 from stock.models import Product, SalesBlock, StockLevel
 from warehouses.models import Warehouse

@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
-from inventory_project import batches
-from inventory_project.errors import Conflict, Invalid, Refusal
+from inventory_project.foundation import batches
+from inventory_project.foundation.errors import Conflict, Invalid, Refusal
 from stock import ledger
 from stock.models import Product, StockLevel
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from inventory_project import batches, database
-from inventory_project.errors import Conflict, Invalid, Refusal, unknown_ids
+from inventory_project.foundation import batches, database
+from inventory_project.foundation.errors import Conflict, Invalid, Refusal, unknown_ids
 from inventory_project.messaging import outbox
 from stock import ledger
 from stock.models import StockDocument, StockDocumentLine

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from inventory_project import tracing
+from inventory_project.foundation import tracing
 from inventory_project.messaging.outbox import Event
 
 LOW_STOCK = "inventory.low_stock"

@@ -21,10 +21,10 @@ from django.db.models import Model
 from prometheus_client import Histogram
 from uuid_utils.compat import uuid7
 
-from inventory_project import database
-from inventory_project.database import Pending
-from inventory_project.errors import BooksDamaged, Conflict
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database
+from inventory_project.foundation.database import Pending
+from inventory_project.foundation.errors import BooksDamaged, Conflict
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging.outbox import Event
 from stock import counters, events
 from stock.models import Product, StockLevel, StockMovement

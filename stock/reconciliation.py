@@ -22,8 +22,8 @@ from django.core.cache import cache
 from django.db import Error
 from prometheus_client import Counter
 
-from inventory_project import database
-from inventory_project.errors import Conflict, Invalid, NotFound, unknown_ids
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound, unknown_ids
 from stock import comparison, repair
 from stock.comparison import Chunk, Fields
 from stock.models import Product, StockLevel

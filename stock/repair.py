@@ -19,8 +19,8 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client import Counter, Gauge
 
-from inventory_project.errors import Unavailable
-from inventory_project.faults import crash_point
+from inventory_project.foundation.errors import Unavailable
+from inventory_project.foundation.faults import crash_point
 from stock import comparison, counters
 from stock.comparison import Chunk, Drift, Fields
 

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from reservations import audit, lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation

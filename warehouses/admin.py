@@ -16,9 +16,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 
-from inventory_project import database
-from inventory_project.admin import LargeTableAdmin, ReadOnly, TellsRefusals, flag
-from inventory_project.errors import Conflict
+from inventory_project.foundation import database
+from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, TellsRefusals, flag
+from inventory_project.foundation.errors import Conflict
 from warehouses import catalogue, geography, policies, postal_areas
 from warehouses.models import AllocationPolicy, PostalArea, Warehouse
 from warehouses.policies import BUILT_IN, PREFERENCES, Policy, Preference, Split

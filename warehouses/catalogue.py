@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from inventory_project.errors import NotFound
+from inventory_project.foundation.errors import NotFound
 from warehouses import files
 from warehouses.files import Rule
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse

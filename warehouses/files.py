@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 
 SHOWN_MAX = 80  # characters of what stands in a file, in a sentence about it
 DIGITS_MAX = 1_000  # of a whole number that is shown as such; Python refuses to write very long ones

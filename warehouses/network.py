@@ -15,8 +15,8 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import Error
 
-from inventory_project import database
-from inventory_project.database import Pending
+from inventory_project.foundation import database
+from inventory_project.foundation.database import Pending
 from warehouses import policies
 from warehouses.allocation import Delivery
 from warehouses.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km

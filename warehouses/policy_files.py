@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from inventory_project import database
+from inventory_project.foundation import database
 from warehouses import files, policies
 from warehouses.files import Replaced, Rule
 from warehouses.models import AllocationPolicy

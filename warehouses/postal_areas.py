@@ -14,8 +14,8 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import transaction
 
-from inventory_project import database
-from inventory_project.errors import Invalid
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Invalid
 from warehouses import files, geography, policies
 from warehouses.files import Replaced
 from warehouses.geography import Area, Location, Point

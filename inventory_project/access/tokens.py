@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from inventory_project.access import scopes
 from inventory_project.access.models import ApiToken
-from inventory_project.errors import Conflict, Invalid, NotFound
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 
 DEFAULT_DAYS = 365
 MAX_DAYS = 3_650

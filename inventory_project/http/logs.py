@@ -6,7 +6,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
-from inventory_project import tracing
+from inventory_project.foundation import tracing
 
 MOST_FORWARDED_SHOWN = 200  # characters; anybody may send anything
 

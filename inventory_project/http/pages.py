@@ -13,7 +13,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which imports this module, by the settings

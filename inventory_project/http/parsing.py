@@ -15,7 +15,7 @@ from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 
 MAX_DEPTH = 32
 MAX_DIGITS = 20  # 2^63 has 19: what is longer fits no column, and int() of thousands of digits is slow

@@ -28,7 +28,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from structlog.contextvars import get_contextvars
 
-from inventory_project.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1

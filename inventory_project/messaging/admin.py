@@ -18,8 +18,8 @@ from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from inventory_project.admin import LargeTableAdmin, ReadOnly, staff_actor
-from inventory_project.errors import Conflict, Refusal, Unavailable
+from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, staff_actor
+from inventory_project.foundation.errors import Conflict, Refusal, Unavailable
 from inventory_project.messaging import broker, outbox
 from inventory_project.messaging.broker import DeadLetter
 from inventory_project.messaging.dead_letters import Shown

@@ -22,7 +22,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 
-from inventory_project.errors import Conflict, Unavailable
+from inventory_project.foundation.errors import Conflict, Unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from django.db import Error, connection
 from django.utils.module_loading import import_string
 from prometheus_client import Counter, Gauge, Histogram
 
-from inventory_project import database
-from inventory_project.batches import Undecided
-from inventory_project.errors import Invalid, NotFound, Refusal, Unavailable
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database
+from inventory_project.foundation.batches import Undecided
+from inventory_project.foundation.errors import Invalid, NotFound, Refusal, Unavailable
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import broker, envelope
 from inventory_project.messaging.broker import REASON_HEADER, TRIES_HEADER, BrokerAway, Delivery, Publication, Session
 from inventory_project.messaging.envelope import Message

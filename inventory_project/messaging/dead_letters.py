@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from inventory_project.http.parsing import parse_object
 from inventory_project.messaging.broker import DeadLetter
 

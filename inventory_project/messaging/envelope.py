@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inventory_project import tracing
-from inventory_project.errors import Invalid
+from inventory_project.foundation import tracing
+from inventory_project.foundation.errors import Invalid
 from inventory_project.http.parsing import parse_object
 from inventory_project.messaging.broker import Delivery, Publication
 from inventory_project.messaging.outbox import Waiting

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from inventory_project import database
+from inventory_project.foundation import database
 from inventory_project.messaging.envelope import Message
 from inventory_project.messaging.models import InboxMessage
 

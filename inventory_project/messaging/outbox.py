@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from psycopg import Connection
 from uuid_utils.compat import uuid7
 
-from inventory_project import database, tracing
+from inventory_project.foundation import database, tracing
 from inventory_project.messaging.models import OutboxEvent
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from django.conf import settings
 from prometheus_client import Gauge, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from inventory_project.errors import Unavailable
+from inventory_project.foundation.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import psycopg
 from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from inventory_project import database
-from inventory_project.errors import Refusal
-from inventory_project.faults import crash_point
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Refusal
+from inventory_project.foundation.faults import crash_point
 from inventory_project.messaging import broker, envelope, outbox
 from inventory_project.messaging.broker import BrokerAway, Session
 from inventory_project.messaging.outbox import Waiting

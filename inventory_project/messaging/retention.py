@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from inventory_project import database
+from inventory_project.foundation import database
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 
 CHUNK = 5_000  # rows of one transaction

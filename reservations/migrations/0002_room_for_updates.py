@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from inventory_project.database import on_postgresql
+from inventory_project.foundation.database import on_postgresql
 
 TUNE = """
 -- A line is updated once or twice, when it is confirmed or comes back, and in place if its page has room for that. A

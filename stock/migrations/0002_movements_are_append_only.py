@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from inventory_project.database import on_postgresql
+from inventory_project.foundation.database import on_postgresql
 
 REFUSE = """
 CREATE FUNCTION stock_movement_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from inventory_project.database import on_postgresql
+from inventory_project.foundation.database import on_postgresql
 
 TUNE = """
 -- A sale updates a level in place (HOT: no index mentions what it changes) if its page has room for the new version.

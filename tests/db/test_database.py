@@ -5,7 +5,7 @@ from django.db import DatabaseError, connection
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
-from inventory_project import database
+from inventory_project.foundation import database
 
 
 @pytest.mark.django_db

@@ -22,7 +22,7 @@ from benchmarks import against, allocation, closed_loop, open_loop, over_http, t
 from benchmarks.closed_loop import Turn
 from benchmarks.over_http import Measured
 from benchmarks.run import Found
-from inventory_project import moments
+from inventory_project.foundation import moments
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem

@@ -9,7 +9,7 @@ from django.db import Error, connection
 from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
-from inventory_project.errors import Refusal
+from inventory_project.foundation.errors import Refusal
 from reservations import gate, lifecycle
 from reservations.models import Reservation
 from reservations.requests import Item, Outcome, Reserve

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from django.db import connection
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from reservations import lifecycle
 from reservations.models import Reservation
 from tests import factories

@@ -13,7 +13,7 @@ from cloudevents.core.exceptions import CloudEventValidationError
 from django.conf import settings
 from jsonschema import ValidationError
 
-from inventory_project import tracing
+from inventory_project.foundation import tracing
 from inventory_project.messaging.outbox import Event
 from reservations import events
 from reservations.holds import Hold, HoldLine

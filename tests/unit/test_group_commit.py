@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from inventory_project.errors import Conflict, Unavailable
-from inventory_project.group_commit import GroupCommit
+from inventory_project.foundation.errors import Conflict, Unavailable
+from inventory_project.foundation.group_commit import GroupCommit
 
 Gatherer = GroupCommit[int, int]
 SOON = 5  # seconds; for what happens at once unless the test fails

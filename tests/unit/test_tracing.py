@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from inventory_project import tracing
+from inventory_project.foundation import tracing
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

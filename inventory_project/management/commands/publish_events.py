@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from inventory_project.commands import ServiceCommand, require_broker, stop_on_signals
+from inventory_project.foundation.commands import ServiceCommand, require_broker, stop_on_signals
 from inventory_project.messaging import outbox, relay
 from inventory_project.messaging.pulse import Pulse
 

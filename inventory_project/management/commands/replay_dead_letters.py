@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from inventory_project.commands import ServiceCommand, require_broker
+from inventory_project.foundation.commands import ServiceCommand, require_broker
 from inventory_project.messaging import broker
 from inventory_project.messaging.broker import DeadLetter
 from inventory_project.messaging.dead_letters import in_line

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from inventory_project.commands import ServiceCommand, stop_on_signals
+from inventory_project.foundation.commands import ServiceCommand, stop_on_signals
 from inventory_project.jobs import JOBS, Job
 
 logger = logging.getLogger(__name__)

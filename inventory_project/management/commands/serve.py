@@ -22,8 +22,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error, connection
 
-from inventory_project import database, webserver
-from inventory_project.commands import ServiceCommand
+from inventory_project import webserver
+from inventory_project.foundation import database
+from inventory_project.foundation.commands import ServiceCommand
 from inventory_project.messaging import outbox
 from inventory_project.metrics_folder import metrics_folder
 from stock import catalogue

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from inventory_project.database import on_postgresql
+from inventory_project.foundation.database import on_postgresql
 
 TUNE = """
 -- Each event leaves the index of unpublished ones soon after it came; without a vacuum whoever reads that index reads

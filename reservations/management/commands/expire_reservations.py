@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 from reservations import lifecycle
 from reservations.requests import Expire
 

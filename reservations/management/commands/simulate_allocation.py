@@ -12,8 +12,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from inventory_project.commands import ServiceCommand
-from inventory_project.errors import Invalid
+from inventory_project.foundation.commands import ServiceCommand
+from inventory_project.foundation.errors import Invalid
 from reservations import order_files, replay, simulation, tables
 from reservations.difference_files import DifferenceFile
 from reservations.replay import Difference

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 from stock import catalogue as products
 from stock import documents
 from stock.models import Product

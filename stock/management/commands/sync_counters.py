@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 from stock import reconciliation
 from stock.models import StockLevel
 

@@ -21,7 +21,7 @@ from inventory_project import access
 from inventory_project.access import authentication, scopes, tokens
 from inventory_project.access.models import ApiToken
 from inventory_project.access.principals import ANONYMOUS
-from inventory_project.errors import Conflict, Invalid, NotFound
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 
 
 class LevelViewSet(viewsets.ViewSet):

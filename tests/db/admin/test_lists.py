@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project.admin import LargeTableAdmin
+from inventory_project.foundation.admin import LargeTableAdmin
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold

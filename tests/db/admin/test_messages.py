@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from inventory_project.messaging import outbox
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.messaging.outbox import Event

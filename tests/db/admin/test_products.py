@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from stock import blocking, catalogue
 from stock.admin import ProductAdmin
 from stock.models import Product, SalesBlock, StockLevel

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from inventory_project import database
-from inventory_project.admin import BUSY
+from inventory_project.foundation import database
+from inventory_project.foundation.admin import BUSY
 from tests import factories
 from tests.db.admin.pages import change, told
 from tests.factories import PR, SP

@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project import database
-from inventory_project.admin import BUSY
+from inventory_project.foundation import database
+from inventory_project.foundation.admin import BUSY
 from tests import factories
 from tests.db.admin.pages import change, told
 from warehouses import policies

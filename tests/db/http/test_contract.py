@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from reservations import lifecycle
 from reservations.api import AllocationOut
 from reservations.holds import Hold

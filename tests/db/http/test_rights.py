@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from inventory_project.access import authentication, scopes, tokens
 from inventory_project.access.models import ApiToken
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from stock.models import Product, StockMovement
 from tests import factories
 from tests.db.http import routes

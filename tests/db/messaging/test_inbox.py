@@ -12,7 +12,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from inventory_project.messaging import inbox
 from inventory_project.messaging.envelope import Message
 from inventory_project.messaging.inbox import Handled, Known, Outcome, Received

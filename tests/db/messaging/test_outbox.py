@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from inventory_project.messaging import outbox
 from inventory_project.messaging.models import OutboxEvent
 from inventory_project.messaging.outbox import Event

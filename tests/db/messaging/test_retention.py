@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from inventory_project.messaging import outbox, retention
 from inventory_project.messaging.models import InboxMessage, OutboxEvent
 from reservations.models import Reservation

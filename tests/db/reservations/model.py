@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from inventory_project.errors import Refusal
+from inventory_project.foundation.errors import Refusal
 from reservations.holds import Hold
 from reservations.lifecycle import Answer
 from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Outcome, Pay, Reserve, Return

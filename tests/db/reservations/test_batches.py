@@ -10,8 +10,8 @@ from django.db import DataError, connection
 from django.db.models import F
 from prometheus_client import REGISTRY
 
-from inventory_project import batches
-from inventory_project.errors import Conflict, Refusal, Unavailable
+from inventory_project.foundation import batches
+from inventory_project.foundation.errors import Conflict, Refusal, Unavailable
 from reservations import lifecycle, reserving
 from reservations.holds import Hold
 from reservations.models import Reservation

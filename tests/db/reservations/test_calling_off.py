@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from inventory_project.errors import Conflict, Invalid, NotFound
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 from reservations.holds import Hold
 from reservations.models import Reservation
 from reservations.requests import (

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.errors import Conflict, Invalid, NotFound
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Confirm, ExceedsReservation, Item, ReservationConfirmed, ReservationExpired, Reserve

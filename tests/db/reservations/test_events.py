@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError
 
-from inventory_project import moments
+from inventory_project.foundation import moments
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
-from inventory_project import moments
-from inventory_project.errors import Conflict, NotFound
+from inventory_project.foundation import moments
+from inventory_project.foundation.errors import Conflict, NotFound
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationExtension

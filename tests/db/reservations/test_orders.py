@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project.errors import Invalid, NotFound, Refusal
+from inventory_project.foundation.errors import Invalid, NotFound, Refusal
 from inventory_project.messaging.envelope import Message
 from inventory_project.messaging.inbox import Handled, Received
 from inventory_project.messaging.models import InboxMessage, OutboxEvent

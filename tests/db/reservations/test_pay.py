@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.errors import NotFound
+from inventory_project.foundation.errors import NotFound
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Item, Pay, ReservationCancelled, ReservationExpired, Reserve, SalesBlocked

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.database import job_lock
-from inventory_project.errors import Conflict, NotFound
+from inventory_project.foundation.database import job_lock
+from inventory_project.foundation.errors import Conflict, NotFound
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Cancel, Expire, ReservationActive

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Item, OrderConflict, Outcome, Reserve, SalesBlocked

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.errors import Conflict, NotFound
+from inventory_project.foundation.errors import Conflict, NotFound
 from reservations import lifecycle
 from reservations.requests import ExceedsReservation, Item, ReservationActive, Return
 from stock.documents import ReferenceConflict

@@ -11,8 +11,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project.database import database_now
-from inventory_project.errors import Conflict, Invalid
+from inventory_project.foundation.database import database_now
+from inventory_project.foundation.errors import Conflict, Invalid
 from reservations import lifecycle, order_files, simulation
 from reservations.models import Reservation
 from reservations.replay import Contender

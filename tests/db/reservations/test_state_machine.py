@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pytest_django import Settings
 
-from inventory_project.database import database_now
-from inventory_project.errors import Refusal
+from inventory_project.foundation.database import database_now
+from inventory_project.foundation.errors import Refusal
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Pay, Reserve, Return

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inventory_project import tracing
+from inventory_project.foundation import tracing
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from django.db import connection
 
-from inventory_project import batches, database
-from inventory_project.database import Pending
-from inventory_project.errors import Refusal
+from inventory_project.foundation import batches, database
+from inventory_project.foundation.database import Pending
+from inventory_project.foundation.errors import Refusal
 from reservations import calling_off, holds, lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation

@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from inventory_project.database import database_now
-from inventory_project.errors import Invalid, NotFound
+from inventory_project.foundation.database import database_now
+from inventory_project.foundation.errors import Invalid, NotFound
 from stock import availability, blocking
 from stock.availability import State, WarehouseAvailability
 from tests import factories

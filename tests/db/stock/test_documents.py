@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from stock import blocking, documents, ledger
 from stock.documents import DocumentRequest, Kind
 from stock.models import StockDocument, StockLevel

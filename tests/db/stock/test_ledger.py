@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import Error, IntegrityError, connection, transaction
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from stock import ledger
 from stock.models import SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
 from tests import factories

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from stock.models import StockLevel
 from tests import factories
 from tests.db.migrating import migrate

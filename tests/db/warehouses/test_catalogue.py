@@ -5,7 +5,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from inventory_project.errors import Invalid, NotFound
+from inventory_project.foundation.errors import Invalid, NotFound
 from warehouses import catalogue
 from warehouses.catalogue import Result
 from warehouses.models import Warehouse

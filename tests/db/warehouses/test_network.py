@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from inventory_project import database
+from inventory_project.foundation import database
 from tests import factories
 from tests.factories import PR, RJ, SP
 from warehouses import network, policies

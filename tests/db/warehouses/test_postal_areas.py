@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from tests import factories
 from warehouses import postal_areas
 from warehouses.files import Replaced

@@ -14,8 +14,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from inventory_project.database import database_now
-from inventory_project.errors import Invalid, NotFound
+from inventory_project.foundation.database import database_now
+from inventory_project.foundation.errors import Invalid, NotFound
 from stock import availability, blocking, counters
 from stock.api import AvailabilityOut, WarehouseAvailabilityOut
 from stock.availability import ProductAvailability

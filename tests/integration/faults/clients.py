@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 from django.db import Error, connection, transaction
 
-from inventory_project import database
-from inventory_project.errors import Refusal
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Refusal
 from reservations import lifecycle, reserving
 from reservations.lifecycle import Answer
 from reservations.requests import Confirm, Outcome, Pay, Reserve

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from tests import factories
 from tests.integration.faults.sessions import Session
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from reservations import lifecycle
 from reservations.requests import Outcome, ReservationExpired
 from tests import factories

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from inventory_project.errors import Unavailable
+from inventory_project.foundation.errors import Unavailable
 from reservations.models import Reservation
 from reservations.requests import Outcome, Reserve
 from tests import factories

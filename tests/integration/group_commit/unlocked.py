@@ -12,7 +12,7 @@ class Unlocked(AppConfig):
     name = "tests.integration.group_commit"
 
     def ready(self) -> None:
-        from inventory_project import database
+        from inventory_project.foundation import database
 
         database.for_no_key_update = lambda table: ""
 

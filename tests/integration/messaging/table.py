@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 
-from inventory_project.errors import NotFound, Refusal
+from inventory_project.foundation.errors import NotFound, Refusal
 from inventory_project.messaging import envelope
 from inventory_project.messaging.broker import TRIES_HEADER, Delivery
 from inventory_project.messaging.consumer import Route

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from inventory_project import moments
+from inventory_project.foundation import moments
 from inventory_project.messaging.models import InboxMessage
 from reservations import lifecycle
 from reservations.models import Reservation

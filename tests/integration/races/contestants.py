@@ -10,8 +10,8 @@ from uuid import UUID
 from django.test import Client, override_settings
 from prometheus_client import Metric
 
-from inventory_project import batches
-from inventory_project.errors import Refusal, Unavailable
+from inventory_project.foundation import batches
+from inventory_project.foundation.errors import Refusal, Unavailable
 from reservations import lifecycle
 from reservations.lifecycle import Answer
 from reservations.requests import Cancel, Confirm, Expire, Outcome, Pay, Reserve, Return

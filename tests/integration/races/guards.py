@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, models
 from django.test import override_settings
 
-from inventory_project import database
+from inventory_project.foundation import database
 from reservations import holds, lifecycle, reserving
 from reservations.requests import Outcome, Reserve
 from stock import documents, ledger

@@ -9,7 +9,7 @@ from django.db import connection
 from pytest_django import Settings
 from redis import Redis
 
-from inventory_project.database import job_lock
+from inventory_project.foundation.database import job_lock
 from stock import reconciliation, repair
 from tests import factories
 from tests.factories import PR, RJ, SP

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
-from inventory_project.errors import Invalid, NotFound
+from inventory_project.foundation.errors import Invalid, NotFound
 from reservations import audit
 from stock import availability, blocking, comparison, counters, reconciliation, repair
 from stock.comparison import Drift

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from pytest_django import Settings
 from redis import Redis
 
-from inventory_project.errors import Unavailable
+from inventory_project.foundation.errors import Unavailable
 from stock import availability, comparison, counters, reconciliation, repair
 from stock.breaker import Breaker
 from tests import factories

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
-from inventory_project.database import database_now
+from inventory_project.foundation.database import database_now
 from stock import availability, comparison, counters, reconciliation, tasks
 from stock.models import StockLevel
 from stock.repair import Report

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from inventory_project import access
 from inventory_project.access import scopes
-from inventory_project.errors import Conflict, Invalid, NotFound, Unavailable, unknown_ids
+from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Unavailable, unknown_ids
 from inventory_project.http import fields, paths, schema
 
 assert paths.CanonicalUUIDConverter.regex  # importing the module registers `<id:...>`

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from inventory_project.http.parsing import parse_object
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from inventory_project.messaging import envelope
 from inventory_project.messaging.broker import Delivery
 from inventory_project.messaging.envelope import Message

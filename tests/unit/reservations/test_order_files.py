@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from pytest_django import Settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from reservations import order_files
 from warehouses.allocation import Line
 

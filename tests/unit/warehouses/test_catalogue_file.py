@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from warehouses import catalogue
 
 GOOD = "{id: wh-a, name: A, region: north, priority: 1}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from inventory_project.errors import Invalid
+from inventory_project.foundation.errors import Invalid
 from warehouses import geography, postal_areas
 from warehouses.geography import Area, Point, PostalAreas
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 from warehouses import policy_files, postal_areas
 
 ACTOR = "command:load_policies"

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 from warehouses import postal_areas
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
 from inventory_project.access import scopes, tokens
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 
 
 class Command(ServiceCommand):

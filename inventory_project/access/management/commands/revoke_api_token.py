@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from inventory_project.access import tokens
-from inventory_project.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand
 
 
 class Command(ServiceCommand):

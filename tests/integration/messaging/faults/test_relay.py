@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from inventory_project.database import lock_key
+from inventory_project.foundation.database import lock_key
 from inventory_project.messaging import relay
 from inventory_project.messaging.models import OutboxEvent
 from reservations import lifecycle

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, IntegrityError, OperationalError, connection
 from psycopg_pool import PoolTimeout
 
-from inventory_project.errors import Refusal
+from inventory_project.foundation.errors import Refusal
 
 CONNECT_SECONDS = 2  # for a second opinion, after the pool has waited for its own time
 

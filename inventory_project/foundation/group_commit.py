@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from prometheus_client import Counter, Histogram
 
-from inventory_project.errors import Refusal, Unavailable
+from inventory_project.foundation.errors import Refusal, Unavailable
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")

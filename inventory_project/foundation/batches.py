@@ -11,8 +11,8 @@ from typing import TypeVar
 from django.db import Error, transaction
 from prometheus_client import Counter, Gauge, Histogram
 
-from inventory_project import database
-from inventory_project.errors import BooksDamaged, Conflict, Refusal, Unavailable
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import BooksDamaged, Conflict, Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 

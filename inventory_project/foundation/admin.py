@@ -22,8 +22,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from inventory_project import database
-from inventory_project.errors import Invalid, Refusal
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Invalid, Refusal
 
 admin.site.site_header = admin.site.site_title = "Inventory Service"
 admin.site.index_title = "Warehouses, stock and reservations"

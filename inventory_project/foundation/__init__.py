@@ -1,0 +1,1 @@
+"""What every app stands on: tokens, HTTP, messages, transactions, errors. It knows no app."""
