@@ -28,10 +28,10 @@ from tqdm import tqdm
 from benchmarks import measure
 from benchmarks.measure import Range
 from benchmarks.scene import Scene
-from inventory_project.messaging import broker, consumer, relay
-from inventory_project.messaging.broker import Publication, Session
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
-from inventory_project.messaging.pulse import Pulse
+from inventory_project.foundation.messaging import broker, consumer, relay
+from inventory_project.foundation.messaging.broker import Publication, Session
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.pulse import Pulse
 from reservations import lifecycle
 from tests.service import MANAGE
 

@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from benchmarks import textbook
-from inventory_project.access import actor_of, scopes
-from inventory_project.http.views import ViewSet
+from inventory_project.foundation.access import actor_of, scopes
+from inventory_project.foundation.http.views import ViewSet
 from inventory_project.urls import handler400, handler403, handler404, handler500
 from inventory_project.urls import urlpatterns as own
 from reservations.api import ReservationOut, ReserveIn

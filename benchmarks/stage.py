@@ -11,7 +11,7 @@ from pathlib import Path
 from django.contrib.auth.models import User
 from django.db import connection
 
-from inventory_project.access import scopes, tokens
+from inventory_project.foundation.access import scopes, tokens
 from tests.servers import children_of
 from tests.service import Service
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from inventory_project.foundation import moments
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations.events import RESERVED
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Reserve

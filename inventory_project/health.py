@@ -9,7 +9,7 @@ from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 
 from inventory_project.celery import is_broker_reachable
-from inventory_project.http import problems
+from inventory_project.foundation.http import problems
 from stock import counters
 
 CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become load on the servers behind it

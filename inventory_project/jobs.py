@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from inventory_project.messaging import retention
-from inventory_project.messaging.tasks import drain_outbox_to_log, prune_messages
+from inventory_project.foundation.messaging import retention
+from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
 from reservations import lifecycle
 from reservations.tasks import audit_stock, expire_reservations
 from stock import reconciliation

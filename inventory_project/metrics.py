@@ -12,8 +12,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from inventory_project.foundation import database
-from inventory_project.http import problems
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.http import problems
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations.models import Reservation
 from stock.models import StockLevel
 

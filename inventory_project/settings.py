@@ -264,8 +264,8 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_prometheus",
     "django_structlog",
-    "inventory_project.access",
-    "inventory_project.messaging",
+    "inventory_project.foundation.access",
+    "inventory_project.foundation.messaging",
     "warehouses",
     "stock",
     "reservations",
@@ -275,9 +275,9 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "inventory_project.http.lines.NewlineMiddleware",
-    "inventory_project.http.logs.RequestLogMiddleware",
-    "inventory_project.http.body_limit.BodyLimitMiddleware",
+    "inventory_project.foundation.http.lines.NewlineMiddleware",
+    "inventory_project.foundation.http.logs.RequestLogMiddleware",
+    "inventory_project.foundation.http.body_limit.BodyLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -436,16 +436,16 @@ EVENT_RETENTION_DAYS = whole("EVENT_RETENTION_DAYS", 30, low=1, high=3_650)
 # --- HTTP API ------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["inventory_project.access.authentication.BearerTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["inventory_project.access.permissions.HasScope"],
-    "DEFAULT_PARSER_CLASSES": ["inventory_project.http.parsing.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["inventory_project.http.problems.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "inventory_project.http.problems.AnyAccept",
-    "DEFAULT_PAGINATION_CLASS": "inventory_project.http.pages.Pages",
-    "DEFAULT_FILTER_BACKENDS": ["inventory_project.http.filters.StrictFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "inventory_project.http.schema.ScopedSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["inventory_project.foundation.access.authentication.BearerTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["inventory_project.foundation.access.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["inventory_project.foundation.http.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["inventory_project.foundation.http.problems.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "inventory_project.foundation.http.problems.AnyAccept",
+    "DEFAULT_PAGINATION_CLASS": "inventory_project.foundation.http.pages.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["inventory_project.foundation.http.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "inventory_project.foundation.http.schema.ScopedSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is 405
-    "EXCEPTION_HANDLER": "inventory_project.http.problems.exception_handler",
+    "EXCEPTION_HANDLER": "inventory_project.foundation.http.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # ?format= is a parameter like any other unknown one
 }
@@ -474,8 +474,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "inventory_project.http.schema.add_problems",
-        "inventory_project.http.schema.group",
+        "inventory_project.foundation.http.schema.add_problems",
+        "inventory_project.foundation.http.schema.group",
     ],
 }
 

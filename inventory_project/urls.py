@@ -10,8 +10,8 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from inventory_project import health, metrics
-from inventory_project.http import paths as _paths  # noqa: F401  # registers <id:...>
-from inventory_project.http import problems
+from inventory_project.foundation.http import paths as _paths  # noqa: F401  # registers <id:...>
+from inventory_project.foundation.http import problems
 from reservations.api import InspectionViewSet, ReservationViewSet
 from stock.api import (
     AvailabilityViewSet,
@@ -82,7 +82,7 @@ urlpatterns.append(
     re_path(r"^favicon\.ico$", problems.reading_only(_moved_to(static("inventory_project/favicon.svg"))))
 )
 
-handler400 = "inventory_project.http.problems.bad_request"
-handler403 = "inventory_project.http.problems.permission_denied"
-handler404 = "inventory_project.http.problems.not_found"
-handler500 = "inventory_project.http.problems.server_error"
+handler400 = "inventory_project.foundation.http.problems.bad_request"
+handler403 = "inventory_project.foundation.http.problems.permission_denied"
+handler404 = "inventory_project.foundation.http.problems.not_found"
+handler500 = "inventory_project.foundation.http.problems.server_error"

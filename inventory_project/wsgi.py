@@ -4,7 +4,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from inventory_project.http.requests import UTF8Request
+from inventory_project.foundation.http.requests import UTF8Request
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 

@@ -15,12 +15,12 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project.access import actor_of, scopes
 from inventory_project.foundation import moments
+from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.errors import NotFound
 from inventory_project.foundation.group_commit import GroupCommit
-from inventory_project.http import schema
-from inventory_project.http.fields import (
+from inventory_project.foundation.http import schema
+from inventory_project.foundation.http.fields import (
     ReferenceField,
     StrictBooleanField,
     StrictDateTimeField,
@@ -28,8 +28,8 @@ from inventory_project.http.fields import (
     StrictSerializer,
     StrictUUIDField,
 )
-from inventory_project.http.filters import ChoiceFilter, UUIDFilter
-from inventory_project.http.views import ViewSet
+from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
+from inventory_project.foundation.http.views import ViewSet
 from reservations import inspection, lifecycle
 from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold

@@ -5,7 +5,12 @@ from typing import Any
 
 from django.conf import settings
 
-from inventory_project.http.fields import BoundedListField, StrictIntegerField, StrictSerializer, StrictUUIDField
+from inventory_project.foundation.http.fields import (
+    BoundedListField,
+    StrictIntegerField,
+    StrictSerializer,
+    StrictUUIDField,
+)
 from reservations.requests import Item
 from warehouses.api import WarehouseIdField
 

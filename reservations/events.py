@@ -6,7 +6,7 @@ from uuid import UUID
 
 from inventory_project.foundation import moments
 from inventory_project.foundation.errors import Refusal
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging.outbox import Event
 from reservations.holds import Hold, HoldLine
 
 RESERVED = "inventory.reserved"

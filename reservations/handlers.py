@@ -10,11 +10,11 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from inventory_project.foundation.errors import Invalid
-from inventory_project.http import problems
-from inventory_project.http.fields import StrictSerializer, StrictUUIDField
-from inventory_project.messaging.consumer import Route
-from inventory_project.messaging.envelope import Message
-from inventory_project.messaging.inbox import Received
+from inventory_project.foundation.http import problems
+from inventory_project.foundation.http.fields import StrictSerializer, StrictUUIDField
+from inventory_project.foundation.messaging.consumer import Route
+from inventory_project.foundation.messaging.envelope import Message
+from inventory_project.foundation.messaging.inbox import Received
 from reservations import orders
 from reservations.bodies import ItemIn, items_field, items_of, part_of
 from reservations.requests import CallOff, CallOffReason, Pay, Reserve

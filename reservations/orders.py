@@ -15,8 +15,8 @@ from typing import Any
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal
 from inventory_project.foundation.faults import crash_point
-from inventory_project.messaging import inbox, outbox
-from inventory_project.messaging.inbox import Handled, Known, Outcome, Received
+from inventory_project.foundation.messaging import inbox, outbox
+from inventory_project.foundation.messaging.inbox import Handled, Known, Outcome, Received
 from reservations import calling_off, events, lifecycle, paying, requests, reserving
 from reservations.requests import (
     CallOff,

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from inventory_project.foundation import database, tracing
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
-from inventory_project.messaging import outbox
+from inventory_project.foundation.messaging import outbox
 from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status
 from reservations.requests import Confirm, Item, Outcome, Pay, merged

@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 from inventory_project.foundation import database, tracing
 from inventory_project.foundation.errors import Invalid, Refusal, unknown_ids
 from inventory_project.foundation.faults import crash_point
-from inventory_project.messaging import outbox
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.outbox import Event
 from reservations import events, holds
 from reservations.holds import Hold, Status
 from reservations.requests import (

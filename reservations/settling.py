@@ -17,8 +17,8 @@ from django.conf import settings
 from inventory_project.foundation import database, moments, tracing
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal
 from inventory_project.foundation.faults import crash_point
-from inventory_project.messaging import outbox
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.outbox import Event
 from reservations import events, holds
 from reservations.events import LineQuantity
 from reservations.holds import Hold, HoldLine, Status

@@ -12,11 +12,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project.access import actor_of, scopes
 from inventory_project.foundation import moments
+from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.errors import NotFound
-from inventory_project.http import schema
-from inventory_project.http.fields import (
+from inventory_project.foundation.http import schema
+from inventory_project.foundation.http.fields import (
     BoundedListField,
     DigitsField,
     ReferenceField,
@@ -25,8 +25,8 @@ from inventory_project.http.fields import (
     StrictUUIDField,
     TextField,
 )
-from inventory_project.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
-from inventory_project.http.views import ViewSet
+from inventory_project.foundation.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
+from inventory_project.foundation.http.views import ViewSet
 from stock import availability, blocking, catalogue, documents, reconciliation
 from stock.models import Product, StockDocument, StockLevel, StockMovement
 from warehouses.api import PostalCodeField, WarehouseIdField

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from inventory_project.foundation import batches, database
 from inventory_project.foundation.errors import Conflict, Invalid, Refusal, unknown_ids
-from inventory_project.messaging import outbox
+from inventory_project.foundation.messaging import outbox
 from stock import ledger
 from stock.models import StockDocument, StockDocumentLine
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from inventory_project.foundation import tracing
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging.outbox import Event
 
 LOW_STOCK = "inventory.low_stock"
 OUT_OF_STOCK = "inventory.out_of_stock"

@@ -25,7 +25,7 @@ from inventory_project.foundation import database
 from inventory_project.foundation.database import Pending
 from inventory_project.foundation.errors import BooksDamaged, Conflict
 from inventory_project.foundation.faults import crash_point
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging.outbox import Event
 from stock import counters, events
 from stock.models import Product, StockLevel, StockMovement
 from warehouses.models import Warehouse

@@ -7,9 +7,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project.access import scopes
-from inventory_project.http.fields import TextField
-from inventory_project.http.views import ViewSet
+from inventory_project.foundation.access import scopes
+from inventory_project.foundation.http.fields import TextField
+from inventory_project.foundation.http.views import ViewSet
 from warehouses import catalogue, policies
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
 

@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-from inventory_project.messaging import broker
+from inventory_project.foundation.messaging import broker
 from tests.e2e.conftest import SCREENSHOTS, Service
 from tests.integration.messaging.mail import NO_ID, Mail
 

@@ -23,7 +23,7 @@ from benchmarks.closed_loop import Turn
 from benchmarks.over_http import Measured
 from benchmarks.run import Found
 from inventory_project.foundation import moments
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Item, Reserve

@@ -19,8 +19,8 @@ import redis
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from inventory_project import database
-from inventory_project.access.models import ApiToken
+from inventory_project.foundation import database
+from inventory_project.foundation.access.models import ApiToken
 from reservations.models import Reservation
 from stock.models import Product, StockLevel, StockMovement
 from tests import factories

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from pytest_django import DjangoAssertNumQueries
 
 from inventory_project import startup
+from inventory_project.foundation.messaging import consumer
 from inventory_project.management.commands import consume_events
-from inventory_project.messaging import consumer
 from tests import factories
 from tests.factories import SP
 from tests.servers import free_port

@@ -14,7 +14,7 @@ from django.conf import settings
 from jsonschema import ValidationError
 
 from inventory_project.foundation import tracing
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging.outbox import Event
 from reservations import events
 from reservations.holds import Hold, HoldLine
 from reservations.requests import SalesBlocked

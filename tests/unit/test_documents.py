@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
 
-from inventory_project.http import problems
+from inventory_project.foundation.http import problems
 from reservations import audit
 from reservations import events as reservation_events
 from stock import events as stock_events

@@ -6,8 +6,8 @@ from django.conf import settings
 
 from inventory_project import startup
 from inventory_project.foundation.commands import ServiceCommand, require_broker, stop_on_signals
-from inventory_project.messaging import consumer
-from inventory_project.messaging.pulse import Pulse
+from inventory_project.foundation.messaging import consumer
+from inventory_project.foundation.messaging.pulse import Pulse
 
 
 class Command(ServiceCommand):

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.commands import migrate
 from django.db import connection
 
-from inventory_project import database
+from inventory_project.foundation import database
 
 POLL_SECONDS = 0.2
 

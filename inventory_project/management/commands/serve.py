@@ -25,7 +25,7 @@ from django.db import Error, connection
 from inventory_project import webserver
 from inventory_project.foundation import database
 from inventory_project.foundation.commands import ServiceCommand
-from inventory_project.messaging import outbox
+from inventory_project.foundation.messaging import outbox
 from inventory_project.metrics_folder import metrics_folder
 from stock import catalogue
 

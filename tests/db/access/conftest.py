@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from inventory_project.access import authentication
+from inventory_project.foundation.access import authentication
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 from knox.crypto import hash_token
 
-from inventory_project.access import tokens
-from inventory_project.access.models import ApiToken
+from inventory_project.foundation.access import tokens
+from inventory_project.foundation.access.models import ApiToken
 
 FORM = {"name": "checkout", "scopes": ["stock:read", "operations"], "days": "30"}
 ADD, LIST = "admin:access_apitoken_add", "admin:access_apitoken_changelist"

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from knox.crypto import hash_token
 
-from inventory_project.access.models import ApiToken
+from inventory_project.foundation.access.models import ApiToken
 
 
 def run(name: str, *arguments: Any) -> tuple[str, str]:

@@ -17,10 +17,10 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from inventory_project import access
-from inventory_project.access import authentication, scopes, tokens
-from inventory_project.access.models import ApiToken
-from inventory_project.access.principals import ANONYMOUS
+from inventory_project.foundation import access
+from inventory_project.foundation.access import authentication, scopes, tokens
+from inventory_project.foundation.access.models import ApiToken
+from inventory_project.foundation.access.principals import ANONYMOUS
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 
 

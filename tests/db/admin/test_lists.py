@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from inventory_project.foundation.admin import LargeTableAdmin
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem

@@ -13,9 +13,9 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from inventory_project.foundation.database import database_now
-from inventory_project.messaging import outbox
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.outbox import Event
 from tests.db.admin.pages import LISTS, answer, change, choose
 from tests.servers import free_port
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 EVENTS, MESSAGES = "messaging_outboxevent", "messaging_inboxmessage"
 DEAD_LETTERS = "/admin/messaging/inboxmessage/dead-letters/"
 ORDER = UUID("0d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10")
-LOGGER = "inventory_project.messaging.admin"
+LOGGER = "inventory_project.foundation.messaging.admin"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Confirm, Item

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.models import InboxMessage
 from stock.models import Product, SalesBlock, StockLevel
 from tests import factories
 from tests.db.admin.pages import LISTS, change, choose, told

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.access import authentication
+from inventory_project.foundation.access import authentication
 
 
 @pytest.fixture

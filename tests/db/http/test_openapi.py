@@ -23,8 +23,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis import checks as promises
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from inventory_project.access import scopes, tokens
-from inventory_project.http.schema import PROBLEM
+from inventory_project.foundation.access import scopes, tokens
+from inventory_project.foundation.http.schema import PROBLEM
 from inventory_project.wsgi import application
 from reservations import lifecycle
 from reservations.requests import Confirm

@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
-from inventory_project.access import scopes
-from inventory_project.http import filters
-from inventory_project.http.views import ViewSet
+from inventory_project.foundation.access import scopes
+from inventory_project.foundation.http import filters
+from inventory_project.foundation.http.views import ViewSet
 
 UUID_TEXT = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

@@ -11,8 +11,8 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.access import authentication, scopes, tokens
-from inventory_project.access.models import ApiToken
+from inventory_project.foundation.access import authentication, scopes, tokens
+from inventory_project.foundation.access.models import ApiToken
 from inventory_project.foundation.database import database_now
 from stock.models import Product, StockMovement
 from tests import factories

@@ -10,7 +10,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from inventory_project.foundation import tracing
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from tests import factories
 from tests.factories import SP
 

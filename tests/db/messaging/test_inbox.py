@@ -13,10 +13,10 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from inventory_project.foundation.database import database_now
-from inventory_project.messaging import inbox
-from inventory_project.messaging.envelope import Message
-from inventory_project.messaging.inbox import Handled, Known, Outcome, Received
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging import inbox
+from inventory_project.foundation.messaging.envelope import Message
+from inventory_project.foundation.messaging.inbox import Handled, Known, Outcome, Received
+from inventory_project.foundation.messaging.models import InboxMessage
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.processes import wait_until

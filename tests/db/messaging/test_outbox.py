@@ -11,16 +11,16 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inventory_project.foundation.database import database_now
-from inventory_project.messaging import outbox
-from inventory_project.messaging.models import OutboxEvent
-from inventory_project.messaging.outbox import Event
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.outbox import Event
 from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 
 pytestmark = pytest.mark.usefixtures("books")
 
-LOGGER = "inventory_project.messaging.outbox"
+LOGGER = "inventory_project.foundation.messaging.outbox"
 
 
 def event(subject: str, **changes: Any) -> Event:

@@ -8,8 +8,8 @@ from django.db import transaction
 from pytest_django import Settings
 
 from inventory_project.foundation.database import database_now
-from inventory_project.messaging import outbox, retention
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging import outbox, retention
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations.models import Reservation
 from tests import factories
 from tests.db.messaging.test_outbox import event

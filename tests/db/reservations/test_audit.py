@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
-from inventory_project.messaging import outbox
+from inventory_project.foundation.messaging import outbox
 from reservations import audit
 from reservations.holds import Hold
 from reservations.requests import Item

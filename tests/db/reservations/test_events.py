@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError
 
 from inventory_project.foundation import moments
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.requests import Item, Reserve

@@ -10,9 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inventory_project.foundation.errors import Invalid, NotFound, Refusal
-from inventory_project.messaging.envelope import Message
-from inventory_project.messaging.inbox import Handled, Received
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.envelope import Message
+from inventory_project.foundation.messaging.inbox import Handled, Received
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.routes import ROUTES
 from reservations.models import Reservation
 from reservations.requests import Item

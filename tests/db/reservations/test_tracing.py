@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inventory_project.foundation import tracing
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.requests import CallOff, Cancel, Confirm, Expire, Item, Outcome, Pay, Reserve, Return

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.apps import apps
 
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from stock.models import StockMovement
 
 APPS = ("warehouses", "stock", "reservations", "messaging")

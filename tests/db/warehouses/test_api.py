@@ -6,7 +6,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from inventory_project.access import scopes, tokens
+from inventory_project.foundation.access import scopes, tokens
 from warehouses import catalogue
 from warehouses.models import Warehouse
 

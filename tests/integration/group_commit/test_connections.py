@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.access import authentication, tokens
+from inventory_project.foundation.access import authentication, tokens
 from reservations import api, lifecycle, reserving
 from stock.models import Product
 from tests import factories

@@ -8,7 +8,7 @@ from pathlib import Path
 import pika
 from django.test import override_settings
 
-from inventory_project.messaging import broker
+from inventory_project.foundation.messaging import broker
 from inventory_project.routes import ROUTES
 from tests.integration.messaging.shops import EXCHANGES, ORDERS, OURS, PAYMENTS, Shop, parameters
 from tests.service import KEY, MANAGE, Process, environment, url_of_test_database, wait_until

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pika
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from tests import asyncapi
 from tests.service import PATIENCE_SECONDS, wait_until
 

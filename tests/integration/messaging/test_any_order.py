@@ -14,9 +14,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from inventory_project.messaging import broker, inbox
-from inventory_project.messaging.inbox import Known
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging import broker, inbox
+from inventory_project.foundation.messaging.inbox import Known
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations.models import Reservation
 from stock.models import StockMovement
 from tests import factories

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.conf import settings
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.models import InboxMessage
 from tests import factories
 from tests.db.http.test_bad_inputs import BAD_BODIES, NUMBERS
 from tests.factories import SP

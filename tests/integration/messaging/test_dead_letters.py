@@ -14,10 +14,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.broker import DEAD_QUEUE, QUEUE, BrokerAway
-from inventory_project.messaging.dead_letters import Shown
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.broker import DEAD_QUEUE, QUEUE, BrokerAway
+from inventory_project.foundation.messaging.dead_letters import Shown
+from inventory_project.foundation.messaging.models import InboxMessage
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.mail import NO_ID, REASON, Mail

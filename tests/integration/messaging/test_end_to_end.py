@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from inventory_project.foundation import moments
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.models import InboxMessage
 from reservations import lifecycle
 from reservations.models import Reservation
 from stock import blocking

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations.models import Reservation
 from tests import consoles, factories
 from tests.integration.messaging.faults import troubles

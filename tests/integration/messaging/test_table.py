@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.routes import ROUTES
 from tests import factories
 from tests.db.stock import records

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.holds import Hold
 from reservations.models import Reservation

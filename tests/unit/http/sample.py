@@ -13,10 +13,10 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory_project import access
-from inventory_project.access import scopes
+from inventory_project.foundation import access
+from inventory_project.foundation.access import scopes
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Unavailable, unknown_ids
-from inventory_project.http import fields, paths, schema
+from inventory_project.foundation.http import fields, paths, schema
 
 assert paths.CanonicalUUIDConverter.regex  # importing the module registers `<id:...>`
 
@@ -112,7 +112,7 @@ urlpatterns = [
     path("api/fail/<str:kind>", OrderViewSet.as_view({"get": "fail"})),
     path("api/undeclared", OrderViewSet.as_view({"get": "undeclared"})),
 ]
-handler400 = "inventory_project.http.problems.bad_request"
-handler403 = "inventory_project.http.problems.permission_denied"
-handler404 = "inventory_project.http.problems.not_found"
-handler500 = "inventory_project.http.problems.server_error"
+handler400 = "inventory_project.foundation.http.problems.bad_request"
+handler403 = "inventory_project.foundation.http.problems.permission_denied"
+handler404 = "inventory_project.foundation.http.problems.not_found"
+handler500 = "inventory_project.foundation.http.problems.server_error"

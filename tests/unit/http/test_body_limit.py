@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
-from inventory_project.http.body_limit import BodyLimitMiddleware
+from inventory_project.foundation.http.body_limit import BodyLimitMiddleware
 from tests.unit.http.conftest import assert_problem
 
 LIMIT = 262_144

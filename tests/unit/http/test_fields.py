@@ -9,8 +9,8 @@ from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from inventory_project.http import fields
-from inventory_project.http.problems import flatten
+from inventory_project.foundation.http import fields
+from inventory_project.foundation.http.problems import flatten
 from tests.unit.http.sample import OrderIn, OrderQuery
 
 ORDER = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"

@@ -4,7 +4,7 @@ import pytest
 from django.test import RequestFactory
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from inventory_project.http.logs import RequestLogMiddleware
+from inventory_project.foundation.http.logs import RequestLogMiddleware
 
 
 @pytest.mark.parametrize(

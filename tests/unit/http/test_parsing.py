@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inventory_project.foundation.errors import Invalid
-from inventory_project.http.parsing import parse_object
+from inventory_project.foundation.http.parsing import parse_object
 
 
 def refusal_of(body: bytes) -> Invalid:

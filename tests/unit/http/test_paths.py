@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from inventory_project.http import paths
+from inventory_project.foundation.http import paths
 from tests.unit.http.conftest import assert_problem
 
 ORDER = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from structlog.contextvars import bound_contextvars
 
-from inventory_project.http import problems
+from inventory_project.foundation.http import problems
 from tests.unit.http.conftest import assert_problem
 
 ORDER = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"

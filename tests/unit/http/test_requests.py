@@ -9,7 +9,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client
 
-from inventory_project.http.requests import UTF8Request
+from inventory_project.foundation.http.requests import UTF8Request
 
 ORDER = "018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f"
 ODD = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from inventory_project.messaging import broker
+from inventory_project.foundation.messaging import broker
 from tests.integration.messaging.faults import hurried, troubles
 from tests.integration.messaging.faults.commands import Commands
 from tests.integration.messaging.faults.neighbours import BINDINGS, Neighbour

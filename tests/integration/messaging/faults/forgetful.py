@@ -12,7 +12,7 @@ class Forgetful(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.messaging.inbox import Known
+        from inventory_project.foundation.messaging.inbox import Known
 
         Known.has = lambda self, message: False  # type: ignore[method-assign]
 

@@ -20,7 +20,7 @@ class Hurried(AppConfig):
     label = "hurried"
 
     def ready(self) -> None:
-        from inventory_project.messaging import broker
+        from inventory_project.foundation.messaging import broker
 
         broker.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
 

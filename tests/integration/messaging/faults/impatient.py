@@ -15,7 +15,7 @@ class Impatient(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.messaging import broker, consumer, pulse
+        from inventory_project.foundation.messaging import broker, consumer, pulse
 
         broker.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
         pulse.SILENT_SECONDS = SILENT_SECONDS

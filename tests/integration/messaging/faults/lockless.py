@@ -12,7 +12,7 @@ class Lockless(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.messaging import relay
+        from inventory_project.foundation.messaging import relay
 
         relay._stand_by = lambda session, stop, pulse: None
 

@@ -17,9 +17,9 @@ class Mortal(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.messaging import envelope
-        from inventory_project.messaging.broker import Delivery
-        from inventory_project.messaging.envelope import Message
+        from inventory_project.foundation.messaging import envelope
+        from inventory_project.foundation.messaging.broker import Delivery
+        from inventory_project.foundation.messaging.envelope import Message
 
         read = envelope.read
 

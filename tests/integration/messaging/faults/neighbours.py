@@ -12,7 +12,7 @@ import pika
 from django.conf import settings
 from pika.adapters.blocking_connection import BlockingChannel
 
-from inventory_project.messaging import broker, consumer
+from inventory_project.foundation.messaging import broker, consumer
 from inventory_project.routes import ROUTES
 
 LISTENER = "listener"

@@ -9,9 +9,9 @@ import pytest
 from django.conf import settings
 from pika.exceptions import UnroutableError
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.broker import BrokerAway
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.broker import BrokerAway
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.faults import troubles

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.models import InboxMessage
 from tests import factories
 from tests.integration.messaging.faults import impatient, troubles
 from tests.integration.messaging.faults.commands import Commands

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Cancel

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.faults.shoppers import Errand, Shopper, Shoppers, Told, in_words, slowest

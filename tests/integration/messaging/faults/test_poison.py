@@ -14,8 +14,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from inventory_project.messaging import broker
-from inventory_project.messaging.models import InboxMessage
+from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.models import InboxMessage
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.faults import mortal

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation.database import lock_key
-from inventory_project.messaging import relay
-from inventory_project.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging import relay
+from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations import lifecycle
 from reservations.requests import Confirm
 from tests import factories

@@ -10,7 +10,7 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
-from inventory_project.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from tests import factories
 from tests.integration.messaging.faults import impatient, troubles
 from tests.integration.messaging.faults.commands import Command, Commands

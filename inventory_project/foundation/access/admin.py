@@ -1,0 +1,99 @@
+"""Tokens in the admin: made once, shown once, revoked; never edited, for their digests mean nothing to a person."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils import timezone
+
+from inventory_project.foundation.access import scopes, tokens
+from inventory_project.foundation.access.models import ApiToken
+
+
+class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # no subscript at run time
+    """What a person decides about a new token."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, f"{scope}: {sentence}") for scope, sentence in scopes.SENTENCES.items()],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    days = forms.IntegerField(
+        min_value=1,
+        max_value=tokens.MAX_DAYS,
+        initial=tokens.DEFAULT_DAYS,
+        required=False,
+        help_text="Days until it expires; empty: never.",
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "scopes")
+
+    def clean_name(self) -> str:
+        """A name that no live token has."""
+        name: str = self.cleaned_data["name"]
+        if ApiToken.objects.filter(name=name, revoked_at=None).exists():
+            raise ValidationError("There is a token of this name already; revoke it or choose another name.")
+        return name
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
+    """List, create, revoke."""
+
+    form = ApiTokenForm
+    list_display = ("name", "scope_list", "user", "created", "expiry", "state")
+    list_filter = ("revoked_at",)
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    ordering = ("-created",)
+    actions = ("revoke_selected",)
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
+        """The form for a new token, the facts of an old one."""
+        if obj is None:
+            return ("name", "scopes", "days")
+        return ("name", "scope_list", "user", "created", "expiry", "revoked_at")
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        """Nothing of a token can be edited."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        """The books name it: a token is revoked and stays."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Who may change tokens may revoke them."""
+        return request.user.has_perm("access.change_apitoken")
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        """Issue the token that the form describes, and show it this once."""
+        data = form.cleaned_data
+        owner = cast(User, request.user)  # the admin lets nobody in who is not logged in
+        issued, secret = tokens.issue(name=data["name"], wanted=data["scopes"], owner=owner, days=data["days"])
+        obj.__dict__.update(issued.__dict__)
+        self.message_user(request, f"The token, shown this once: {secret}", messages.WARNING)
+
+    @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """End the selected tokens; those that have ended already stay as they are."""
+        count = queryset.filter(revoked_at=None).update(revoked_at=Now())
+        self.message_user(request, f"Revoked: {count}. Running processes refuse them within 5 seconds.")
+
+    @admin.display(description="scopes")
+    def scope_list(self, token: ApiToken) -> str:
+        """The scopes on one line."""
+        return ", ".join(token.scopes)
+
+    @admin.display(description="state")
+    def state(self, token: ApiToken) -> str:
+        """Whether it opens a door; by this machine's clock, for a person to read."""
+        if token.revoked_at:
+            return "revoked"
+        return "expired" if token.expiry and token.expiry <= timezone.now() else "usable"

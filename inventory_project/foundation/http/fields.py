@@ -1,0 +1,210 @@
+"""Serializer fields that take exactly what they promise: no number in a string, no id in braces, no unknown name.
+
+DRF's own are lenient for the sake of HTML forms; a caller's mistake then becomes a quiet wrong quantity.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import QueryDict
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
+
+from inventory_project.foundation.http.parsing import harmless
+from inventory_project.foundation.http.paths import CANONICAL_UUID
+
+MAX_UNKNOWN_SHOWN = 20  # fields named in one refusal; a body may hold tens of thousands
+_UUID = re.compile(CANONICAL_UUID)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A JSON whole number: not 1.0, not "1", not true."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "A whole JSON number is required."}
+
+    def to_internal_value(self, data: Any) -> int:
+        """The number as it stands."""
+        if type(data) is not int:  # bool is a subclass of int
+            self.fail("invalid")
+        return data
+
+
+class DigitsField(serializers.IntegerField):
+    """A whole number in a query parameter: ASCII digits, no sign and no leading zero."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "A whole number in plain digits is required."}
+
+    def to_internal_value(self, data: Any) -> int:
+        """The number that the digits spell."""
+        if not isinstance(data, str) or not _DIGITS.fullmatch(data):
+            self.fail("invalid")
+        return int(data)
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """A UUID in its canonical form with hyphens, in either case."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "A UUID such as 018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f is required."
+    }
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """The UUID."""
+        if not isinstance(data, str) or not _UUID.fullmatch(data):
+            self.fail("invalid")
+        return UUID(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """`true` or `false`, and no word or number for either."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "true or false is required."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        """The value as it stands."""
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class StrictDateTimeField(serializers.DateTimeField):
+    """A moment in ISO 8601 with its offset from UTC, such as 2026-11-22T09:30:00Z; goes out in UTC."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "A moment with its offset is required, such as 2026-11-22T09:30:00Z."
+    }
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """The moment in UTC."""
+        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+            self.fail("invalid")
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):  # the 30th of February; the year 1 at +14:00
+            self.fail("invalid")
+
+
+class TextField(serializers.CharField):
+    """One line of text without control characters, which fully matches `pattern` where one is given.
+
+    `pattern_hint` completes the sentence "The text must be ...". White space around the text is dropped.
+    """
+
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "A string is required.",
+        "control": "Control characters are not allowed.",
+        "pattern": "The text must be {hint}.",
+    }
+
+    def __init__(self, *, pattern: str | None = None, pattern_hint: str = "of another form", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pattern = re.compile(pattern) if pattern else None
+        self.pattern_hint = pattern_hint
+
+    def to_internal_value(self, data: Any) -> str:
+        """The text."""
+        if not isinstance(data, str):  # DRF would take a number as well
+            self.fail("invalid")
+        text = super().to_internal_value(data)
+        if _CONTROL.search(text):
+            self.fail("control")
+        if self.pattern and not self.pattern.fullmatch(text):
+            self.fail("pattern", hint=self.pattern_hint)
+        return text
+
+
+class ReferenceField(TextField):
+    """The caller's own name for what it asks; with it a repeat changes nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=128, help_text="Yours, and unique; a repeat changes nothing.", **kwargs)
+
+
+class BoundedListField(serializers.ListField):
+    """A list of 1 to `max_length` entries; a longer one is refused before its first entry is looked at."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "not_a_list": "A list is required.",
+        "empty": "The list must not be empty.",
+        "max_length": "At most {max_length} entries are allowed.",
+    }
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(allow_empty=False, max_length=max_length, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        """The checked entries."""
+        if not isinstance(data, list):
+            self.fail("not_a_list")
+        if not data:
+            self.fail("empty")
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return self.run_child_validation(data)
+
+
+def unknown_names(given: Collection[str], known: Collection[str], *, what: str) -> dict[str, list[ErrorDetail]]:
+    """An error for each name that is given and not known; `what` these names are, a "field" or a "parameter"."""
+    listed = f"known are {', '.join(sorted(known))}" if known else "none are known"
+    message = f"There is no such {what} here; {listed}."
+    unknown = sorted(set(given) - set(known))[:MAX_UNKNOWN_SHOWN]
+    return {harmless(name): [ErrorDetail(message, code="unknown_field")] for name in unknown}
+
+
+def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
+    """Raise ValidationError for each query parameter that is not known, and for each that is given twice."""
+    errors = unknown_names(given.keys(), known, what="parameter")
+    for name in sorted(given.keys() & set(known)):
+        if len(given.getlist(name)) > 1:
+            errors[name] = [ErrorDetail("The parameter is given twice.", code="invalid")]
+    if errors:
+        raise serializers.ValidationError(errors)
+
+
+@cache
+def _checker(serializer: "type[StrictSerializer]") -> "StrictSerializer":
+    """The one instance that checks for all threads: checking changes nothing in it, and copying its fields is slow."""
+    return serializer()
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """An object whose every field is known; `read()` is the one call that a door makes.
+
+    `ignores_unknown` is for messages, which are written for others as well.
+    """
+
+    ignores_unknown: ClassVar[bool] = False
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "An object is required."}
+
+    @classmethod
+    def read(cls, data: object) -> dict[str, Any]:
+        """The checked values of a body or of query parameters. Raises DRF's ValidationError with what is wrong."""
+        checker = _checker(cls)
+        if isinstance(data, QueryDict):
+            refuse_parameters(data, checker.fields.keys())
+            data = data.dict()
+        return dict(checker.run_validation(data))
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The checked values; unknown fields are refused together with the wrong ones."""
+        errors: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as refusal:
+            if not isinstance(data, Mapping):
+                raise
+            errors = dict(refusal.detail)  # type: ignore[arg-type]  # of a mapping it is a mapping
+        if not self.ignores_unknown:
+            known = [field.field_name for field in self._writable_fields if field.field_name]
+            errors.update(unknown_names(data.keys(), known, what="field"))
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values

@@ -1,0 +1,348 @@
+"""The consumer: takes messages from RabbitMQ, has them handled in batches, and acknowledges what is committed.
+
+The messages of one order are handled in the order in which they came: a batch is cut into rounds, the first message of
+each order, then the second, and so on; in a round all messages of one type are one transaction. What comes too early is
+put off, what nobody can understand becomes a dead letter, and while a server is away everything waits unacknowledged.
+"""
+
+import logging
+import time
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from threading import Event as Flag
+from typing import Any
+
+from django.conf import settings
+from django.db import Error, connection
+from django.utils.module_loading import import_string
+from prometheus_client import Counter, Gauge, Histogram
+
+from inventory_project.foundation import database
+from inventory_project.foundation.batches import Undecided
+from inventory_project.foundation.errors import Invalid, NotFound, Refusal, Unavailable
+from inventory_project.foundation.faults import crash_point
+from inventory_project.foundation.messaging import broker, envelope
+from inventory_project.foundation.messaging.broker import (
+    REASON_HEADER,
+    TRIES_HEADER,
+    BrokerAway,
+    Delivery,
+    Publication,
+    Session,
+)
+from inventory_project.foundation.messaging.envelope import Message
+from inventory_project.foundation.messaging.inbox import Handled, Outcome, Received
+from inventory_project.foundation.messaging.pulse import Pulse
+
+logger = logging.getLogger(__name__)
+
+RECEIVE_SECONDS = 1.0
+CONFIRM_SECONDS = 10
+# With messages in hand. RabbitMQ ends the channel of who keeps one for half an hour; each time that one is given back,
+# it comes nearer to its delivery limit: after seven hours of a full disk the first would be a dead letter.
+WAITING_SECONDS = 20 * 60
+TOGETHER_TRIES = 3  # of a group while it cannot be decided; then each message alone
+HANDLER_TRIES = 3  # of a message whose handler fails for no reason that passes
+DEPTHS_SECONDS = 10
+MAX_REASON = 500  # characters
+
+EVERYBODYS = ("25006", "53", "58")  # by PostgreSQL's codes: read-only; no space, memory or connections; a broken system
+
+messages = Counter("inventory_messages", "Messages taken off the queue, by what came of them.", ["type", "result"])
+batch_size = Histogram(
+    "inventory_consumer_batch_size", "Messages taken at once.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
+)
+batch_seconds = Histogram(
+    "inventory_consumer_batch_seconds",
+    "From taking a batch to acknowledging the last of it.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
+)
+queue_messages = Gauge(
+    "inventory_queue_messages", "Messages that wait in each of our queues.", ["queue"], multiprocess_mode="mostrecent"
+)
+
+Answer = Handled | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who reads and who handles the messages of one name.
+
+    `read` raises Invalid for what makes no sense. `handle_many` answers each message in its place, all in one
+    transaction: Handled, or a refusal: Invalid (dead letter), NotFound (too early), Unavailable (ask again).
+    """
+
+    read: Callable[[Message], Received[Any]]
+    handle_many: Callable[[Sequence[Received[Any]]], Sequence[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A delivery that was understood."""
+
+    delivery: Delivery
+    received: Received[Any]
+
+
+def run(stop: Flag, pulse: Pulse) -> None:
+    """Consume until `stop`; whatever server goes away, wait for it and go on."""
+    routes: Mapping[str, Route] = import_string(settings.MESSAGE_ROUTES)
+    while not stop.is_set():
+        try:
+            _require_database()
+            if not database.is_migrated():
+                raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
+            broker.declare_inbox(bindings(routes))
+            # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
+            waits = partial(pulse.waits, stop)
+            with Session("consumer") as inbound, Session("consumer, sending on", waits=waits) as outbound:
+                Consumer(routes, inbound, outbound, stop, pulse).run()
+        except Refusal as refusal:
+            pulse.wait(stop, refusal.detail)
+
+
+def bindings(names: Iterable[str]) -> list[tuple[str, str]]:
+    """The exchange that the messages of each name come from, and the name, which is their routing key."""
+    return [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in names]
+
+
+def _require_database() -> None:
+    """Raises Unavailable when it cannot be written to: a message that is taken then counts as delivered for nothing."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_read_only")
+            is_read_only = cursor.fetchone()[0] == "on"
+    except Error as error:
+        connection.close()
+        raise Unavailable(f"The database cannot be used: {error}") from error
+    if is_read_only:
+        _drop_session()
+        raise Unavailable("The database is read-only.")
+
+
+def _drop_session() -> None:
+    """And not give it back to the pool: what began read-only would stay so."""
+    if connection.connection is not None:
+        connection.connection.close()
+    connection.close()
+
+
+class Consumer:
+    """Handles what comes over one pair of sessions, until one of them fails."""
+
+    def __init__(
+        self, routes: Mapping[str, Route], inbound: Session, outbound: Session, stop: Flag, pulse: Pulse
+    ) -> None:
+        self._routes, self._inbound, self._outbound, self._stop, self._pulse = routes, inbound, outbound, stop, pulse
+        self._depths_due, self._why = 0.0, ""
+
+    def run(self) -> None:
+        """Batch after batch until `stop`. Raises BrokerAway; what was not acknowledged then comes again.
+
+        What was delivered before, perhaps to a consumer that it has killed, stands first in the queue. It is taken one
+        by one: whoever dies of a message has no other one in hand that would come nearer to its delivery limit too.
+        """
+        self._inbound.consume(broker.QUEUE, prefetch=1)
+        is_one_by_one = True
+        while not self._stop.is_set():
+            self._pulse.beat("working")
+            self._look_at_depths()
+            deliveries = self._inbound.receive(limit=settings.CONSUMER_BATCH, within_seconds=RECEIVE_SECONDS)
+            if is_one_by_one and deliveries and not any(delivery.was_delivered_before for delivery in deliveries):
+                # While it is in hand no other one is under way to the subscription that ends here.
+                self._inbound.consume(broker.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
+                is_one_by_one = False
+            if deliveries:
+                batch_size.observe(len(deliveries))
+                with batch_seconds.time():
+                    self._handle(deliveries)
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        tasks: list[Task] = []
+        dead: list[tuple[Delivery, str]] = []
+        for delivery in deliveries:
+            try:
+                tasks.append(self._understood(delivery))
+            except Invalid as refusal:
+                dead.append((delivery, refusal.detail))
+        self._bury(dead)
+        for group in rounds(tasks):
+            answers = self._decide(group)
+            self._settle(group, answers)
+            if self._stop.is_set():
+                return  # what is left comes again; nothing of it must overtake what the waiting left undecided
+
+    def _understood(self, delivery: Delivery) -> Task:
+        message = envelope.read(delivery)
+        if message.type not in self._routes:
+            raise Invalid(f"There is no handler for messages of type {message.type}.")
+        return Task(delivery, self._routes[message.type].read(message))
+
+    # --- deciding --------------------------------------------------------------------------------------------------
+
+    def _decide(self, tasks: Sequence[Task]) -> list[Answer | None]:
+        """An answer for each message of a group; None for one that `stop` left undecided.
+
+        What passes is waited for, so that no later message of an order overtakes an earlier one. A message that cannot
+        be decided though the database answers is put off in the end, or it would hold up all others for ever. Raises
+        Unavailable when a server stays away: the messages are given back, and come again.
+        """
+        answers: list[Answer | None] = [None] * len(tasks)
+        deadline = time.monotonic() + WAITING_SECONDS
+        for number in count(1):
+            undecided = [i for i, answer in enumerate(answers) if answer is None]
+            asked = self._ask([tasks[i] for i in undecided], is_alone=number > TOGETHER_TRIES)
+            for i, answer in zip(undecided, asked, strict=True):
+                if not isinstance(answer, Unavailable):
+                    answers[i] = answer
+                elif number > TOGETHER_TRIES:
+                    answers[i] = NotFound(answer.detail)  # put off, like one that came too early
+            if None not in answers or self._stop.is_set():
+                break
+            if None in asked and time.monotonic() > deadline:
+                raise Unavailable(f"Messages are given back after {WAITING_SECONDS} s: {self._why}")
+            self._pulse.wait(self._stop, self._why)
+            self._inbound.check()
+        return answers
+
+    def _ask(self, tasks: Sequence[Task], *, is_alone: bool) -> list[Answer | None]:
+        """The handler's answers, None while a server is away; should it fail, each message alone."""
+        if not is_alone:
+            try:
+                answers = self._answers(tasks)
+            except Exception as error:
+                if _is_passing(error):
+                    self._note(error)
+                    return [None] * len(tasks)
+                logger.exception("a handler failed; its %s messages are handled one by one", len(tasks))
+                connection.close()
+            else:
+                return [
+                    self._ask_alone(task) if isinstance(answer, Undecided) else answer
+                    for task, answer in zip(tasks, answers, strict=True)
+                ]
+        alone: list[Answer | None] = []
+        for task in tasks:
+            is_away = bool(alone) and alone[-1] is None  # the others would learn the same, each after its time-out
+            alone.append(None if is_away else self._ask_alone(task))
+        return alone
+
+    def _ask_alone(self, task: Task) -> Answer | None:
+        reason = ""
+        for number in range(1, HANDLER_TRIES + 1):
+            self._pulse.turn()
+            try:
+                [answer] = self._answers([task])
+            except Exception as error:
+                if _is_passing(error):
+                    return self._of_passing(error)
+                logger.exception("a handler failed on message %s, try %s", task.received.message.id, number)
+                connection.close()
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if not isinstance(answer, Undecided):
+                    return answer
+                reason = answer.detail
+        return Invalid(f"The handler failed {HANDLER_TRIES} times: {reason}")
+
+    def _of_passing(self, error: BaseException) -> Answer | None:
+        """What stopped this one message stops all others as well, or it is a row that somebody else keeps locked."""
+        self._note(error)
+        if database.sqlstate(error).startswith(EVERYBODYS):
+            return None
+        try:
+            _require_database()
+        except Unavailable:
+            return None
+        return Unavailable(self._why)
+
+    def _answers(self, tasks: Sequence[Task]) -> list[Answer]:
+        handle_many = self._routes[tasks[0].received.message.type].handle_many
+        answers = list(handle_many([task.received for task in tasks]))
+        for answer in answers:
+            if isinstance(answer, Unavailable):
+                self._note(answer)
+                break
+        return answers
+
+    def _note(self, error: BaseException) -> None:
+        """Why it waits; and the session is not one to go on with."""
+        self._why = error.detail if isinstance(error, Refusal) else str(error).strip()
+        _drop_session()
+
+    # --- what becomes of the messages ------------------------------------------------------------------------------
+
+    def _settle(self, tasks: Sequence[Task], answers: Sequence[Answer | None]) -> None:
+        crash_point("consume.before_ack")
+        done: list[Delivery] = []
+        early: list[Delivery] = []
+        dead: list[tuple[Delivery, str]] = []
+        for task, answer in zip(tasks, answers, strict=True):
+            message = task.received.message
+            if isinstance(answer, Handled):
+                if answer.outcome == Outcome.CONFLICT:
+                    logger.warning("message %s of order %s: %s", message.id, task.received.order_id, answer.code)
+                messages.labels(message.type, answer.outcome).inc()
+                done.append(task.delivery)
+            elif isinstance(answer, NotFound) and not message.is_last_try:
+                messages.labels(message.type, "delayed").inc()
+                early.append(task.delivery)
+            elif answer is not None:
+                dead.append((task.delivery, answer.detail))
+        self._acknowledge(done)
+        self._send_on(early, [d.sent_on(broker.DELAY_QUEUE, **{TRIES_HEADER: d.tries + 1}) for d in early])
+        self._bury(dead)
+
+    def _bury(self, dead: Sequence[tuple[Delivery, str]]) -> None:
+        for delivery, reason in dead:
+            known = delivery.routing_key if delivery.routing_key in self._routes else "unknown"
+            messages.labels(known, "dead").inc()
+            logger.error("message %s is a dead letter: %s", delivery.message_id or broker.key(delivery), reason)
+        letters = [d.sent_on(broker.DEAD_QUEUE, **{REASON_HEADER: reason[:MAX_REASON]}) for d, reason in dead]
+        self._send_on([delivery for delivery, _ in dead], letters)
+
+    def _send_on(self, deliveries: Sequence[Delivery], publications: Sequence[Publication]) -> None:
+        """Put them into another queue of ours, confirmed, before they leave this one."""
+        if not publications:
+            return
+        sending = self._outbound.publish(publications, within_seconds=CONFIRM_SECONDS)
+        if sending.problem or sending.returned:
+            raise BrokerAway(f"Messages could not be sent on: {sending.problem or 'a queue of ours is missing'}.")
+        crash_point("consume.before_ack_of_sent_on")
+        self._acknowledge(deliveries)
+
+    def _acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self._inbound.acknowledge([delivery.tag for delivery in deliveries])
+
+    def _look_at_depths(self) -> None:
+        if time.monotonic() < self._depths_due:
+            return
+        self._depths_due = time.monotonic() + DEPTHS_SECONDS
+        try:
+            depths = broker.depths()
+        except Refusal as refusal:
+            logger.warning("the depths of the queues are not known: %s", refusal.detail)
+            return
+        for queue, depth in depths.items():
+            queue_messages.labels(queue).set(depth)
+
+
+def _is_passing(error: Exception) -> bool:
+    """A server that is away, full, read-only or too busy. What else fails is the message's or the program's fault."""
+    return isinstance(error, Unavailable) or database.is_passing(error)
+
+
+def rounds(tasks: Sequence[Task]) -> list[list[Task]]:
+    """The k-th messages of each order, for k from the first on; in each round one group for each type."""
+    numbers: Counts[Any] = Counts()
+    groups: dict[tuple[int, str], list[Task]] = defaultdict(list)
+    for task in tasks:
+        order_id = task.received.order_id
+        groups[numbers[order_id], task.received.message.type].append(task)
+        numbers[order_id] += 1
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]

@@ -1,0 +1,126 @@
+"""CloudEvents 1.0 in and out: the JSON format in structured mode, and on the way in also bare JSON.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from inventory_project.foundation import tracing
+from inventory_project.foundation.errors import Invalid
+from inventory_project.foundation.http.parsing import parse_object
+from inventory_project.foundation.messaging.broker import Delivery, Publication
+from inventory_project.foundation.messaging.outbox import Waiting
+
+CONTENT_TYPE = "application/cloudevents+json"
+MAX_SOURCE, MAX_ID, MAX_TYPE = 255, 128, 64  # characters, as the inbox stores them
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # not allowed in CloudEvents; AMQP lets them through, PostgreSQL not all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What came, whichever form it had. It is known by source and id; `tries` is how often it was put off."""
+
+    source: str
+    id: str
+    type: str
+    data: Mapping[str, Any]
+    extensions: Mapping[str, str]
+    tries: int
+
+    @property
+    def is_last_try(self) -> bool:
+        """Whether it can be put off no more."""
+        return self.tries >= settings.MESSAGE_MAX_TRIES
+
+
+# --- out -----------------------------------------------------------------------------------------------------------
+
+
+def publication(event: Waiting) -> Publication:
+    """The message for an event of the outbox; its id is the event's, however often it is sent."""
+    body = {
+        "specversion": "1.0",
+        "id": str(event.event_id),
+        "source": settings.EVENT_SOURCE,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.occurred_at.astimezone(UTC),
+        "datacontenttype": "application/json",
+        **orjson.loads(event.extensions),
+        "data": orjson.Fragment(event.data),
+    }
+    return Publication(
+        exchange=settings.EVENTS_EXCHANGE,
+        routing_key=event.type,
+        body=orjson.dumps(body, option=orjson.OPT_UTC_Z),
+        message_id=str(event.event_id),
+        content_type=CONTENT_TYPE,
+    )
+
+
+# --- in ------------------------------------------------------------------------------------------------------------
+
+
+def read(delivery: Delivery) -> Message:
+    """The message in a delivery. Raises Invalid with what is wrong with it."""
+    if len(delivery.body) > settings.MESSAGE_MAX_BYTES:
+        raise Invalid(f"The body has {len(delivery.body)} bytes; {settings.MESSAGE_MAX_BYTES} are the most.")
+    document = parse_object(delivery.body)
+    is_cloud_event = str(delivery.content_type).startswith(CONTENT_TYPE) or "specversion" in document
+    return _cloud_event(document, delivery) if is_cloud_event else _bare(document, delivery)
+
+
+def _cloud_event(document: dict[str, Any], delivery: Delivery) -> Message:
+    if document.get("specversion") != "1.0":
+        raise Invalid("specversion must be 1.0.")
+    data = document.get("data")
+    if not isinstance(data, dict):
+        raise Invalid("data must be an object.")
+    return Message(
+        source=_text("source", document.get("source"), MAX_SOURCE),
+        id=_text("id", document.get("id"), MAX_ID),
+        type=_text("type", document.get("type"), MAX_TYPE),
+        data=data,
+        extensions=_extensions(document.get("traceparent"), document.get("requestid")),
+        tries=delivery.tries,
+    )
+
+
+def _bare(document: dict[str, Any], delivery: Delivery) -> Message:
+    headers = delivery.headers
+    return Message(
+        source=_text("exchange", delivery.exchange or "amqp", MAX_SOURCE),
+        id=_text("message id", delivery.message_id or _digest(delivery), MAX_ID),
+        type=_text("routing key", delivery.routing_key, MAX_TYPE),
+        data=document,
+        extensions=_extensions(headers.get("traceparent"), headers.get("requestid", delivery.correlation_id)),
+        tries=delivery.tries,
+    )
+
+
+def _text(name: str, value: object, most: int) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
+        raise Invalid(f"{name} must be a text of 1 to {most} characters.")
+    if CONTROL.search(value):
+        raise Invalid(f"{name} must not have control characters.")
+    return value
+
+
+def _extensions(traceparent: object, request_id: object) -> dict[str, str]:
+    """Whatever was sent in their place."""
+    return tracing.of_headers(
+        traceparent if isinstance(traceparent, str) else None, request_id if isinstance(request_id, str) else None
+    )
+
+
+def _digest(delivery: Delivery) -> str:
+    """In place of an id that nobody gave: the same content again is the same message."""
+    return hashlib.sha256(b"\0".join((delivery.routing_key.encode(), delivery.body))).hexdigest()

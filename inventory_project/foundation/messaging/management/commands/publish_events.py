@@ -1,0 +1,33 @@
+"""manage.py publish_events: the relay, from the outbox to RabbitMQ."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandParser
+
+from inventory_project.foundation.commands import ServiceCommand, require_broker, stop_on_signals
+from inventory_project.foundation.messaging import outbox, relay
+from inventory_project.foundation.messaging.pulse import Pulse
+
+
+class Command(ServiceCommand):
+    help = "Publish events to RabbitMQ until SIGTERM. Run two, and the second stands by."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """`--again-unrouted` ends at once."""
+        parser.add_argument(
+            "--again-unrouted",
+            action="store_true",
+            help="have the relay send the events anew that no queue was bound for, say how many, and end",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["again_unrouted"]:
+            self.stdout.write(f"Events that will be sent again: {outbox.send_unrouted_again()}.")
+            return
+        require_broker()
+        pulse = Pulse("relay")
+        stop = stop_on_signals()
+        pulse.serve(settings.RELAY_METRICS_PORT)
+        relay.run(stop, pulse)
+        pulse.beat("stopped")
