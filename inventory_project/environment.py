@@ -1,0 +1,98 @@
+"""Reads settings from the environment and from the file `.env`: one function for each kind of value.
+
+A value that is not of its kind raises ImproperlyConfigured, whose message names the variable.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, default: str = "") -> str:
+    """A string, taken literally: a leading `$` names no other variable. An empty one counts as unset."""
+    value: str = env.ENVIRON.get(name, "").strip()
+    return value or default
+
+
+def whole(name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number between `low` and `high`."""
+    value = text(name, str(default))
+    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return int(value)
+
+
+def positive_decimal(name: str, default: str, *, high: int) -> Decimal:
+    """A decimal number above 0, at most `high`."""
+    value = text(name, default)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not (number.is_finite() and 0 < number <= high):
+        raise ImproperlyConfigured(f"{name} must be a number above 0 and at most {high}, not {value!r}.")
+    return number
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """`on` or `off`."""
+    value = text(name, "on" if default else "off").lower()
+    if value not in ("on", "off"):
+        raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
+    return value == "on"
+
+
+def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+    """One of `options`."""
+    value = text(name, default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(options)}, not {value!r}.")
+    return value
+
+
+def country(name: str, default: str) -> str:
+    """Two letters of ISO 3166, large."""
+    value = text(name, default)
+    if not re.fullmatch("[A-Z]{2}", value):
+        raise ImproperlyConfigured(f"{name} must be a country's two letters, such as BR, not {value!r}.")
+    return value
+
+
+def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
+    """The URL of a server, or an empty string. `password` is put into a URL that has none, whatever its characters."""
+    value = text(name)
+    if not value:
+        return ""
+    if value.partition("://")[0] not in schemes:
+        raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where what should be the port is the rest of a password
+        if parts.fragment:
+            raise ValueError("it contains #")
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} cannot be read: {error}. If its password has special characters, leave it out of the URL and set "
+            f"{name.removesuffix('_URL')}_PASSWORD."
+        ) from error
+    if not password or parts.password:
+        return value
+    user, _, address = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.removesuffix(':')}:{quote(password, safe='')}@{address}").geturl()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
