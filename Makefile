@@ -82,7 +82,7 @@ check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, mig
 	    $(BIN)/python manage.py check --deploy --fail-level WARNING
 	@INVENTORY_DATA_DIR=$(SCRATCH) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
 	    --file $(SCRATCH)/openapi.yaml
-	$(BIN)/python -m tests.asyncapi docs/asyncapi.yaml
+	$(BIN)/python -m tests.asyncapi docs/reference/asyncapi.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 

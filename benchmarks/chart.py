@@ -1,4 +1,4 @@
-"""The chart of docs/performance.md, drawn from the JSON of a run: how rate and p99 follow the number of callers."""
+"""The chart of docs/concepts/performance.md: how rate and p99 follow the number of callers, from the JSON of a run."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Joins the apps of the Inventory Service; what they all stand on lives here too (see docs/architecture.md)."""
+"""Joins the apps of the Inventory Service and holds what they all stand on; see docs/concepts/architecture.md."""

@@ -2,7 +2,7 @@
 
 They read one snapshot, without the time-outs of the service. I8 (no acknowledged reservation is lost) can only be
 checked against a client's own log, in tests. I10 alone is about Redis, and is checked only where it is asked for.
-docs/invariants.md explains each.
+docs/operating/invariants.md explains each.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What order and payment events make of reservations: the table of docs/events.md, which the tests walk.
+"""What order and payment events make of reservations: the table of docs/reference/events.md, which the tests walk.
 
 Each verb takes many messages of one type and answers each in its place. What a message does, its events and the proof
 that it was handled are one transaction, so that it has one effect however often it comes. An answer is Handled, also

@@ -2,7 +2,8 @@
 
 A transaction locks the levels it concerns, posts to them in memory while it decides, and writes all postings at last:
 one UPDATE of the levels, one INSERT of the movements. Lock order: products, then warehouses, then reservations, then
-levels by (product, warehouse); see docs/locking.md. After the commit the counters get what was locked as it is then.
+levels by (product, warehouse); see docs/concepts/locking.md. After the commit the counters get what was locked as it is
+then.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml as a test needs it: whether it is AsyncAPI at all, and whether a message is what it promises.
+"""docs/reference/asyncapi.yaml as a test needs it: whether it is valid AsyncAPI, and whether a message fits it.
 
 `python -m tests.asyncapi FILE` ends with 1 and says what is wrong with the file; `make check` calls it.
 """
@@ -17,7 +17,7 @@ from cloudevents.core.bindings import rabbitmq
 from jsonschema import Draft7Validator, FormatChecker, SchemaError
 from pydantic import ValidationError
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "reference" / "asyncapi.yaml"
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 Document = dict[str, Any]
 

@@ -204,7 +204,7 @@ def rows(model: type[models.Model], columns: tuple[str, ...], values: Sequence[S
     """SQL and parameters of a source `v` that holds `values`, one column for each of the model's `columns`."""
     if connection.vendor == "postgresql":
         # One document and not arrays with unnest: psycopg escapes what is in an array in Python, element by element,
-        # which took a third of the time of a batch (docs/performance.md).
+        # which took a third of the time of a batch (docs/concepts/performance.md).
         names = _column_names(model, columns)
         document = orjson.dumps([dict(zip(names, row, strict=True)) for row in values])
         return _recordset(model, columns), [document.decode()]

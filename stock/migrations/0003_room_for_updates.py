@@ -4,7 +4,7 @@ from inventory_project.foundation.database import on_postgresql
 
 TUNE = """
 -- A sale updates a level in place (HOT: no index mentions what it changes) if its page has room for the new version.
--- Without it 4 of 100 updates were not HOT in a page that was full, with it none (docs/performance.md).
+-- Without it 4 of 100 updates were not HOT in a page that was full, with it none (docs/concepts/performance.md).
 -- A level is updated all day: vacuum after every hundredth of them, or 1,000 dead versions, whichever is more.
 ALTER TABLE stock_level SET (
     fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,

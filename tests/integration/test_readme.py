@@ -1,4 +1,4 @@
-"""The requests that README.md and docs/api.md show are answered as they show it, one after the other.
+"""The requests that README.md and docs/reference/api.md show are answered as they show it, one after the other.
 
 Ids, moments and request ids differ each time, and `...` stands for whatever is there. An id that the service creates
 must stand in an answer before a request uses it.
@@ -135,11 +135,11 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 def test_the_requests_of_the_readme_and_then_those_of_the_api_page_are_answered_as_shown(reader: Reader) -> None:
     assert reader.follow("README.md") >= 11
-    assert reader.follow("docs/api.md") >= 11
+    assert reader.follow("docs/reference/api.md") >= 11
 
 
 def test_the_requests_of_the_api_page_are_answered_as_shown_without_the_readmes(reader: Reader) -> None:
-    assert reader.follow("docs/api.md") >= 11
+    assert reader.follow("docs/reference/api.md") >= 11
 
 
 @pytest.mark.parametrize(

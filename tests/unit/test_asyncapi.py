@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml is AsyncAPI, its examples are what it says, and it says what the code does."""
+"""docs/reference/asyncapi.yaml is AsyncAPI, its examples are what it says, and it says what the code does."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps the rules of docs/containers.md, and takes from .env what .env.example offers."""
+"""docker-compose.yml keeps the rules of docs/operating/containers.md, and takes from .env what .env.example offers."""
 
 import re
 import subprocess
@@ -80,7 +80,7 @@ def test_what_may_run_more_than_once_publishes_no_port() -> None:
 def test_every_secret_must_be_given_and_has_no_default() -> None:
     found = interpolated(page("docker-compose.yml"))
     assert {name for name, rule in found.items() if rule.startswith("?")} == SECRETS
-    assert all(found[name] == "?Set it in .env, as docs/containers.md shows" for name in SECRETS)
+    assert all(found[name] == "?Set it in .env, as docs/operating/containers.md shows" for name in SECRETS)
     assert not {name: value for name, value in variables_of_example().items() if name in SECRETS and value}
 
 
@@ -119,7 +119,7 @@ def test_the_example_file_has_every_variable_of_the_compose_file_with_its_defaul
 
 
 def test_the_lines_that_make_the_secrets_do_it_once(tmp_path: Path) -> None:
-    text = page("docs/containers.md")
+    text = page("docs/operating/containers.md")
     lines = re.findall(r"(?ms)^```sh\n(.*?)^```$", text.partition("## Start")[2])[0]
     (tmp_path / ".env.example").write_text(page(".env.example"))
 

@@ -159,12 +159,12 @@ def openapi_operations() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def test_the_table_of_paths_is_that_of_the_openapi_document() -> None:
-    rows = [row for row in first_cells(section(page("docs/api.md"), "## Paths")) if len(row) == 5]
+    rows = [row for row in first_cells(section(page("docs/reference/api.md"), "## Paths")) if len(row) == 5]
     assert {(row[0], row[1].strip("`")) for row in rows} == openapi_operations().keys()
 
 
 def test_the_table_of_paths_names_the_scopes_of_the_openapi_document() -> None:
-    rows = [row for row in first_cells(section(page("docs/api.md"), "## Paths")) if len(row) == 5]
+    rows = [row for row in first_cells(section(page("docs/reference/api.md"), "## Paths")) if len(row) == 5]
     operations = openapi_operations()
     for method, path, _, _, scope in rows:
         description = operations[method, path.strip("`")]["description"]
@@ -192,7 +192,7 @@ def codes_in_source() -> set[str]:
 
 
 def test_the_table_of_refusals_has_every_code_with_its_status() -> None:
-    rows = first_cells(section(page("docs/api.md"), "## Refusals"))
+    rows = first_cells(section(page("docs/reference/api.md"), "## Refusals"))
     shown = {row[0].strip("`"): int(row[1]) for row in rows}
     of_frameworks = {code: status for status, code in problems.CODE_OF_STATUS.items()}
     assert codes_in_source() - shown.keys() - {"conflict"} == set()  # every conflict has a code of its own
@@ -211,7 +211,7 @@ def test_the_table_of_metrics_has_every_metric_of_ours_and_no_other() -> None:
             r"\b(Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*\"(inventory_\w+)\"", path.read_text(encoding="utf-8")
         ):
             made.add(f"{name}_total" if kind == "Counter" else name)
-    rows = first_cells(section(page("docs/operations.md"), "## Metrics"))
+    rows = first_cells(section(page("docs/operating/operations.md"), "## Metrics"))
     assert {row[0].strip("`").partition("{")[0] for row in rows} == made
 
 
@@ -222,13 +222,13 @@ def test_the_tables_of_events_have_every_event_and_no_other() -> None:
         for value in vars(module).values()
         if isinstance(value, str) and value.startswith("inventory.")
     }
-    text = page("docs/events.md")
+    text = page("docs/reference/events.md")
     rows = first_cells(section(text, "## Of reservations")) + first_cells(section(text, "## Of stock"))
     assert {row[0].strip("`") for row in rows} == names
 
 
 def test_the_page_of_invariants_has_a_section_for_each_with_its_promise() -> None:
-    text = page("docs/invariants.md")
+    text = page("docs/operating/invariants.md")
     assert re.findall(r"(?m)^## (I\d+)$", text) == [f"I{number}" for number in range(1, 12)]
     for invariant in (*audit.INVARIANTS, audit.OUTBOX_IS_DRAINED, audit.LEVELS_REPEAT, audit.COUNTERS_AGREE):
         assert f"**{invariant.promise}**" in section(text, f"## {invariant.name}"), invariant.name
@@ -259,8 +259,8 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 
 
 def test_every_decision_is_in_the_list_of_decisions() -> None:
-    folder = ROOT / "docs" / "decisions"
-    listed = re.findall(r"\]\((\d{4}-[^)]+)\)", page("docs/decisions/README.md"))
+    folder = ROOT / "docs" / "concepts" / "decisions"
+    listed = re.findall(r"\]\((\d{4}-[^)]+)\)", page("docs/concepts/decisions/README.md"))
     assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
 
 

@@ -50,7 +50,7 @@ def test_the_readme_has_the_floors_of_the_contract() -> None:
 
 
 def test_the_page_on_architecture_has_the_floors_of_the_contract() -> None:
-    assert floors_of_table("docs/architecture.md") == floors_of_contract()
+    assert floors_of_table("docs/concepts/architecture.md") == floors_of_contract()
 
 
 def test_the_rules_for_contributors_have_the_floors_of_the_contract() -> None:

@@ -10,7 +10,7 @@ from reservations import audit
 
 
 class Command(ServiceCommand):
-    help = "Check the invariants of the books (docs/invariants.md); ends non-zero when one of them is broken."
+    help = "Check the invariants of the books (docs/operating/invariants.md); ends non-zero when one of them is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -29,5 +29,5 @@ class Command(ServiceCommand):
                 self.stdout.write(f"      {audit.as_json(row)}")
         if broken:
             raise CommandError(
-                f"{broken} rows break the books. docs/invariants.md says what each means and what to do."
+                f"{broken} rows break the books. docs/operating/invariants.md says what each means and what to do."
             )

@@ -9,7 +9,7 @@ from django.test import Client
 
 from tests.consoles import Request, Shown, commands
 
-PAGES = ("README.md", "docs/api.md")
+PAGES = ("README.md", "docs/reference/api.md")
 HEADER = {"Authorization": "Bearer $TOKEN"}
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -61,7 +61,9 @@ def test_the_readmes_one_token_may_send_all_its_requests(guarded_api: Client) ->
     assert len(tokens(commands("README.md"))) == 1
 
 
-@pytest.mark.parametrize(("page", "section"), [("README.md", "## Try it"), ("docs/api.md", "## Tokens and scopes")])
+@pytest.mark.parametrize(
+    ("page", "section"), [("README.md", "## Try it"), ("docs/reference/api.md", "## Tokens and scopes")]
+)
 def test_the_documents_show_how_a_token_is_sent(guarded_api: Client, page: str, section: str) -> None:
     shown = commands(page, below=section)
     request = next(Request.of(command) for command in shown if command.is_request)

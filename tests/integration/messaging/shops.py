@@ -29,7 +29,7 @@ def parameters(url: str) -> pika.URLParameters:
 
 
 def word(type_: str, data: Mapping[str, Any]) -> str:
-    """An event as the table of docs/events.md names it: with the reason of a release or the code of a rejection."""
+    """An event as docs/reference/events.md names it: with the reason of a release or the code of a rejection."""
     why = data.get("reason") or data.get("code")
     return f"{type_} ({why})" if why else type_
 

@@ -1,4 +1,4 @@
-"""The table of docs/events.md: its rows, how an order comes into each state, and what each message says."""
+"""The table of docs/reference/events.md: its rows, how an order comes into each state, and what each message says."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from tests import factories
 from tests.factories import ACTOR, SP
 from tests.integration.messaging.shops import EXCHANGES, order_of
 
-DOCUMENT = Path(settings.BASE_DIR) / "docs" / "events.md"
+DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reference" / "events.md"
 COLUMNS = ("state", "event", "with", "outcome", "then", "publishes")
 STOCK = 10
 NOBODY = UUID("018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f")

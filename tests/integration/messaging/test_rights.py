@@ -1,4 +1,4 @@
-"""RabbitMQ's user needs no more rights than docs/operations.md says, on a vhost that is empty."""
+"""RabbitMQ's user needs no more rights than docs/operating/operations.md says, on a vhost that is empty."""
 
 import sys
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("books")
 
 
 def vhost_user_and_rights() -> tuple[str, str, str, list[str]]:
-    """What the block of commands in docs/operations.md names: the vhost, the user, the password and the patterns."""
-    vhost, user, rights = consoles.commands("docs/operations.md", below="### RabbitMQ's rights")
+    """The vhost, the user, the password and the patterns of the commands in docs/operating/operations.md."""
+    vhost, user, rights = consoles.commands("docs/operating/operations.md", below="### RabbitMQ's rights")
     [*begin, name] = vhost.words
     assert begin == ["sudo", "rabbitmqctl", "add_vhost"]
     [*begin, user_name, password] = user.words
@@ -39,7 +39,7 @@ def vhost_user_and_rights() -> tuple[str, str, str, list[str]]:
 def url(rabbitmq: RabbitMQ) -> Iterator[str]:
     """The URL of RabbitMQ after an administrator has run that very block."""
     vhost, user, password, _ = vhost_user_and_rights()
-    for shown in consoles.commands("docs/operations.md", below="### RabbitMQ's rights"):
+    for shown in consoles.commands("docs/operating/operations.md", below="### RabbitMQ's rights"):
         troubles.ctl(rabbitmq, *shown.words[2:])
     yield f"amqp://{user}:{password}@127.0.0.1:{rabbitmq.port}/{vhost}"
     troubles.ctl(rabbitmq, "delete_user", user)

@@ -1,4 +1,4 @@
-"""Every row of the table in docs/events.md, walked on the real database as the consumer would."""
+"""Every row of the table in docs/reference/events.md, walked on the real database as the consumer would."""
 
 from collections import Counter
 from itertools import product

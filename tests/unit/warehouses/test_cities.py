@@ -1,4 +1,4 @@
-"""Every row of the table of cities in docs/allocation.md, with the warehouses and postal areas of fixtures/."""
+"""Every row of the table of cities in docs/concepts/allocation.md, with the data of fixtures/."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from warehouses.plans import POOL, STEPS
 from warehouses.policies import BUILT_IN, PARCELS_MAX, Policy
 
 ROOT = Path(settings.BASE_DIR)
-DOCUMENT = ROOT / "docs" / "allocation.md"
+DOCUMENT = ROOT / "docs" / "concepts" / "allocation.md"
 COLUMNS = ("to", "postal code", "units", "but", "served by", "km", "decided by")
 SHIRT = UUID(int=1)
 STOCK = 100  # in each warehouse, all of it there since the last replenishment

@@ -216,7 +216,7 @@ def test_at_most_answers_by_the_best_it_has_found_when_the_search_was_given_up()
 
 
 def test_at_most_may_refuse_what_a_longer_search_would_have_served() -> None:
-    """The price of the limit, as docs/allocation.md says: three far ones can serve, behind many that look better."""
+    """The price of the limit (docs/concepts/allocation.md): three far ones can serve, behind many that look better."""
     products = [UUID(int=number) for number in range(1, 4)]
     lines = [Line(product, 10, None) for product in products]
     far = [option(900, 4, 4, 4), option(901, 3, 3, 3), option(902, 3, 3, 3)]
