@@ -2,7 +2,8 @@
 
 Two ways to run. Embedded: no DATABASE_URL, everything in one SQLite file, nothing else needed. Real: PostgreSQL by
 DATABASE_URL, with Redis, RabbitMQ or both. A value that makes no sense, or that contradicts another one, stops the
-start with a sentence that names it. The README has the table of variables; `.env.example` has them as a file.
+start with a sentence that names it. docs/reference/configuration.md has the table of variables; `.env.example` has them
+as a file.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""The requests that README.md and docs/reference/api.md show are answered as they show it, one after the other.
+"""The requests of README.md, docs/tutorial.md and docs/reference/api.md are answered as shown, one after the other.
 
 Ids, moments and request ids differ each time, and `...` stands for whatever is there. An id that the service creates
 must stand in an answer before a request uses it.
@@ -133,8 +133,11 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         yield Reader(service)
 
 
-def test_the_requests_of_the_readme_and_then_those_of_the_api_page_are_answered_as_shown(reader: Reader) -> None:
-    assert reader.follow("README.md") >= 11
+def test_the_requests_of_readme_tutorial_and_api_page_are_answered_as_shown_one_after_the_other(
+    reader: Reader,
+) -> None:
+    assert reader.follow("README.md") == 2
+    assert reader.follow("docs/tutorial.md") >= 9
     assert reader.follow("docs/reference/api.md") >= 11
 
 

@@ -119,8 +119,8 @@ def test_nothing_in_the_example_file_is_in_force() -> None:
     assert [line for line in page(".env.example").splitlines() if line and not line.startswith("#")] == []
 
 
-def test_the_readme_has_every_variable_once_with_its_default() -> None:
-    rows = first_cells(section(page("README.md"), "## Environment"))
+def test_the_page_of_settings_has_every_variable_once_with_its_default() -> None:
+    rows = first_cells(section(page("docs/reference/configuration.md"), "## Environment"))
     shown = {name.strip("`"): default for name, default, _ in rows}
     assert len(shown) == len(rows)
     assert shown.keys() == variables_of_settings().keys()
@@ -131,20 +131,20 @@ def test_the_readme_has_every_variable_once_with_its_default() -> None:
 # --- commands and targets ------------------------------------------------------------------------------------------
 
 
-def test_the_readme_has_every_command_of_ours_and_no_other() -> None:
+def test_the_page_of_commands_has_every_command_of_ours_and_no_other() -> None:
     commands = {
         path.stem
         for package in PACKAGES
         for path in (ROOT / package).rglob("management/commands/*.py")
         if path.stem != "__init__"
     }
-    rows = first_cells(section(page("README.md"), "## Commands"))
+    rows = first_cells(page("docs/reference/commands.md"))
     assert {row[0].strip("`") for row in rows} == commands
 
 
-def test_the_readme_has_every_make_target_and_no_other() -> None:
+def test_contributing_has_every_make_target_and_no_other() -> None:
     targets = set(re.findall(r"(?m)^([a-z0-9-]+):.*## ", page("Makefile")))
-    rows = first_cells(section(page("README.md"), "## Make targets"))
+    rows = first_cells(section(page("CONTRIBUTING.md"), "## Set up"))
     assert {row[0].strip("`").removeprefix("make ") for row in rows} == targets
 
 

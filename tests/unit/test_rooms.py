@@ -45,10 +45,6 @@ def test_the_top_floor_is_every_module_of_inventory_project_but_the_foundation()
     assert sorted(top) == sorted(f"inventory_project.{name}" for name in found - {"__init__", "foundation"})
 
 
-def test_the_readme_has_the_floors_of_the_contract() -> None:
-    assert floors_of_table("README.md") == floors_of_contract()
-
-
 def test_the_page_on_architecture_has_the_floors_of_the_contract() -> None:
     assert floors_of_table("docs/concepts/architecture.md") == floors_of_contract()
 

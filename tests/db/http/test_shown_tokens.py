@@ -9,7 +9,7 @@ from django.test import Client
 
 from tests.consoles import Request, Shown, commands
 
-PAGES = ("README.md", "docs/reference/api.md")
+PAGES = ("docs/tutorial.md", "docs/reference/api.md")
 HEADER = {"Authorization": "Bearer $TOKEN"}
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -57,12 +57,12 @@ def test_each_request_of_a_page_may_be_sent_with_a_token_of_that_page(guarded_ap
     assert {status(guarded_api, request) for request in guarded if request.headers.keys() != HEADER.keys()} == {401}
 
 
-def test_the_readmes_one_token_may_send_all_its_requests(guarded_api: Client) -> None:
-    assert len(tokens(commands("README.md"))) == 1
+def test_the_tutorials_one_token_may_send_all_its_requests(guarded_api: Client) -> None:
+    assert len(tokens(commands("docs/tutorial.md"))) == 1
 
 
 @pytest.mark.parametrize(
-    ("page", "section"), [("README.md", "## Try it"), ("docs/reference/api.md", "## Tokens and scopes")]
+    ("page", "section"), [("docs/tutorial.md", "## With tokens"), ("docs/reference/api.md", "## Tokens and scopes")]
 )
 def test_the_documents_show_how_a_token_is_sent(guarded_api: Client, page: str, section: str) -> None:
     shown = commands(page, below=section)
