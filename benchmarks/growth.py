@@ -21,7 +21,8 @@ from benchmarks import events, in_process, measure, scene
 from benchmarks.in_process import Figures, Turn
 from benchmarks.measure import Range
 from inventory_project import startup
-from stock import reconciliation, tasks
+from stock import tasks
+from stock.counters import sync
 from stock.models import Product
 from tests.processes import Call, Worker
 from tests.servers import borrowed_database, borrowed_redis
@@ -70,7 +71,7 @@ def run(*, small_levels: int, large_levels: int, rounds: int, batches_in_a_turn:
     """Fill two databases, sync their counters, measure every verb in turns; also what an audit complained of."""
     with _books(small_levels) as small, _books(large_levels) as large:
         _patiently(small, _full_sync)
-        sync = _sync(large)
+        synced = _sync(large)
         verbs = small.worker.run(_verbs)
         turn = partial(_turn, batches_in_a_turn=batches_in_a_turn)
         contenders = [(verb, books) for verb in verbs for books in (small, large)]
@@ -87,7 +88,7 @@ def run(*, small_levels: int, large_levels: int, rounds: int, batches_in_a_turn:
                 for verb in verbs
             },
             large_megabytes=_megabytes(large),
-            sync=sync,
+            sync=synced,
         )
         complaints = {f"{books.levels:,} levels": _audited(books) for books in (small, large)}
     return growth, {name: complaint for name, complaint in complaints.items() if complaint}
@@ -168,7 +169,7 @@ def _patiently(books: Books, call: Call) -> float:
 def _full_sync() -> float:
     """The seconds it took."""
     began = time.perf_counter()
-    reconciliation.sync(actor=scene.ACTOR)
+    sync.sync(actor=scene.ACTOR)
     return time.perf_counter() - began
 
 

@@ -27,7 +27,7 @@ from benchmarks.events import Events
 from benchmarks.growth import Growth
 from benchmarks.soak import Soak
 from reservations import audit, lifecycle
-from stock import reconciliation
+from stock.counters import sync
 
 ALLOCATION, IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = (
     "allocation", "in_process", "http", "day", "events", "growth"
@@ -151,7 +151,7 @@ def _measure(found: Found, scale: Scale) -> None:
         _measure_scenes(found, scale)
         events.drain()
         lifecycle.sweep()  # nobody else does, and a run may take longer than a hold lasts
-        reconciliation.sync(actor=scene.ACTOR)  # the textbook does not tell the counters
+        sync.sync(actor=scene.ACTOR)  # the textbook does not tell the counters
         found.damage = {one.invariant.name: one.rows for one in audit.run(with_counters=True) if one.count}
     if GROWTH in scale.parts:
         small, large = scale.growth_levels

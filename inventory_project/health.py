@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 
 from inventory_project.celery import is_broker_reachable
 from inventory_project.foundation.http import problems
-from stock import counters
+from stock.counters import copies
 
 CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become load on the servers behind it
 
@@ -37,7 +37,7 @@ def _look_at_helpers() -> dict[str, bool]:
     """The servers beside the database that this installation is configured to use."""
     parts = {}
     if settings.REDIS_URL:
-        parts["redis"] = counters.is_reachable()
+        parts["redis"] = copies.is_reachable()
     if settings.RABBITMQ_URL:
         parts["rabbitmq"] = is_broker_reachable()
     return parts

@@ -10,7 +10,7 @@ from inventory_project.foundation.messaging import retention
 from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
 from reservations import lifecycle
 from reservations.tasks import audit_stock, expire_reservations
-from stock import reconciliation
+from stock.counters import sync
 from stock.tasks import sync_counters
 
 
@@ -36,7 +36,7 @@ JOBS = (
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(
-        [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=reconciliation.watch)]
+        [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=sync.watch)]
         if settings.REDIS_URL
         else []
     ),

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inventory_project.foundation import batches, database
-from stock import reconciliation
+from stock.counters import sync as reconciliation
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from inventory_project.foundation.errors import Refusal, Unavailable
 from reservations import metrics, reserving
 from reservations.models import Reservation
 from reservations.requests import Outcome, Reserve, merged
-from stock import availability, counters
-from stock.counters import ProductCounters
+from stock import availability
+from stock.counters import copies as counters
+from stock.counters.copies import ProductCounters
 from warehouses import network
 
 Known = Mapping[UUID, ProductCounters]

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inventory_project.foundation.errors import NotFound
-from stock import counters
-from stock.counters import SUMMARY, LevelCounter
+from stock.counters import copies as counters
+from stock.counters.copies import SUMMARY, LevelCounter
 from stock.models import Product
 
 TIMEOUT_MS = 30_000  # the ledger of a product that has sold for years takes longer than a sale may

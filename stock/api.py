@@ -27,7 +27,8 @@ from inventory_project.foundation.http.fields import (
 )
 from inventory_project.foundation.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
-from stock import availability, blocking, catalogue, documents, reconciliation
+from stock import availability, blocking, catalogue, documents
+from stock.counters import sync
 from stock.models import Product, StockDocument, StockLevel, StockMovement
 from warehouses.api import PostalCodeField, WarehouseIdField
 
@@ -480,7 +481,7 @@ class CountersViewSet(ViewSet[Product]):
         body = SyncIn.read(request.data)
         # Parts may run side by side: one thread each, or they would take the connections that sales need.
         workers = 1 if body else None
-        return Response(SyncOut(reconciliation.sync(actor=actor_of(request), workers=workers, **body)).data)
+        return Response(SyncOut(sync.sync(actor=actor_of(request), workers=workers, **body)).data)
 
     @extend_schema(parameters=[PRODUCT_ID], request=NothingIn, responses={200: ResetCounterOut, **schema.refusals(409)})
     def reset(self, request: Request, product_id: UUID) -> Response:
@@ -489,4 +490,4 @@ class CountersViewSet(ViewSet[Product]):
         409: `no_counters` without Redis, so always on SQLite.
         """
         NothingIn.read(request.data)
-        return Response(ResetCounterOut(reconciliation.reset(product_id, actor=actor_of(request))).data)
+        return Response(ResetCounterOut(sync.reset(product_id, actor=actor_of(request))).data)

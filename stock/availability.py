@@ -13,8 +13,8 @@ from django.db import connection
 
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import NotFound, unknown_ids
-from stock import counters
-from stock.counters import LevelCounter, ProductCounters
+from stock.counters import copies
+from stock.counters.copies import LevelCounter, ProductCounters
 from stock.models import Product
 from warehouses import allocation, network
 from warehouses.allocation import Candidate, Line
@@ -79,7 +79,7 @@ def of_product(
     Raises NotFound for the product, Invalid for the warehouse.
     """
     destination = _destination(postal_code)
-    reading = counters.read_at([product_id])
+    reading = copies.read_at([product_id])
     view = None if reading is None else reading.products.get(product_id)
     if reading is not None and view is not None and (warehouse_id is None or warehouse_id in view.levels):
         return _summed(
@@ -108,7 +108,7 @@ def of_products(product_ids: Sequence[UUID], *, postal_code: str = "") -> list[P
     """
     destination = _destination(postal_code)
     asked = list(dict.fromkeys(product_ids))
-    reading = counters.read_at(asked)
+    reading = copies.read_at(asked)
     found: dict[UUID, ProductAvailability] = {}
     if reading is not None:
         for product_id, view in reading.products.items():
@@ -161,7 +161,7 @@ def _from_database(product_ids: Collection[UUID], *, is_warming: bool) -> dict[U
     """
     views = views_of(product_ids)
     if is_warming and not connection.in_atomic_block:
-        counters.publish(views.values(), whole=True)
+        copies.publish(views.values(), whole=True)
     return views
 
 

@@ -27,7 +27,8 @@ from inventory_project.foundation.database import Pending
 from inventory_project.foundation.errors import BooksDamaged, Conflict
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging.outbox import Event
-from stock import counters, events
+from stock import events
+from stock.counters import copies
 from stock.models import Product, StockLevel, StockMovement
 from warehouses.models import Warehouse
 
@@ -195,12 +196,12 @@ def _locked(rows: Sequence[Any], *, is_whole: bool, began: float) -> LockedLevel
 def _publish(levels: LockedLevels) -> None:
     """Tell the counters, also of what has not changed: a copy that was lost or is wrong is right again."""
     views = [
-        counters.ProductCounters(
+        copies.ProductCounters(
             product_id=product_id,
             threshold=rows[0].low_stock_threshold,
             is_blocked=rows[0].is_blocked,
             levels={
-                row.warehouse_id: counters.LevelCounter(
+                row.warehouse_id: copies.LevelCounter(
                     version=row.version,
                     available=row.available,
                     reserved=row.reserved,
@@ -213,7 +214,7 @@ def _publish(levels: LockedLevels) -> None:
         )
         for product_id, rows in levels.by_product.items()
     ]
-    counters.publish(views, whole=levels.is_whole, hold_ends=levels.hold_ends)
+    copies.publish(views, whole=levels.is_whole, hold_ends=levels.hold_ends)
 
 
 def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLevels:

@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from stock import reconciliation
+from stock.counters import sync
 
 
 @shared_task(name="stock.tasks.sync_counters")
 def sync_counters() -> None:
     """Bring the counters to what the database says, where they have drifted from it."""
-    reconciliation.watch()
+    sync.watch()

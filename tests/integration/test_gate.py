@@ -13,7 +13,8 @@ from inventory_project.foundation.errors import Refusal
 from reservations import gate, lifecycle
 from reservations.models import Reservation
 from reservations.requests import Item, Outcome, Reserve
-from stock import blocking, counters
+from stock import blocking
+from stock.counters import copies
 from tests import factories
 from tests.db.reservations import verbs
 from tests.factories import RJ, SP, reserve_request
@@ -46,7 +47,7 @@ def sold_out(stock: dict[str, int]) -> UUID:
 
 def within_the_interval(*product_ids: UUID) -> None:
     """Let somebody else be the probe of these products for now."""
-    assert counters.probe(set(product_ids)) is not None
+    assert copies.probe(set(product_ids)) is not None
 
 
 def after_the_interval(product_id: UUID) -> None:

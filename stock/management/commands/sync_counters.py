@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from inventory_project.foundation.commands import ServiceCommand
-from stock import reconciliation
+from stock.counters import sync
 from stock.models import StockLevel
 
 WORKERS_MAX = 64
@@ -34,7 +34,7 @@ class Command(ServiceCommand):
         warehouse_id, is_dry_run = options["warehouse"], options["dry_run"]
         total = None if warehouse_id else StockLevel.objects.count()
         with tqdm(total=total, unit="level", unit_scale=True, disable=None, leave=False) as progress, _stop() as stop:
-            report = reconciliation.sync(
+            report = sync.sync(
                 warehouse_id=warehouse_id,
                 workers=options["workers"],
                 is_dry_run=is_dry_run,

@@ -6,8 +6,8 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from stock import counters
-from stock.breaker import Breaker
+from stock.counters import copies
+from stock.counters.breaker import Breaker
 from tests.integration.counters import looks
 from tests.servers import Redis
 
@@ -22,7 +22,7 @@ def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def redis_server(_redis_server: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Redis:
     """The server itself, empty, running and with the settings it came with; the service uses it and has not failed."""
     looks.use(_redis_server.url, settings)
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis"))
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis"))
     if _redis_server.process is None:
         _redis_server.start()
         _redis_server.wait_until_ready()
@@ -51,11 +51,11 @@ def client(redis_server: Redis) -> Iterator[redis.Redis]:
 def asked(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many commands each round trip to Redis had, in their order; those that were not answered too."""
     trips: list[int] = []
-    original = counters._answers
+    original = copies._answers
 
     def counted(commands: looks.Commands) -> object:
         trips.append(len(commands))
         return original(commands)
 
-    monkeypatch.setattr(counters, "_answers", counted)
+    monkeypatch.setattr(copies, "_answers", counted)
     return trips

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from stock import counters
-from stock.counters import LevelCounter, ProductCounters
+from stock.counters import copies
+from stock.counters.copies import LevelCounter, ProductCounters
 from tests.factories import RJ, SP
 
 PUBLISH_WHATEVER_COMES = "redis.call('HSET', KEYS[1], unpack(ARGV))"
@@ -53,12 +53,10 @@ def two_levels(version: int = 3, available: int = 5, *, product_id: UUID | None 
 
 def standing(product_id: UUID) -> ProductCounters | None:
     """What the counters say of the product; None when they say nothing."""
-    return counters.read([product_id]).get(product_id)
+    return copies.read([product_id]).get(product_id)
 
 
 def publish_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """For controls: what stands is overwritten by whoever comes last, as by a plain SET."""
-    monkeypatch.setattr(counters, "PUBLISH", PUBLISH_WHATEVER_COMES)
-    monkeypatch.setattr(
-        counters, "PUBLISH_SHA", sha1(PUBLISH_WHATEVER_COMES.encode(), usedforsecurity=False).hexdigest()
-    )
+    monkeypatch.setattr(copies, "PUBLISH", PUBLISH_WHATEVER_COMES)
+    monkeypatch.setattr(copies, "PUBLISH_SHA", sha1(PUBLISH_WHATEVER_COMES.encode(), usedforsecurity=False).hexdigest())

@@ -16,9 +16,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.errors import Invalid, NotFound
-from stock import availability, blocking, counters
+from stock import availability, blocking
 from stock.api import AvailabilityOut, WarehouseAvailabilityOut
 from stock.availability import ProductAvailability
+from stock.counters import copies
 from stock.models import Product, StockLevel
 from tests import factories
 from tests.factories import ACTOR, PR, RJ, SP
@@ -196,7 +197,7 @@ def test_an_answer_has_the_members_that_the_page_of_the_api_names(
 
 def test_only_what_the_counters_lack_is_read_from_the_database_and_then_they_have_it() -> None:
     there, lacking = counted({SP: 5}), factories.product({SP: 6})
-    counters.forget([lacking.pk])
+    copies.forget([lacking.pk])
     asked = [lacking.pk, there.pk]
     assert [one.source for one in availability.of_products(asked)] == ["database", "counters"]
     assert [one.source for one in availability.of_products(asked)] == ["counters", "counters"]
@@ -222,7 +223,7 @@ def test_the_moment_is_by_the_clock_of_the_source(client: redis.Redis) -> None:
     after = client.time()
     moment = found.as_of.timestamp()
     assert before[0] + before[1] / 1e6 <= moment <= after[0] + after[1] / 1e6
-    counters.forget([product.pk])
+    copies.forget([product.pk])
     began = database_now()
     assert began <= availability.of_product(product.pk).as_of <= database_now()
 
@@ -241,7 +242,7 @@ def test_an_unknown_warehouse_and_an_unknown_product_are_refused_though_the_coun
 
 def test_nothing_is_copied_out_of_a_transaction_that_may_yet_be_rolled_back() -> None:
     product = counted({SP: 5})
-    counters.forget([product.pk])
+    copies.forget([product.pk])
     with transaction.atomic():
         StockLevel.objects.filter(product=product).update(available=999_999, version=99)
         assert availability.of_product(product.pk).available == 999_999
@@ -255,7 +256,7 @@ def test_nothing_is_copied_out_of_a_transaction_that_may_yet_be_rolled_back() ->
 
 def read_before_and_publish_after_a_sale(product_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader whose rows are from before a sale, and who warms the counters with them after it."""
-    counters.forget([product_id])
+    copies.forget([product_id])
     has_read, may_publish = threading.Event(), threading.Event()
     views_of = availability.views_of
 
@@ -300,6 +301,6 @@ def test_control_without_the_version_a_slow_reader_brings_sold_units_back(monkey
 def test_a_block_is_shown_as_soon_as_the_counters_have_it() -> None:
     product = counted({SP: 5})
     blocking.block_product(product.pk, reason="recall", actor=ACTOR)
-    assert counters.publish(availability.views_of([product.pk]).values(), whole=True)
+    assert copies.publish(availability.views_of([product.pk]).values(), whole=True)
     found = availability.of_product(product.pk)
     assert (found.available, found.state, found.source) == (0, "blocked", "counters")

@@ -14,8 +14,8 @@ from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
-from stock import counters
-from stock.breaker import Breaker
+from stock.counters import copies
+from stock.counters.breaker import Breaker
 from tests import factories
 from tests.factories import SP
 from tests.integration.counters import looks
@@ -32,7 +32,7 @@ LONG_SECONDS = 0.9  # with the time-out in it on a busy machine; and sooner than
 @pytest.fixture
 def frozen(redis_server: Redis) -> Iterator[Redis]:
     """The connections are there and nothing answers, as with a machine that has hung itself up."""
-    wait_until(lambda: counters.read_at([uuid4()]) is not None)
+    wait_until(lambda: copies.read_at([uuid4()]) is not None)
     redis_server.send(signal.SIGSTOP)
     yield redis_server
     redis_server.send(signal.SIGCONT)
@@ -63,7 +63,7 @@ def read_at_once() -> tuple[float, float]:
     def read() -> None:
         for _ in range(CALLS):
             began = time.monotonic()
-            assert counters.read([uuid4()]) == {}
+            assert copies.read([uuid4()]) == {}
             longest.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=read) for _ in range(THREADS)]
@@ -90,7 +90,7 @@ def test_of_16_threads_at_a_frozen_redis_each_waits_once_and_then_one_in_a_secon
 def test_control_without_the_breaker_each_call_of_each_thread_waits(
     asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis", failures_allowed=10**9))
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis", failures_allowed=10**9))
     all_took, _ = read_at_once()
     assert len(asked) == THREADS * CALLS
     assert all_took > CALLS * TIMEOUT_SECONDS
@@ -100,19 +100,19 @@ def test_control_without_the_breaker_each_call_of_each_thread_waits(
 def test_a_frozen_redis_is_an_answer_to_every_call_and_never_an_error() -> None:
     product = two_levels()
     for _ in range(3):
-        assert counters.publish([product], whole=True, hold_ends={uuid4(): timedelta(minutes=1)}) is False
-        assert counters.read([product.product_id]) == {}
-        assert counters.read_at([product.product_id]) is None
-        assert counters.read_raw([product.product_id]) is None
-        assert counters.probe([product.product_id]) is None
-        assert counters.forget([product.product_id]) is False
+        assert copies.publish([product], whole=True, hold_ends={uuid4(): timedelta(minutes=1)}) is False
+        assert copies.read([product.product_id]) == {}
+        assert copies.read_at([product.product_id]) is None
+        assert copies.read_raw([product.product_id]) is None
+        assert copies.probe([product.product_id]) is None
+        assert copies.forget([product.product_id]) is False
 
 
 @pytest.mark.usefixtures("frozen")
 def test_the_failures_are_counted_by_what_they_were() -> None:
     no_answer, is_open = failures("read", "no_answer"), failures("read", "breaker_open")
     for _ in range(8):
-        counters.read([uuid4()])
+        copies.read([uuid4()])
     assert failures("read", "no_answer") == no_answer + 3
     assert failures("read", "breaker_open") == is_open + 5
 
@@ -135,7 +135,7 @@ def test_availability_is_answered_from_the_database_while_redis_is_frozen(
 
 def test_after_a_thaw_no_caller_gets_the_answer_to_another_call(redis_server: Redis) -> None:
     first, second = two_levels(available=1), two_levels(available=2)
-    wait_until(lambda: counters.publish([first, second], whole=True))
+    wait_until(lambda: copies.publish([first, second], whole=True))
     redis_server.send(signal.SIGSTOP)
     assert standing(first.product_id) is None
     redis_server.send(signal.SIGCONT)
@@ -148,11 +148,11 @@ def test_after_a_thaw_no_caller_gets_the_answer_to_another_call(redis_server: Re
 @pytest.mark.usefixtures("frozen")
 def test_health_is_not_told_by_the_breaker(redis_server: Redis) -> None:
     for _ in range(4):
-        counters.read([uuid4()])
-    assert not counters.breaker.allows()
-    assert not counters.is_reachable()
+        copies.read([uuid4()])
+    assert not copies.breaker.allows()
+    assert not copies.is_reachable()
     redis_server.send(signal.SIGCONT)
-    wait_until(counters.is_reachable, seconds=LONG_SECONDS)
+    wait_until(copies.is_reachable, seconds=LONG_SECONDS)
 
 
 # --- stopped, restarted, emptied -----------------------------------------------------------------------------------
@@ -165,10 +165,10 @@ def test_a_redis_that_is_stopped_costs_nothing_and_is_used_again_when_it_is_back
     product = factories.product({SP: 5})
     page(product.pk)
     redis_server.stop()
-    assert not counters.is_reachable()
+    assert not copies.is_reachable()
     for _ in range(10):
         assert page(product.pk) == (200, "database")
-    assert counters.publish([two_levels()], whole=True) is False
+    assert copies.publish([two_levels()], whole=True) is False
     redis_server.start()
     redis_server.wait_until_ready()
     wait_until(lambda: page(product.pk) == (200, "counters"), seconds=OPEN_SECONDS + 5)
@@ -177,12 +177,12 @@ def test_a_redis_that_is_stopped_costs_nothing_and_is_used_again_when_it_is_back
 @pytest.mark.usefixtures("patient")
 def test_a_restart_between_two_calls_is_not_noticed(redis_server: Redis) -> None:
     product = two_levels()
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     redis_server.stop()
     redis_server.start()
     redis_server.wait_until_ready()
     assert standing(product.product_id) is None
-    assert counters.publish([product], whole=True)  # the script is gone as well
+    assert copies.publish([product], whole=True)  # the script is gone as well
     assert standing(product.product_id) == product
 
 
@@ -208,20 +208,20 @@ def test_a_redis_that_takes_no_writes_is_read_and_gives_no_probe(
     client: redis.Redis, refuse: dict[str, str | int]
 ) -> None:
     product = two_levels()
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     before = failures("publish", "refused"), failures("probe", "refused")
     for name, value in refuse.items():
         client.config_set(name, value)
     newer = two_levels(version=4, product_id=product.product_id)
     for _ in range(4):
-        assert counters.publish([newer], whole=True) is False
-        assert counters.probe([product.product_id]) is None
+        assert copies.publish([newer], whole=True) is False
+        assert copies.probe([product.product_id]) is None
         assert standing(product.product_id) == product
     assert (failures("publish", "refused"), failures("probe", "refused")) == (before[0] + 4, before[1] + 4)
     for name in refuse:
         client.config_set(name, "noeviction" if name == "maxmemory-policy" else 0)
-    assert counters.publish([newer], whole=True)
-    assert counters.probe([product.product_id]) == {product.product_id}
+    assert copies.publish([newer], whole=True)
+    assert copies.probe([product.product_id]) == {product.product_id}
     assert standing(product.product_id) == newer
 
 
@@ -253,10 +253,10 @@ def test_the_client_repeats_nothing_by_itself_and_waits_no_longer_than_the_setti
 def test_without_a_redis_there_is_nothing_to_ask(settings: Settings, asked: list[int]) -> None:
     settings.REDIS_URL = ""
     product = two_levels()
-    assert counters.publish([product], whole=True) is False
-    assert counters.read([product.product_id]) == {}
-    assert counters.probe([product.product_id]) is None
-    assert counters.forget([product.product_id]) is False
+    assert copies.publish([product], whole=True) is False
+    assert copies.read([product.product_id]) == {}
+    assert copies.probe([product.product_id]) is None
+    assert copies.forget([product.product_id]) is False
     assert asked == []
 
 
@@ -266,8 +266,8 @@ def test_both_protocols_say_the_same(
 ) -> None:
     looks.use(f"{redis_server.url}?socket_timeout=5&protocol={protocol}", settings)
     product = two_levels()
-    assert counters.publish([product], whole=True)
+    assert copies.publish([product], whole=True)
     assert standing(product.product_id) == product
-    assert counters.probe([product.product_id]) == {product.product_id}
+    assert copies.probe([product.product_id]) == {product.product_id}
     client.set(f"stock:{product.product_id}", "5")
     assert standing(product.product_id) is None

@@ -13,8 +13,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from stock import counters
-from stock.counters import ProductCounters
+from stock.counters import copies
+from stock.counters.copies import ProductCounters
 from tests.factories import PR, RJ, SP
 from tests.integration.counters import looks
 from tests.integration.counters.looks import level, standing, two_levels, view
@@ -37,8 +37,8 @@ def test_what_was_published_is_read_again(client: redis.Redis) -> None:
         {SP: level(7, 5, 3, 2, replenished=9), RJ: level(1, 0, 0, 0, is_sellable=False)}, threshold=25, is_blocked=True
     )
     without_threshold = view({PR: level(4)})
-    assert counters.publish([whole, without_threshold], whole=True)
-    assert counters.read([whole.product_id, without_threshold.product_id, uuid4()]) == {
+    assert copies.publish([whole, without_threshold], whole=True)
+    assert copies.read([whole.product_id, without_threshold.product_id, uuid4()]) == {
         whole.product_id: whole,
         without_threshold.product_id: without_threshold,
     }
@@ -50,7 +50,7 @@ def test_in_every_order_of_arrival_the_newest_stays() -> None:
     for versions in permutations((1, 2, 3, 4)):
         product = two_levels()
         for version in versions:
-            assert counters.publish([at_version(version, product)], whole=True)
+            assert copies.publish([at_version(version, product)], whole=True)
         assert standing(product.product_id) == at_version(4, product), versions
 
 
@@ -58,7 +58,7 @@ def test_control_without_the_version_the_last_to_arrive_stays(monkeypatch: pytes
     looks.publish_whatever_comes(monkeypatch)
     product = two_levels()
     for version in (4, 1):
-        assert counters.publish([at_version(version, product)], whole=True)
+        assert copies.publish([at_version(version, product)], whole=True)
     assert standing(product.product_id) == at_version(1, product)
 
 
@@ -76,7 +76,7 @@ def test_shuffled_and_repeated_views_whole_and_partial_end_with_the_newest(data:
     writes = [([one], True) for one in whole_views] + [([one], False) for one in parts]
     shuffled = data.draw(st.permutations(writes + data.draw(st.lists(st.sampled_from(writes), max_size=4))))
     for views, is_whole in shuffled:
-        assert counters.publish(views, whole=is_whole)
+        assert copies.publish(views, whole=is_whole)
     assert standing(product_id) == whole_views[-1]
 
 
@@ -85,7 +85,7 @@ def test_sixteen_threads_publish_at_once_and_the_newest_stays() -> None:
 
     def publish(number: int) -> None:
         for version in range(number, 321, 16):
-            assert counters.publish([at_version(version, product)], whole=True)
+            assert copies.publish([at_version(version, product)], whole=True)
 
     threads = [threading.Thread(target=publish, args=[number]) for number in range(1, 17)]
     for thread in threads:
@@ -97,9 +97,9 @@ def test_sixteen_threads_publish_at_once_and_the_newest_stays() -> None:
 
 def test_the_same_version_with_other_numbers_is_not_written() -> None:
     product = two_levels(version=3, available=5)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     other = view({SP: level(3, 6), RJ: level(3, 6)}, product_id=product.product_id, threshold=1)
-    assert counters.publish([other], whole=True)
+    assert copies.publish([other], whole=True)
     assert standing(product.product_id) == product
 
 
@@ -112,7 +112,7 @@ def test_a_block_and_a_threshold_come_with_the_levels_they_were_marked_on() -> N
         is_blocked=True,
     )
     for late in (blocked, product):
-        counters.publish([late], whole=True)
+        copies.publish([late], whole=True)
     assert standing(product.product_id) == blocked
 
 
@@ -121,21 +121,21 @@ def test_a_block_and_a_threshold_come_with_the_levels_they_were_marked_on() -> N
 
 def test_a_part_of_a_view_never_passes_for_the_whole() -> None:
     product = two_levels()
-    assert counters.publish([product], whole=False)
+    assert copies.publish([product], whole=False)
     assert standing(product.product_id) is None
 
 
 def test_a_part_that_finds_no_hash_is_not_lost_to_an_older_whole_that_comes_after_it() -> None:
     before = view({SP: level(3), RJ: level(8)})
-    counters.publish([view({SP: level(4, 1)}, product_id=before.product_id)], whole=False)
-    counters.publish([before], whole=True)  # a reader that read the rows before that change, and was slow
+    copies.publish([view({SP: level(4, 1)}, product_id=before.product_id)], whole=False)
+    copies.publish([before], whole=True)  # a reader that read the rows before that change, and was slow
     assert standing(before.product_id) == view({SP: level(4, 1), RJ: level(8)}, product_id=before.product_id)
 
 
 def test_a_part_of_a_view_changes_only_its_fields(client: redis.Redis) -> None:
     product = view({SP: level(3), RJ: level(8)}, threshold=4)
-    counters.publish([product], whole=True)
-    assert counters.publish([view({SP: level(4, 1)}, product_id=product.product_id)], whole=False)
+    copies.publish([product], whole=True)
+    assert copies.publish([view({SP: level(4, 1)}, product_id=product.product_id)], whole=False)
     assert standing(product.product_id) == view(
         {SP: level(4, 1), RJ: level(8)}, product_id=product.product_id, threshold=4
     )
@@ -144,11 +144,11 @@ def test_a_part_of_a_view_changes_only_its_fields(client: redis.Redis) -> None:
 
 def test_a_level_that_is_new_hides_the_counters_until_the_whole_is_published() -> None:
     product = two_levels()
-    counters.publish([product], whole=True)
-    counters.publish([view({PR: level(1)}, product_id=product.product_id)], whole=False)
+    copies.publish([product], whole=True)
+    copies.publish([view({PR: level(1)}, product_id=product.product_id)], whole=False)
     assert standing(product.product_id) is None
     whole = view({**product.levels, PR: level(1)}, product_id=product.product_id)
-    counters.publish([whole], whole=True)
+    copies.publish([whole], whole=True)
     assert standing(product.product_id) == whole
 
 
@@ -156,7 +156,7 @@ def test_a_new_level_without_a_change_yet_makes_the_whole_newer() -> None:
     product = two_levels()
     whole = view({**product.levels, PR: level(0, 0)}, product_id=product.product_id)
     for one in (product, whole):
-        counters.publish([one], whole=True)
+        copies.publish([one], whole=True)
     assert standing(product.product_id) == whole
 
 
@@ -164,12 +164,12 @@ def test_a_whole_view_from_before_a_level_was_made_does_not_hide_the_level() -> 
     product = two_levels()
     whole = view({**product.levels, PR: level(1)}, product_id=product.product_id)
     for one in (whole, product):
-        counters.publish([one], whole=True)
+        copies.publish([one], whole=True)
     assert standing(product.product_id) == whole
 
 
 def test_a_product_without_a_level_is_never_put_there(client: redis.Redis) -> None:
-    assert counters.publish([view({})], whole=True)
+    assert copies.publish([view({})], whole=True)
     assert client.keys() == []
 
 
@@ -197,10 +197,10 @@ ODD_SUMMARIES = [
 @pytest.mark.parametrize("text", ODD)
 def test_an_odd_field_hides_the_product_until_the_next_whole_view(client: redis.Redis, text: str) -> None:
     product = two_levels(version=3)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hset(f"stock:{product.product_id}", SP, text)
     assert standing(product.product_id) is None
-    assert counters.publish([product], whole=True)
+    assert copies.publish([product], whole=True)
     assert standing(product.product_id) == product
 
 
@@ -209,9 +209,9 @@ def test_counters_in_the_form_of_the_version_before_are_missing_and_made_anew(cl
     client.hset(f"stock:{product.product_id}", mapping={SP: "3:5:0:0:1", RJ: "3:5:0:0:1", "_": "8:4:0:2"})
     assert standing(product.product_id) is None
     part = view({RJ: level(3)}, product_id=product.product_id)
-    assert counters.publish([part], whole=False)
+    assert copies.publish([part], whole=False)
     assert standing(product.product_id) is None
-    assert counters.publish([product], whole=True)  # of no newer version than what stands there
+    assert copies.publish([product], whole=True)  # of no newer version than what stands there
     assert standing(product.product_id) == product
     assert client.hgetall(f"stock:{product.product_id}") == {SP: "3:5:0:0:1:8", RJ: "3:5:0:0:1:0", "_": "8:4:0:2"}
 
@@ -219,7 +219,7 @@ def test_counters_in_the_form_of_the_version_before_are_missing_and_made_anew(cl
 @pytest.mark.parametrize("text", ODD_SUMMARIES)
 def test_an_odd_summary_hides_the_product(client: redis.Redis, text: str) -> None:
     product = two_levels(version=3)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hset(f"stock:{product.product_id}", "_", text)
     assert standing(product.product_id) is None
 
@@ -227,31 +227,31 @@ def test_an_odd_summary_hides_the_product(client: redis.Redis, text: str) -> Non
 @pytest.mark.parametrize("name", [SP, "_"])
 def test_a_field_that_is_lost_hides_the_product_until_the_next_whole_view(client: redis.Redis, name: str) -> None:
     product = view({SP: level(3), RJ: level(9), PR: level(1)}, threshold=2)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hdel(f"stock:{product.product_id}", name)
     assert standing(product.product_id) is None
-    assert counters.publish([product], whole=True)
+    assert copies.publish([product], whole=True)
     assert standing(product.product_id) == product
 
 
 def test_a_lie_of_a_low_version_is_seen_and_overwritten_by_the_next_whole_view(client: redis.Redis) -> None:
     product = two_levels(version=3)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hset(f"stock:{product.product_id}", SP, "2:999999:0:0:1:0")
     assert standing(product.product_id) is None
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     assert standing(product.product_id) == product
 
 
 def test_a_lie_of_a_high_version_stays_until_it_is_forgotten(client: redis.Redis) -> None:
     product = two_levels(version=3)
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hset(f"stock:{product.product_id}", SP, "1000:999999:0:0:1:0")
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     assert standing(product.product_id) == view({SP: level(1000, 999_999), RJ: level(3)}, product_id=product.product_id)
-    assert counters.forget([product.product_id])
+    assert copies.forget([product.product_id])
     assert standing(product.product_id) is None
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     assert standing(product.product_id) == product
 
 
@@ -265,14 +265,14 @@ def test_a_key_of_another_type_is_replaced_and_counts_only_once_the_view_is_whol
         client.delete(key)
         getattr(client, make)(key, "999999")
         assert standing(product.product_id) is None
-        assert counters.read_raw([product.product_id]) == {product.product_id: {}}
-        assert counters.publish([product], whole=is_whole)
+        assert copies.read_raw([product.product_id]) == {product.product_id: {}}
+        assert copies.publish([product], whole=is_whole)
         assert standing(product.product_id) == stands
 
 
 def test_a_field_of_no_warehouse_hides_the_product(client: redis.Redis) -> None:
     product = two_levels()
-    counters.publish([product], whole=True)
+    copies.publish([product], whole=True)
     client.hset(f"stock:{product.product_id}", b"\xff\xfe", "1:5:0:0:1:0")
     assert standing(product.product_id) is None
     client.hdel(f"stock:{product.product_id}", SP)
@@ -281,11 +281,11 @@ def test_a_field_of_no_warehouse_hides_the_product(client: redis.Redis) -> None:
 
 def test_the_raw_form_is_the_hash_as_it_stands(client: redis.Redis) -> None:
     sound, odd, absent = two_levels(), two_levels(), uuid4()
-    counters.publish([sound, odd], whole=True)
+    copies.publish([sound, odd], whole=True)
     client.hset(f"stock:{odd.product_id}", SP, "abc")
-    assert counters.read_raw([sound.product_id, odd.product_id, absent]) == {
-        sound.product_id: counters.expected_fields(sound),
-        odd.product_id: {**counters.expected_fields(odd), SP: "abc"},
+    assert copies.read_raw([sound.product_id, odd.product_id, absent]) == {
+        sound.product_id: copies.expected_fields(sound),
+        odd.product_id: {**copies.expected_fields(odd), SP: "abc"},
         absent: {},
     }
 
@@ -295,22 +295,22 @@ def test_the_raw_form_is_the_hash_as_it_stands(client: redis.Redis) -> None:
 
 def test_a_hold_shows_the_time_it_has_left_and_goes_when_it_is_settled(client: redis.Redis) -> None:
     held, settled, overdue = uuid4(), uuid4(), uuid4()
-    assert counters.publish([], whole=True, hold_ends=dict.fromkeys([held, settled, overdue], timedelta(minutes=15)))
+    assert copies.publish([], whole=True, hold_ends=dict.fromkeys([held, settled, overdue], timedelta(minutes=15)))
     assert 899_000 < client.pttl(f"reservation:{settled}") <= 900_000
     ends = {held: timedelta(hours=2), settled: None, overdue: timedelta(seconds=-3)}
-    assert counters.publish([two_levels()], whole=True, hold_ends=ends)
+    assert copies.publish([two_levels()], whole=True, hold_ends=ends)
     assert 7_199_000 < client.pttl(f"reservation:{held}") <= 7_200_000
     assert client.keys("reservation:*") == [f"reservation:{held}"]
 
 
 def test_one_caller_in_an_interval_is_the_probe_of_a_product(client: redis.Redis) -> None:
     one, other = uuid4(), uuid4()
-    assert counters.probe([one]) == {one}
-    assert counters.probe([one, other]) == {other}
-    assert counters.probe([]) == set()
-    assert 0 < client.pttl(f"probe:{one}") <= counters.PROBE_INTERVAL_MS
+    assert copies.probe([one]) == {one}
+    assert copies.probe([one, other]) == {other}
+    assert copies.probe([]) == set()
+    assert 0 < client.pttl(f"probe:{one}") <= copies.PROBE_INTERVAL_MS
     client.delete(f"probe:{one}")  # as its end does
-    assert counters.probe([one, other]) == {one}
+    assert copies.probe([one, other]) == {one}
 
 
 # --- the way there -------------------------------------------------------------------------------------------------
@@ -318,33 +318,33 @@ def test_one_caller_in_an_interval_is_the_probe_of_a_product(client: redis.Redis
 
 def test_many_products_take_one_round_trip_to_write_and_one_to_read(asked: list[int]) -> None:
     products = [two_levels() for _ in range(500)]
-    assert counters.publish(products, whole=True)  # the server does not have the script yet: once more
+    assert copies.publish(products, whole=True)  # the server does not have the script yet: once more
     del asked[:]
-    assert counters.publish(products, whole=True, hold_ends={uuid4(): timedelta(minutes=1)})
-    assert len(counters.read([product.product_id for product in products])) == 500
+    assert copies.publish(products, whole=True, hold_ends={uuid4(): timedelta(minutes=1)})
+    assert len(copies.read([product.product_id for product in products])) == 500
     assert asked == [501, 501]  # with the clock
 
 
 def test_more_than_a_thousand_go_in_several_round_trips(asked: list[int]) -> None:
     products = [two_levels() for _ in range(1_001)]
-    assert counters.publish(products[:1], whole=True)
+    assert copies.publish(products[:1], whole=True)
     del asked[:]
-    assert counters.publish(products, whole=True)
+    assert copies.publish(products, whole=True)
     assert asked == [1_000, 1]
-    assert len(counters.read([product.product_id for product in products])) == 1_001
+    assert len(copies.read([product.product_id for product in products])) == 1_001
 
 
 def test_a_script_that_redis_has_forgotten_is_sent_again(client: redis.Redis, asked: list[int]) -> None:
     products = [two_levels(), two_levels()]
-    counters.publish(products, whole=True)
+    copies.publish(products, whole=True)
     client.script_flush()
     newer = [two_levels(version=9, product_id=product.product_id) for product in products]
     del asked[:]
-    assert counters.publish(newer, whole=True, hold_ends={uuid4(): timedelta(minutes=1)})
+    assert copies.publish(newer, whole=True, hold_ends={uuid4(): timedelta(minutes=1)})
     assert asked == [3, 2]
     assert [standing(product.product_id) for product in products] == newer
     del asked[:]
-    assert counters.publish(newer, whole=True)
+    assert copies.publish(newer, whole=True)
     assert asked == [2]
 
 
@@ -361,9 +361,9 @@ def test_a_cluster_can_run_it(settings: Settings, tmp_path: Path) -> None:
             client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
             wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         looks.use(f"{server.url}?socket_timeout=5", settings)
-        assert counters.publish(products, whole=True, hold_ends={uuid4(): timedelta(minutes=1), uuid4(): None})
+        assert copies.publish(products, whole=True, hold_ends={uuid4(): timedelta(minutes=1), uuid4(): None})
         ids = [product.product_id for product in products]
-        assert counters.read(ids) == {product.product_id: product for product in products}
-        assert counters.probe(ids) == set(ids)
-        assert counters.forget(ids)
-        assert counters.read(ids) == {}
+        assert copies.read(ids) == {product.product_id: product for product in products}
+        assert copies.probe(ids) == set(ids)
+        assert copies.forget(ids)
+        assert copies.read(ids) == {}

@@ -15,8 +15,9 @@ from pytest_django import Settings
 
 from reservations import audit
 from reservations.models import Reservation
-from stock import availability, counters, reconciliation
-from stock.breaker import Breaker
+from stock import availability
+from stock.counters import copies, sync
+from stock.counters.breaker import Breaker
 from stock.models import Product, StockLevel
 from tests import factories
 from tests.factories import PR, RJ, SP
@@ -57,7 +58,7 @@ COMPARISONS = 3  # one must show it: what else the machine does may fall on one 
 
 # Who is refused comes back after the probe interval. The probe that stood in the way is done by then, and has put the
 # counters right, unless the database takes longer than that: three intervals are patience with a busy machine.
-INTERVAL_SECONDS = counters.PROBE_INTERVAL_MS / 1_000
+INTERVAL_SECONDS = copies.PROBE_INTERVAL_MS / 1_000
 MOST_IN_A_ROW = 3
 GIVES_UP_AFTER = 10
 
@@ -111,7 +112,7 @@ def service(server: Redis, django_db_setup: None, tmp_path_factory: pytest.TempP
 def client(server: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
     """Redis in good order and empty; this process, in which stock comes in, uses the same."""
     looks.use(server.url, settings)
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis"))
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis"))
     with redis.Redis.from_url(server.url, socket_timeout=5) as client:
         troubles.end_all(server, client)
         client.flushall()
@@ -135,8 +136,8 @@ def shop(
     assert "Traceback" not in service.output[before:]
     assert dict(Reservation.objects.values_list("id", "status")) == shop.shoppers.holds
     troubles.end_all(server, client)
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis"))
-    reconciliation.sync(actor="a test")
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis"))
+    sync.sync(actor="a test")
     assert products_counted_wrongly() == []
     assert [finding for finding in audit.run(with_counters=True) if finding.count] == []
 
@@ -154,9 +155,7 @@ def until_all_use_redis(shop: Shop) -> None:
 def products_counted_wrongly() -> list[UUID]:
     """Those of which the counters say something else than the database, or nothing."""
     wanted = availability.views_of(Product.objects.values_list("pk", flat=True))
-    readings = (
-        counters.read_at(wanted.keys()) for _ in range(FAILURES_ALLOWED)
-    )  # a busy machine may miss the time-out
+    readings = (copies.read_at(wanted.keys()) for _ in range(FAILURES_ALLOWED))  # a busy machine may miss the time-out
     found = next(filter(None, readings)).products
     return [product_id for product_id, view in wanted.items() if found.get(product_id) != view]
 
@@ -286,7 +285,7 @@ def test_what_came_in_while_redis_was_frozen_is_sold_when_it_thaws(shop: Shop) -
     product_id = sold_out(shop)
     with troubles.frozen(shop.server, shop.redis):
         for _ in range(FAILURES_ALLOWED):
-            assert counters.read([product_id]) == {}  # what was sent would be read at the thaw
+            assert copies.read([product_id]) == {}  # what was sent would be read at the thaw
         factories.receive(product_id, SP, PLENTY)
     assert shop.counted(product_id) == 0
     all_who_come_back_are_served(shop, product_id)

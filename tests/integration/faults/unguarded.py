@@ -17,10 +17,10 @@ class Unguarded(AppConfig):
 
     def ready(self) -> None:
         """Take the breaker away."""
-        from stock import counters
-        from stock.breaker import Breaker
+        from stock.counters import copies
+        from stock.counters.breaker import Breaker
 
-        counters.breaker = Breaker("Redis", failures_allowed=10**9)
+        copies.breaker = Breaker("Redis", failures_allowed=10**9)
 
 
 INSTALLED_APPS = [*INSTALLED_APPS, f"{__name__}.{Unguarded.__name__}"]

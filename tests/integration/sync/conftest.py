@@ -10,7 +10,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from inventory_project.foundation.database import job_lock
-from stock import reconciliation, repair
+from stock.counters import repair, sync
 from tests import factories
 from tests.factories import PR, RJ, SP
 from tests.integration.counters.conftest import _redis_server, asked, client, redis_server
@@ -39,7 +39,7 @@ def somebody_syncs(transactional_db: None) -> Iterator[None]:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with job_lock(reconciliation.JOB) as is_ours:
+        with job_lock(sync.JOB) as is_ours:
             assert is_ours
             held.set()
             done.wait(30)

@@ -10,8 +10,9 @@ from redis import Redis
 
 from inventory_project.foundation.errors import Invalid, NotFound
 from reservations import audit
-from stock import availability, blocking, comparison, counters, reconciliation, repair
-from stock.comparison import Drift
+from stock import availability, blocking
+from stock.counters import copies, drift, repair, sync
+from stock.counters.drift import Drift
 from tests import factories
 from tests.factories import ACTOR, PR, RJ, SP
 
@@ -51,40 +52,40 @@ def key_of(product_id: UUID) -> str:
 def is_right(product_id: UUID) -> bool:
     """Whether the counters are what the service would write now, and are used."""
     wanted = availability.views_of([product_id])[product_id]
-    raw = counters.read_raw([product_id])
-    return raw == {product_id: counters.expected_fields(wanted)} and counters.read([product_id]) == {product_id: wanted}
+    raw = copies.read_raw([product_id])
+    return raw == {product_id: copies.expected_fields(wanted)} and copies.read([product_id]) == {product_id: wanted}
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_every_lie_is_found_and_repaired(product: UUID, client: Redis, lie: str) -> None:
     assert is_right(product) is False  # each receipt was published as a part, and parts alone are no counters
-    reconciliation.sync()
+    sync.sync()
     assert is_right(product)
     LIES[lie](client, key_of(product))
-    report = reconciliation.sync()
+    report = sync.sync()
     found = (report.products, report.levels, report.missing, report.wrong, report.repaired)
     assert found == ((1, 3, 1, 0, 1) if lie in GONE else (1, 3, 0, 1, 1))
     assert is_right(product)
-    again = reconciliation.sync()
+    again = sync.sync()
     assert (again.products, again.levels, again.repaired, again.drifts) == (1, 3, 0, [])
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_dry_run_tells_and_changes_nothing(product: UUID, client: Redis, lie: str) -> None:
-    reconciliation.sync()
+    sync.sync()
     LIES[lie](client, key_of(product))
     before = client.dump(key_of(product))
-    report = reconciliation.sync(is_dry_run=True)
+    report = sync.sync(is_dry_run=True)
     assert (report.missing + report.wrong, report.repaired) == (1, 0)
     assert report.drifts
     assert client.dump(key_of(product)) == before
 
 
 def test_a_report_names_what_stood_there_what_ought_to_and_by_how_much(product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.hset(key_of(product), mapping={SP: "1:12:0:0:1:5", RJ: "abc"})
     client.hdel(key_of(product), PR)
-    report = reconciliation.sync()
+    report = sync.sync()
     assert (report.wrong, report.differences, report.drift_units) == (1, 3, 7)
     assert report.drifts == [
         Drift(product, PR, None, "1:5:0:0:1:5"),
@@ -97,7 +98,7 @@ def test_of_much_drift_the_first_rows_are_shown_and_all_is_counted(client: Redis
     for _ in range(15):
         factories.product({SP: 1})
     client.flushdb()
-    report = reconciliation.sync()
+    report = sync.sync()
     assert (report.missing, report.repaired, report.differences) == (15, 15, 30)
     assert len(report.drifts) == repair.DRIFTS_SHOWN
 
@@ -105,7 +106,7 @@ def test_of_much_drift_the_first_rows_are_shown_and_all_is_counted(client: Redis
 def test_counters_of_a_product_without_a_level_are_taken_away(client: Redis, transactional_db: None) -> None:
     product = factories.product().pk
     client.hset(key_of(product), mapping={"_": "1::0:1", SP: "0:5:0:0:1:5"})
-    report = reconciliation.sync(product_ids=[product])
+    report = sync.sync(product_ids=[product])
     assert (report.products, report.levels, report.wrong, report.repaired) == (1, 0, 1, 1)
     assert not client.exists(key_of(product))
 
@@ -113,21 +114,21 @@ def test_counters_of_a_product_without_a_level_are_taken_away(client: Redis, tra
 def test_a_block_and_a_closing_whose_publication_was_lost_are_repaired(
     product: UUID, settings: Settings, redis_server: object
 ) -> None:
-    reconciliation.sync()
+    sync.sync()
     url, settings.REDIS_URL = settings.REDIS_URL, ""
     blocking.block_product(product, reason="recall", actor=ACTOR)
     blocking.close_warehouse(RJ, actor=ACTOR)
     settings.REDIS_URL = url
     assert availability.of_product(product).state == "in_stock"
-    assert reconciliation.sync().wrong == 1
+    assert sync.sync().wrong == 1
     assert is_right(product)
     assert availability.of_product(product).state == "blocked"
 
 
 def test_a_sync_writes_nothing_where_nothing_has_drifted(product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.config_resetstat()
-    reconciliation.sync()
+    sync.sync()
     done = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
     assert done <= {"hgetall", "get", "set", "config|resetstat", "info", "select", "client|setinfo"}
     assert client.info("commandstats")["cmdstat_set"]["calls"] == 2  # how far it came, before and after
@@ -146,14 +147,14 @@ def test_a_quiet_chunk_costs_two_statements_and_one_round_trip(
     trips: list[int],
 ) -> None:
     settings.SYNC_WORKERS = 1
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", 12)
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", 12)
     for _ in range(products):
         factories.product({SP: 1})
-    reconciliation.sync()
+    sync.sync()
     asked.clear()
     chunks = products // 12 + 1
     with django_assert_num_queries(3 + 2 * chunks):  # the job's lock, the clock, and the end of the lock
-        assert reconciliation.sync().levels == products
+        assert sync.sync().levels == products
     assert asked == trips
 
 
@@ -163,7 +164,7 @@ def test_a_quiet_chunk_costs_two_statements_and_one_round_trip(
 def test_some_products_are_synced_alone(client: Redis, transactional_db: None) -> None:
     named, other = (factories.product({SP: 5}).pk for _ in range(2))
     client.flushdb()
-    report = reconciliation.sync(product_ids=[named, named])
+    report = sync.sync(product_ids=[named, named])
     assert (report.kind, report.products, report.levels, report.missing) == ("part", 1, 1, 1)
     assert (is_right(named), is_right(other)) == (True, False)
 
@@ -171,7 +172,7 @@ def test_some_products_are_synced_alone(client: Redis, transactional_db: None) -
 def test_what_a_warehouse_stocks_is_synced_alone_with_all_its_levels(client: Redis, transactional_db: None) -> None:
     here, elsewhere = factories.product({SP: 5, RJ: 5}).pk, factories.product({RJ: 5}).pk
     client.flushdb()
-    report = reconciliation.sync(warehouse_id=SP)
+    report = sync.sync(warehouse_id=SP)
     assert (report.kind, report.products, report.levels, report.missing) == ("part", 1, 2, 1)
     assert (is_right(here), is_right(elsewhere)) == (True, False)
 
@@ -180,13 +181,13 @@ def test_what_does_not_exist_is_named_and_nothing_is_synced(product: UUID, clien
     client.flushdb()
     unknown = sorted(uuid4() for _ in range(2))
     with pytest.raises(Invalid) as refusal:
-        reconciliation.sync(product_ids=[*unknown, product])
+        sync.sync(product_ids=[*unknown, product])
     assert refusal.value.extra == {"unknown": {"product_ids": [str(id_) for id_ in unknown], "warehouse_ids": []}}
     with pytest.raises(Invalid) as refusal:
-        reconciliation.sync(warehouse_id="wh-none")
+        sync.sync(warehouse_id="wh-none")
     assert refusal.value.extra == {"unknown": {"product_ids": [], "warehouse_ids": ["wh-none"]}}
     with pytest.raises(Invalid):
-        reconciliation.sync(warehouse_id=SP, product_ids=[product])
+        sync.sync(warehouse_id=SP, product_ids=[product])
     assert client.dbsize() == 0
 
 
@@ -194,11 +195,11 @@ def test_what_does_not_exist_is_named_and_nothing_is_synced(product: UUID, clien
 def test_several_workers_do_each_chunk_once(
     client: Redis, transactional_db: None, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", 2)
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", 2)
     products = [factories.product({SP: 1, RJ: 1}).pk for _ in range(12)]
     client.flushdb()
     done: list[int] = []
-    report = reconciliation.sync(workers=workers, on_progress=done.append)
+    report = sync.sync(workers=workers, on_progress=done.append)
     assert (report.products, report.levels, report.missing, report.repaired) == (12, 24, 12, 12)
     assert sorted(done) == [0] + [2] * 12
     assert all(map(is_right, products))
@@ -211,7 +212,7 @@ def test_several_workers_do_each_chunk_once(
 def test_a_reset_rewrites_the_counters_whatever_they_say(product: UUID, client: Redis, lie: str) -> None:
     LIES[lie](client, key_of(product))
     before = client.hgetall(key_of(product)) if lie not in (*GONE, "no UTF-8") else None
-    done = reconciliation.reset(product, actor=ACTOR)
+    done = sync.reset(product, actor=ACTOR)
     assert is_right(product)
     assert done.after == client.hgetall(key_of(product))
     assert done.before == before or before is None
@@ -220,7 +221,7 @@ def test_a_reset_rewrites_the_counters_whatever_they_say(product: UUID, client: 
 def test_a_reset_of_a_product_without_a_level_leaves_no_counters(client: Redis, transactional_db: None) -> None:
     product = factories.product().pk
     client.hset(key_of(product), "_", "1::0:0")
-    done = reconciliation.reset(product, actor=ACTOR)
+    done = sync.reset(product, actor=ACTOR)
     assert (done.before, done.after) == ({"_": "1::0:0"}, {})
     assert not client.exists(key_of(product))
 
@@ -229,7 +230,7 @@ def test_a_reset_of_an_unknown_product_is_not_found_and_touches_no_key(client: R
     unknown = uuid4()
     client.hset(key_of(unknown), "_", "1::0:0")
     with pytest.raises(NotFound):
-        reconciliation.reset(unknown, actor=ACTOR)
+        sync.reset(unknown, actor=ACTOR)
     assert client.hgetall(key_of(unknown)) == {"_": "1::0:0"}
 
 
@@ -241,20 +242,20 @@ def drift_counted(kind: str) -> float:
 
 
 def test_drift_is_counted_by_kind_and_the_duration_is_shown(product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     other = factories.product({SP: 1}).pk
     client.delete(key_of(other))
     client.hset(key_of(product), SP, "1:6:0:0:1:5")
     missing, wrong = drift_counted("missing"), drift_counted("wrong")
-    reconciliation.sync(is_dry_run=True)
+    sync.sync(is_dry_run=True)
     assert (drift_counted("missing"), drift_counted("wrong")) == (missing, wrong)
-    report = reconciliation.sync()
+    report = sync.sync()
     assert (drift_counted("missing"), drift_counted("wrong")) == (missing + 1, wrong + 1)
     assert REGISTRY.get_sample_value("inventory_sync_duration_seconds", {"kind": "full"}) == report.seconds
 
 
 def test_i10_holds_after_a_sync_and_names_what_does_not(product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     assert [finding.count for finding in audit.run(with_counters=True)] == [0] * len(
         audit.invariants(with_counters=True)
     )
@@ -267,8 +268,8 @@ def test_i10_holds_after_a_sync_and_names_what_does_not(product: UUID, client: R
 
 
 def test_a_summary_that_publications_of_single_levels_left_behind_is_right(product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.hset(key_of(product), "_", "5::0:3")
-    assert counters.read([product]) == availability.views_of([product])
-    assert reconciliation.sync().wrong == 0
+    assert copies.read([product]) == availability.views_of([product])
+    assert sync.sync().wrong == 0
     assert client.hget(key_of(product), "_") == "5::0:3"

@@ -14,8 +14,9 @@ from pytest_django import Settings
 from redis import Redis
 
 from inventory_project.foundation.errors import Unavailable
-from stock import availability, comparison, counters, reconciliation, repair
-from stock.breaker import Breaker
+from stock import availability
+from stock.counters import copies, drift, repair, sync
+from stock.counters.breaker import Breaker
 from tests import factories
 from tests.factories import ACTOR, RJ, SP
 from tests.servers import Redis as Server
@@ -29,15 +30,15 @@ NO_ANSWER = "Redis does not answer, or takes no writes."
 @pytest.fixture
 def products(client: Redis, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     """Some products, not yet in the counters, a chunk each."""
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", 2)
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis", open_seconds=0.1))
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", 2)
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis", open_seconds=0.1))
     made = [factories.product({SP: 5, RJ: 5}).pk for _ in range(NUMBER)]
     client.flushall()
     return made
 
 
 def are_right(product_ids: list[UUID]) -> bool:
-    return counters.read(product_ids) == availability.views_of(product_ids)
+    return copies.read(product_ids) == availability.views_of(product_ids)
 
 
 def failures() -> float:
@@ -45,7 +46,7 @@ def failures() -> float:
 
 
 def last_success() -> float | None:
-    labels = {"job": reconciliation.JOB}
+    labels = {"job": sync.JOB}
     return REGISTRY.get_sample_value("inventory_job_last_success_timestamp_seconds", labels)
 
 
@@ -92,7 +93,7 @@ def fault(request: pytest.FixtureRequest, redis_server: Server) -> Iterator[tupl
     take_writes(redis_server)
 
 
-@pytest.mark.parametrize("begin", [reconciliation.sync, reconciliation.watch])
+@pytest.mark.parametrize("begin", [sync.sync, sync.watch])
 def test_a_sync_without_redis_fails_with_one_sentence_and_the_next_one_mends_everything(
     products: list[UUID], redis_server: Server, fault: tuple[Stop, Mend], begin: Callable[[], object]
 ) -> None:
@@ -125,7 +126,7 @@ def test_a_redis_lost_in_the_middle_ends_all_workers_and_what_was_done_is_told(
             stop(redis_server)
 
     with pytest.raises(Unavailable) as refusal:
-        reconciliation.sync(on_progress=strike)
+        sync.sync(on_progress=strike)
     compared, repaired = map(int, re.findall(r"\d+", refusal.value.detail))
     assert (compared, repaired) == (sum(done), len(done))
     assert 3 <= len(done) < NUMBER
@@ -133,7 +134,7 @@ def test_a_redis_lost_in_the_middle_ends_all_workers_and_what_was_done_is_told(
     mend(redis_server)
     time.sleep(0.1)
     kept = 0 if stop is Server.stop else repaired  # stopped, it loses all
-    assert reconciliation.sync().repaired <= NUMBER - kept  # what was on its way to a frozen one has arrived
+    assert sync.sync().repaired <= NUMBER - kept  # what was on its way to a frozen one has arrived
     assert are_right(products)
 
 
@@ -144,20 +145,20 @@ def test_a_moment_without_an_answer_does_not_end_a_sync(
     freeze(redis_server)
     thawing = threading.Timer(0.15, thaw, [redis_server])
     thawing.start()
-    assert reconciliation.sync(product_ids=products).repaired == NUMBER
+    assert sync.sync(product_ids=products).repaired == NUMBER
     thawing.join()
 
 
 def test_a_forced_repair_that_cannot_write_leaves_no_counters_rather_than_wrong_ones(
     products: list[UUID], client: Redis, redis_server: Server
 ) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.hset(f"stock:{products[0]}", SP, "900000:999999:0:0:1:5")
     refuse_writes(redis_server)
     with pytest.raises(Unavailable):
-        reconciliation.reset(products[0], actor=ACTOR)
+        sync.reset(products[0], actor=ACTOR)
     take_writes(redis_server)
-    assert counters.read(products[:1]) == {}
+    assert copies.read(products[:1]) == {}
     assert availability.of_product(products[0]).available == 10
 
 
@@ -167,16 +168,16 @@ def test_a_database_that_fails_is_counted_and_raised(products: list[UUID], monke
 
     failed = failures()
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "expected", fail)
+        patch.setattr(drift, "expected", fail)
         with pytest.raises(OperationalError):
-            reconciliation.sync()
+            sync.sync()
     assert failures() == failed + 1
-    assert reconciliation.sync().repaired == NUMBER
+    assert sync.sync().repaired == NUMBER
 
 
 def test_no_session_is_left_by_the_workers(products: list[UUID], settings: Settings) -> None:
     settings.SYNC_WORKERS = 4
-    reconciliation.sync()
+    sync.sync()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "

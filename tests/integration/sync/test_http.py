@@ -10,8 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 
-from stock import counters, reconciliation
-from stock.breaker import Breaker
+from stock.counters import copies, sync
+from stock.counters.breaker import Breaker
 from stock.models import StockLevel
 from tests import factories
 from tests.factories import PR, RJ, SP
@@ -37,7 +37,7 @@ def debugged(api: Client, product_id: UUID) -> Any:
 
 
 def test_a_sync_answers_what_was_checked_and_repaired_and_how_long(api: Client, product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     other = factories.product({SP: 1}).pk
     client.delete(f"stock:{other}")
     client.hset(f"stock:{product}", SP, "1:12:0:0:1:5")
@@ -89,7 +89,7 @@ def test_every_example_of_the_page_succeeds_on_the_seeded_service(
 def test_without_an_answer_of_redis_it_is_503_and_may_be_repeated(
     api: Client, product: UUID, redis_server: Server, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(counters, "breaker", Breaker("Redis", open_seconds=0.01))
+    monkeypatch.setattr(copies, "breaker", Breaker("Redis", open_seconds=0.01))
     path = "/admin/inventory/sync" if verb == "sync" else f"/admin/inventory/products/{product}/reset-counter"
     redis_server.stop()
     answer = api.post(path, {}, content_type="application/json")
@@ -100,7 +100,7 @@ def test_without_an_answer_of_redis_it_is_503_and_may_be_repeated(
 
 
 def test_a_reset_answers_the_fields_before_and_after(api: Client, product: UUID, client: Redis) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.hset(f"stock:{product}", SP, "900000:999999:0:0:1:5")
     right = {"_": "6::0:3", PR: "1:5:0:0:1:5", RJ: "1:5:0:0:1:5", SP: "1:5:0:0:1:5"}
     assert post(api, f"/admin/inventory/products/{product}/reset-counter") == (
@@ -112,7 +112,7 @@ def test_a_reset_answers_the_fields_before_and_after(api: Client, product: UUID,
 
 def test_debug_shows_counter_level_ledger_and_holds_side_by_side(api: Client, product: UUID, client: Redis) -> None:
     factories.hold(product, 2, SP)
-    reconciliation.sync()
+    sync.sync()
     client.hset(f"stock:{product}", SP, "2:9:2:0:1:12")
     StockLevel.objects.filter(product_id=product, warehouse_id=RJ).update(available=4)
     shown = debugged(api, product)
@@ -146,7 +146,7 @@ def test_debug_shows_counter_level_ledger_and_holds_side_by_side(api: Client, pr
 def test_debug_of_odd_counters_shows_what_stands_there_and_uses_none_of_it(
     api: Client, product: UUID, client: Redis
 ) -> None:
-    reconciliation.sync()
+    sync.sync()
     client.hset(f"stock:{product}", mapping={SP: "abc", "wh-none": "1:5:0:0:1:5"})
     shown = debugged(api, product)
     assert shown["counters"] == "odd"

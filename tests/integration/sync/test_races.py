@@ -13,8 +13,9 @@ from redis import Redis
 
 from reservations import audit, lifecycle
 from reservations.requests import Cancel
-from stock import availability, comparison, counters, reconciliation, repair
-from stock.comparison import Fields
+from stock import availability
+from stock.counters import copies, drift, repair, sync
+from stock.counters.copies import Fields
 from tests import factories
 from tests.factories import ACTOR, RJ, SP
 from tests.integration.counters import looks
@@ -60,7 +61,7 @@ def once_read(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> No
 
 def numbers(product_id: UUID) -> tuple[int, int] | None:
     """Version and available units at one warehouse, as the counters have them."""
-    view = counters.read([product_id]).get(product_id)
+    view = copies.read([product_id]).get(product_id)
     return None if view is None else (view.levels[SP].version, view.levels[SP].available)
 
 
@@ -82,9 +83,9 @@ def test_what_is_committed_between_reading_and_writing_is_in_the_counters(
     product: UUID, monkeypatch: pytest.MonkeyPatch, sell: Callable[[UUID], None], left: tuple[int, int]
 ) -> None:
     once_read(monkeypatch, lambda: sell(product))
-    reconciliation.reset(product, actor=ACTOR)
+    sync.reset(product, actor=ACTOR)
     assert numbers(product) == left
-    assert reconciliation.sync().repaired == 0
+    assert sync.sync().repaired == 0
 
 
 @pytest.mark.parametrize("sell", [sell_by_parts, sell_whole])
@@ -93,7 +94,7 @@ def test_control_where_the_last_writer_wins_an_older_number_is_put_over_a_newer_
 ) -> None:
     looks.publish_whatever_comes(monkeypatch)
     once_read(monkeypatch, lambda: sell(product))
-    reconciliation.reset(product, actor=ACTOR)
+    sync.reset(product, actor=ACTOR)
     assert numbers(product) == (1, 5)
 
 
@@ -102,20 +103,20 @@ def test_control_where_the_last_writer_wins_an_older_number_is_put_over_a_newer_
 
 def sync_beside_a_late_publication(product_id: UUID, monkeypatch: pytest.MonkeyPatch, *, is_too_late: bool) -> int:
     """A hold is committed before the first look and published after it, or when all is over; what was called wrong."""
-    reconciliation.sync()
-    publish, is_committed, may_publish = counters.publish, threading.Event(), threading.Event()
+    sync.sync()
+    publish, is_committed, may_publish = copies.publish, threading.Event(), threading.Event()
 
     def late(*views: Any, **options: Any) -> bool:
-        monkeypatch.setattr(counters, "publish", publish)
+        monkeypatch.setattr(copies, "publish", publish)
         is_committed.set()
         assert may_publish.wait(10)
         return publish(*views, **options)
 
-    monkeypatch.setattr(counters, "publish", late)
+    monkeypatch.setattr(copies, "publish", late)
     with meanwhile(lambda: factories.hold(product_id)):
         assert is_committed.wait(10)
         first_look_is_over = (lambda _levels: None) if is_too_late else (lambda _levels: may_publish.set())
-        report = reconciliation.sync(product_ids=[product_id], on_progress=first_look_is_over)
+        report = sync.sync(product_ids=[product_id], on_progress=first_look_is_over)
         may_publish.set()
     return report.wrong
 
@@ -123,14 +124,14 @@ def sync_beside_a_late_publication(product_id: UUID, monkeypatch: pytest.MonkeyP
 def test_a_publication_under_way_is_no_drift(product: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "SECOND_LOOK_SECONDS", 0.3)
     assert sync_beside_a_late_publication(product, monkeypatch, is_too_late=False) == 0
-    assert reconciliation.sync().repaired == 0
+    assert sync.sync().repaired == 0
 
 
 def test_a_publication_that_does_not_come_in_time_is_drift_and_does_no_harm_later(
     product: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sync_beside_a_late_publication(product, monkeypatch, is_too_late=True) == 1
-    assert reconciliation.sync().repaired == 0
+    assert sync.sync().repaired == 0
 
 
 # --- among sales -----------------------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ def synced_among_sales(client: Redis, product_id: UUID) -> Watcher:
 
     with meanwhile(watcher, *[lambda done=done: sell_to_the_end(done) for done in sellers]):
         while not all(done.is_set() for done in sellers):
-            reconciliation.reset(product_id, actor=ACTOR)
+            sync.reset(product_id, actor=ACTOR)
         watcher.is_over.set()
     return watcher
 
@@ -184,8 +185,8 @@ def test_forced_repairs_among_sales_never_bring_an_older_number_back(client: Red
     watcher = synced_among_sales(client, product)
     assert watcher.newest["wh-sp-001"] + watcher.newest["wh-rj-001"] > SALES
     assert watcher.fell_back == []
-    reconciliation.sync()
-    assert counters.read([product]) == availability.views_of([product])
+    sync.sync()
+    assert copies.read([product]) == availability.views_of([product])
     assert factories.broken_invariants() == []
 
 
@@ -201,9 +202,9 @@ def test_full_syncs_among_sales_call_nothing_drift_and_leave_all_counters_right(
     client: Redis, transactional_db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair, "SECOND_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", 4)
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", 4)
     products = [factories.product({SP: 10, RJ: 10}).pk for _ in range(6)]
-    reconciliation.sync()
+    sync.sync()
     wrong = 0
     done = threading.Event()
 
@@ -214,7 +215,7 @@ def test_full_syncs_among_sales_call_nothing_drift_and_leave_all_counters_right(
 
     with meanwhile(sell_all):
         while not done.is_set():
-            wrong += reconciliation.sync().wrong
+            wrong += sync.sync().wrong
     assert wrong == 0
     (found,) = [finding for finding in audit.run(with_counters=True) if finding.invariant == audit.COUNTERS_AGREE]
     assert found.count == 0

@@ -12,9 +12,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
 from inventory_project.foundation.database import database_now
-from stock import availability, comparison, counters, reconciliation, tasks
+from stock import availability, tasks
+from stock.counters import copies, drift, sync
+from stock.counters.repair import Report
 from stock.models import StockLevel
-from stock.repair import Report
 from tests import factories
 from tests.factories import SP
 from tests.servers import Redis as Server
@@ -34,7 +35,7 @@ def products(client: Redis, transactional_db: None) -> list[UUID]:
 
 
 def watched() -> Report:
-    report = reconciliation.watch()
+    report = sync.watch()
     assert report is not None
     return report
 
@@ -51,7 +52,7 @@ def lie(client: Redis, product_id: UUID) -> None:
 
 
 def is_right(product_id: UUID) -> bool:
-    return counters.read([product_id]) == availability.views_of([product_id])
+    return copies.read([product_id]) == availability.views_of([product_id])
 
 
 def test_the_first_one_is_full(client: Redis, transactional_db: None) -> None:
@@ -90,7 +91,7 @@ def test_each_tenth_one_is_full_and_finds_what_the_others_do_not_look_at(product
 def test_a_full_sync_by_hand_counts_as_one(products: list[UUID]) -> None:
     for _ in range(8):
         watched()
-    reconciliation.sync()
+    sync.sync()
     assert [watched().kind for _ in range(10)] == ["changed"] * 9 + ["full"]
 
 
@@ -101,7 +102,7 @@ def test_a_full_sync_by_hand_counts_as_one(products: list[UUID]) -> None:
 def test_a_part_or_a_dry_run_does_not_count(products: list[UUID], other: Callable[[UUID], dict[str, object]]) -> None:
     for _ in range(8):
         watched()
-    reconciliation.sync(**other(products[0]))  # type: ignore[arg-type]  # one of the three
+    sync.sync(**other(products[0]))  # type: ignore[arg-type]  # one of the three
     assert [watched().kind for _ in range(2)] == ["changed", "full"]
 
 
@@ -117,7 +118,7 @@ def test_a_redis_that_was_emptied_is_full_again_one_sync_later(products: list[UU
 def test_a_redis_brought_back_with_an_old_dump_is_synced_from_that_old_moment_on(
     products: list[UUID], redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "MARGIN", timedelta(0))
+    monkeypatch.setattr(sync, "MARGIN", timedelta(0))
     binary = Redis.from_url(redis_server.url)
     dump = {key: binary.dump(key) for key in binary.keys("*")}
     change(products[0])
@@ -140,15 +141,15 @@ def test_a_redis_brought_back_with_an_old_dump_is_synced_from_that_old_moment_on
 def test_counters_lost_while_a_sync_is_under_way_are_found_by_the_next(
     products: list[UUID], client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = comparison.expected
+    expected = drift.expected
 
-    def flush_in_the_middle(chunk: comparison.Chunk) -> object:
-        monkeypatch.setattr(comparison, "expected", expected)
+    def flush_in_the_middle(chunk: drift.Chunk) -> object:
+        monkeypatch.setattr(drift, "expected", expected)
         client.flushall()
         return {}
 
     change(products[0])
-    monkeypatch.setattr(comparison, "expected", flush_in_the_middle)
+    monkeypatch.setattr(drift, "expected", flush_in_the_middle)
     watched()
     assert client.keys("*") == []
     assert (watched().kind, list(map(is_right, products))) == ("full", [True] * NUMBER)
@@ -170,7 +171,7 @@ def test_counters_lost_while_a_sync_is_under_way_are_found_by_the_next(
     ],
 )
 def test_a_memory_that_makes_no_sense_is_none(products: list[UUID], memory: object) -> None:
-    cache.set(reconciliation.MARKER, memory, timeout=None)
+    cache.set(sync.MARKER, memory, timeout=None)
     assert watched().kind == "full"
 
 
@@ -178,14 +179,14 @@ def test_a_change_that_was_stamped_before_the_last_sync_and_committed_after_it_i
     products: list[UUID],
 ) -> None:
     change(products[0])
-    StockLevel.objects.filter(product_id=products[0]).update(updated_at=database_now() - reconciliation.MARGIN / 2)
+    StockLevel.objects.filter(product_id=products[0]).update(updated_at=database_now() - sync.MARGIN / 2)
     assert (watched().products, is_right(products[0])) == (1, True)
 
 
 def test_when_too_much_has_changed_everything_is_looked_at(
     products: list[UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "MOST_CHANGED", 2)
+    monkeypatch.setattr(sync, "MOST_CHANGED", 2)
     for product in products[:2]:
         change(product)
     assert (watched().kind, is_right(products[0])) == ("changed", True)
@@ -194,14 +195,14 @@ def test_when_too_much_has_changed_everything_is_looked_at(
 
 
 def last_success() -> float:
-    labels = {"job": reconciliation.JOB}
+    labels = {"job": sync.JOB}
     return REGISTRY.get_sample_value("inventory_job_last_success_timestamp_seconds", labels) or 0.0
 
 
 def test_while_another_process_syncs_the_periodic_one_does_nothing(products: list[UUID], somebody_syncs: None) -> None:
     change(products[0])
     before = last_success()
-    assert reconciliation.watch() is None
+    assert sync.watch() is None
     assert (is_right(products[0]), last_success()) == (False, before)
 
 
@@ -210,11 +211,11 @@ def test_while_another_process_syncs_a_full_one_is_refused_and_a_part_is_not(
 ) -> None:
     change(products[0])
     failures = REGISTRY.get_sample_value("inventory_sync_failures_total")
-    with pytest.raises(reconciliation.SyncRunning):
-        reconciliation.sync()
+    with pytest.raises(sync.SyncRunning):
+        sync.sync()
     assert REGISTRY.get_sample_value("inventory_sync_failures_total") == failures
-    assert reconciliation.sync(product_ids=products[:1]).repaired == 1
-    assert reconciliation.sync(is_dry_run=True).products == NUMBER
+    assert sync.sync(product_ids=products[:1]).repaired == 1
+    assert sync.sync(is_dry_run=True).products == NUMBER
 
 
 def test_the_task_does_it_and_its_success_is_remembered(products: list[UUID]) -> None:
@@ -229,10 +230,10 @@ def test_it_stops_after_the_chunk_in_hand_and_is_no_success_to_build_on(
     products: list[UUID], monkeypatch: pytest.MonkeyPatch, settings: Settings, client: Redis
 ) -> None:
     settings.SYNC_WORKERS = 1
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", 1)
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", 1)
     client.flushall()
     answers = iter([False, False, True])
-    report = reconciliation.watch(should_stop=lambda: next(answers))
+    report = sync.watch(should_stop=lambda: next(answers))
     assert report is not None
     assert (report.is_complete, report.products, report.repaired) == (False, 2, 2)
     assert (watched().kind, list(map(is_right, products))) == ("full", [True] * NUMBER)

@@ -3,7 +3,7 @@
 A chunk costs one statement, in which PostgreSQL itself writes the text of each counter: no object for each level.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,24 +11,10 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from stock.counters import SUMMARY, LevelCounter, ProductCounters
-
-Fields = Mapping[str, str]
+from stock.counters.copies import EXPECTED, SUMMARY, Fields
 
 CHUNK_LEVELS = 3_000
 CHUNK_PRODUCTS = 1_000
-
-# The fields that counters.expected_fields would make. `_` repeats what the levels say of their product, as the ledger
-# does: to join the products' rows would cost more than all the rest.
-EXPECTED = """
-SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text FROM (
-  SELECT product_id,
-         json_object_agg(warehouse_id, concat_ws(':', version, available, reserved, incoming,
-                                                 (NOT is_blocked AND NOT is_closed)::int, replenished)) AS fields,
-         concat_ws(':', sum(version) + count(*), coalesce(max(low_stock_threshold)::text, ''), bool_or(is_blocked)::int,
-                   count(*)) AS summary
-  FROM stock_level WHERE {condition} GROUP BY product_id) AS of_products
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +106,6 @@ def expected(chunk: Chunk) -> dict[UUID, Fields]:
             fields[SUMMARY] = summary
             found[product_id] = fields
     return found
-
-
-def view(product_id: UUID, fields: Fields) -> ProductCounters:
-    """What `expected` gave, as the counters take it."""
-    _, threshold, is_blocked, _ = fields[SUMMARY].split(":")
-    levels = {}
-    for warehouse_id, text in fields.items():
-        if warehouse_id != SUMMARY:
-            version, available, reserved, incoming, is_sellable, replenished = map(int, text.split(":"))
-            levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable == 1, replenished)
-    return ProductCounters(product_id, int(threshold) if threshold else None, is_blocked == "1", levels)
 
 
 # --- what is ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from stock import comparison
-from stock.comparison import Drift
+from stock.counters import drift
+from stock.counters.drift import Drift
 
 PRODUCT = uuid4()
 ROW = {"_": "9:10:0:2", "wh-a": "3:5:0:0:1:8", "wh-b": "4:7:1:0:1:8"}
@@ -13,7 +13,7 @@ LATER = {"_": "11:10:0:2", "wh-a": "3:5:0:0:1:8", "wh-b": "6:9:1:0:1:8"}
 
 
 def wrong_fields(found: dict[str, str], before: dict[str, str], after: dict[str, str]) -> list[str]:
-    return [drift.field for drift in comparison.drifts(PRODUCT, found=found, before=before, after=after)]
+    return [each.field for each in drift.drifts(PRODUCT, found=found, before=before, after=after)]
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,21 @@ def wrong_fields(found: dict[str, str], before: dict[str, str], after: dict[str,
 )
 def test_in_silence_every_field_is_as_the_rows_have_it(changed: dict[str, str], wrong: list[str]) -> None:
     assert wrong_fields(ROW | changed, ROW, ROW) == wrong
-    assert comparison.is_as_expected(ROW | changed, ROW) is (wrong == [])
+    assert drift.is_as_expected(ROW | changed, ROW) is (wrong == [])
 
 
 @pytest.mark.parametrize("missing", sorted(ROW))
 def test_a_field_that_is_not_there_is_wrong(missing: str) -> None:
     found = {name: text for name, text in ROW.items() if name != missing}
     assert wrong_fields(found, ROW, ROW) == [missing]
-    assert not comparison.is_as_expected(found, ROW)
+    assert not drift.is_as_expected(found, ROW)
 
 
 def test_without_a_level_there_must_be_no_counters() -> None:
     assert wrong_fields(ROW, {}, {}) == ["_", "wh-a", "wh-b"]
-    assert not comparison.is_as_expected(ROW, {})
+    assert not drift.is_as_expected(ROW, {})
     assert wrong_fields({}, {}, {}) == []
-    assert comparison.is_as_expected({}, {})
+    assert drift.is_as_expected({}, {})
 
 
 @pytest.mark.parametrize(

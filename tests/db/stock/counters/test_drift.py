@@ -6,8 +6,9 @@ import pytest
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries
 
-from stock import availability, blocking, comparison, counters
-from stock.comparison import Chunk
+from stock import availability, blocking
+from stock.counters import copies, drift
+from stock.counters.drift import Chunk
 from stock.models import Product, StockLevel
 from tests import factories
 from tests.factories import ACTOR, PR, RJ, SP
@@ -46,19 +47,19 @@ def stocked() -> list[UUID]:
 
 def test_the_text_is_that_of_the_counters_themselves(stocked: list[UUID]) -> None:
     views = availability.views_of(stocked)
-    expected = comparison.expected(comparison.of(stocked))
-    assert expected == {product_id: counters.expected_fields(views[product_id]) for product_id in stocked}
+    expected = drift.expected(drift.of(stocked))
+    assert expected == {product_id: copies.expected_fields(views[product_id]) for product_id in stocked}
     assert len({fields["_"].partition(":")[2] for fields in expected.values()}) > 4
-    assert {product_id: comparison.view(product_id, fields) for product_id, fields in expected.items()} == views
+    assert {product_id: copies.from_fields(product_id, fields) for product_id, fields in expected.items()} == views
 
 
 def test_a_product_without_a_level_or_without_a_row_has_no_counters(stocked: list[UUID]) -> None:
-    assert comparison.expected(comparison.of([factories.product().pk, uuid4()])) == {}
+    assert drift.expected(drift.of([factories.product().pk, uuid4()])) == {}
 
 
 def seen(chunks: list[Chunk]) -> list[UUID]:
     """The products in the order in which the chunks come to them."""
-    return [product_id for chunk in chunks for product_id in sorted(comparison.expected(chunk))]
+    return [product_id for chunk in chunks for product_id in sorted(drift.expected(chunk))]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
@@ -67,8 +68,8 @@ def test_the_chunks_of_everything_have_each_product_once(
 ) -> None:
     nil = Product.objects.create(pk=UUID(int=0), sku="NIL", name="The least id of all")
     factories.receive(nil.pk, SP, 1)
-    monkeypatch.setattr(comparison, "CHUNK_LEVELS", size)
-    chunks = list(comparison.everything())
+    monkeypatch.setattr(drift, "CHUNK_LEVELS", size)
+    chunks = list(drift.everything())
     assert seen(chunks) == sorted([*stocked, nil.pk])
     assert len(chunks) <= StockLevel.objects.count() // size + 1
 
@@ -77,22 +78,22 @@ def test_the_chunks_of_everything_have_each_product_once(
 def test_the_chunks_of_a_warehouse_have_all_levels_of_what_it_stocks(
     stocked: list[UUID], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "CHUNK_PRODUCTS", size)
+    monkeypatch.setattr(drift, "CHUNK_PRODUCTS", size)
     products = sorted(StockLevel.objects.filter(warehouse_id=RJ).values_list("product_id", flat=True))
     assert 0 < len(products) < len(stocked)
-    chunks = list(comparison.stocked_at(RJ))
+    chunks = list(drift.stocked_at(RJ))
     assert seen(chunks) == products
-    whole = comparison.expected(comparison.of(products))
-    assert {id_: fields for chunk in chunks for id_, fields in comparison.expected(chunk).items()} == whole
+    whole = drift.expected(drift.of(products))
+    assert {id_: fields for chunk in chunks for id_, fields in drift.expected(chunk).items()} == whole
 
 
 def test_where_there_is_nothing_nothing_is_expected() -> None:
-    assert [comparison.expected(chunk) for chunk in comparison.everything()] == [{}]
-    assert list(comparison.stocked_at(SP)) == []
+    assert [drift.expected(chunk) for chunk in drift.everything()] == [{}]
+    assert list(drift.stocked_at(SP)) == []
 
 
 def test_a_chunk_takes_two_statements_however_many_levels_it_has(
     stocked: list[UUID], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(2):  # where it ends, and what it holds
-        assert [len(comparison.expected(chunk)) for chunk in comparison.everything()] == [len(stocked)]
+        assert [len(drift.expected(chunk)) for chunk in drift.everything()] == [len(stocked)]

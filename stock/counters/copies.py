@@ -3,7 +3,7 @@
 A product's counters are one hash, `stock:<product id>`: for each warehouse a field
 `version:available:reserved:incoming:is_sellable:replenished`, and the field `_` with
 `version:low_stock_threshold:is_blocked:number of warehouses`. They are copies of committed rows, written after the
-commit, each only if its version is newer than the one that stands (lua/publish.lua), so late and repeated writes change
+commit, each only if its version is newer than the one that stands (publish.lua), so late and repeated writes change
 nothing. The version in `_` is the sum of its levels' versions and their number, which rises with each change of any
 of them and with each new one.
 
@@ -30,9 +30,9 @@ from django_redis import get_redis_connection
 from prometheus_client import Counter
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from stock.breaker import Breaker
+from stock.counters.breaker import Breaker
 
-PUBLISH = (Path(__file__).parent / "lua" / "publish.lua").read_text(encoding="utf-8")
+PUBLISH = (Path(__file__).parent / "publish.lua").read_text(encoding="utf-8")
 PUBLISH_SHA = sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
 SUMMARY = "_"  # the field beside those of the warehouses; no warehouse id begins with it
 PROBE_INTERVAL_MS = 200
@@ -44,6 +44,19 @@ _LEVEL = re.compile(rb":".join([_NUMBER] * 4) + rb":([01]):" + _NUMBER)
 _SUMMARY = re.compile(_NUMBER + rb":(\d{0,15}):([01]):" + _NUMBER)
 
 Command = tuple[str | int, ...]
+Fields = Mapping[str, str]
+
+# The fields that expected_fields makes. `_` repeats what the levels say of their product, as the ledger
+# does: to join the products' rows would cost more than all the rest.
+EXPECTED = """
+SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text FROM (
+  SELECT product_id,
+         json_object_agg(warehouse_id, concat_ws(':', version, available, reserved, incoming,
+                                                 (NOT is_blocked AND NOT is_closed)::int, replenished)) AS fields,
+         concat_ws(':', sum(version) + count(*), coalesce(max(low_stock_threshold)::text, ''), bool_or(is_blocked)::int,
+                   count(*)) AS summary
+  FROM stock_level WHERE {condition} GROUP BY product_id) AS of_products
+"""
 
 counter_failures = Counter(
     "inventory_counter_failures",
@@ -164,6 +177,17 @@ def expected_fields(view: ProductCounters) -> dict[str, str]:
     version = sum(level.version for level in levels) + len(levels)
     threshold = "" if view.threshold is None else view.threshold
     return {SUMMARY: f"{version}:{threshold}:{view.is_blocked:d}:{len(levels)}", **_level_fields(view)}
+
+
+def from_fields(product_id: UUID, fields: Fields) -> ProductCounters:
+    """The whole view that the fields stand for, which are as EXPECTED or `expected_fields` writes them."""
+    _, threshold, is_blocked, _ = fields[SUMMARY].split(":")
+    levels = {}
+    for warehouse_id, text in fields.items():
+        if warehouse_id != SUMMARY:
+            version, available, reserved, incoming, is_sellable, replenished = map(int, text.split(":"))
+            levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable == 1, replenished)
+    return ProductCounters(product_id, int(threshold) if threshold else None, is_blocked == "1", levels)
 
 
 def probe(product_ids: Collection[UUID]) -> set[UUID] | None:

@@ -24,10 +24,11 @@ from prometheus_client import Counter
 
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, unknown_ids
-from stock import comparison, repair
-from stock.comparison import Chunk, Fields
+from stock.counters import drift, repair
+from stock.counters.copies import Fields
+from stock.counters.drift import Chunk
+from stock.counters.repair import Report, Run
 from stock.models import Product, StockLevel
-from stock.repair import Report, Run
 from warehouses.models import Warehouse
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def sync(
     with _failures_counted():
         run = Run(
             "part" if is_part else "full",
-            _part(warehouse_id, product_ids) if is_part else comparison.everything(),
+            _part(warehouse_id, product_ids) if is_part else drift.everything(),
             workers=workers,
             is_dry_run=is_dry_run,
             on_progress=on_progress,
@@ -127,13 +128,13 @@ def _part(warehouse_id: str | None, product_ids: Sequence[UUID] | None) -> Itera
     if product_ids is None:
         if not Warehouse.objects.filter(pk=warehouse_id).exists():
             raise unknown_ids(warehouse_ids=[str(warehouse_id)])
-        return comparison.stocked_at(str(warehouse_id))
+        return drift.stocked_at(str(warehouse_id))
     if warehouse_id is not None:
         raise Invalid("Name a warehouse or products, not both.")
     known = set(Product.objects.filter(pk__in=product_ids).values_list("pk", flat=True))
     if unknown := [str(product_id) for product_id in product_ids if product_id not in known]:
         raise unknown_ids(product_ids=unknown)
-    return comparison.named(list(dict.fromkeys(product_ids)))
+    return drift.named(list(dict.fromkeys(product_ids)))
 
 
 def _alone(run: Run) -> Report:
@@ -203,8 +204,8 @@ def _remembered(choose: Callable[[_Memory | None], Run]) -> Report:
 def _next_run(memory: _Memory | None, *, should_stop: Callable[[], bool]) -> Run:
     changed = None if memory is None or memory.runs == FULL_EVERY - 1 else _changed_since(memory.since - MARGIN)
     if changed is None:
-        return Run("full", comparison.everything(), should_stop=should_stop)
-    return Run("changed", comparison.named(changed), should_stop=should_stop)
+        return Run("full", drift.everything(), should_stop=should_stop)
+    return Run("changed", drift.named(changed), should_stop=should_stop)
 
 
 def _changed_since(moment: datetime) -> list[UUID] | None:

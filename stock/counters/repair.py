@@ -21,8 +21,9 @@ from prometheus_client import Counter, Gauge
 
 from inventory_project.foundation.errors import Unavailable
 from inventory_project.foundation.faults import crash_point
-from stock import comparison, counters
-from stock.comparison import Chunk, Drift, Fields
+from stock.counters import copies, drift
+from stock.counters.copies import Fields
+from stock.counters.drift import Chunk, Drift
 
 T = TypeVar("T")
 Kind = Literal["full", "changed", "part"]
@@ -161,12 +162,12 @@ class Run:
 
     def _look(self, chunk: Chunk) -> dict[UUID, Fields]:
         """Compare a chunk and write the counters that are missing; what others must say at least, to look again."""
-        wanted = comparison.expected(chunk)
+        wanted = drift.expected(chunk)
         product_ids = list(wanted) if chunk.product_ids is None else chunk.product_ids
         found = read(product_ids)
-        other = [id_ for id_ in product_ids if not comparison.is_as_expected(found[id_], wanted.get(id_, {}))]
+        other = [id_ for id_ in product_ids if not drift.is_as_expected(found[id_], wanted.get(id_, {}))]
         # Without `_` they are no counters yet: parts that were published where there was nothing.
-        missing = [id_ for id_ in other if counters.SUMMARY not in found[id_] and id_ in wanted]
+        missing = [id_ for id_ in other if copies.SUMMARY not in found[id_] and id_ in wanted]
         if not self._is_dry_run:
             _write({product_id: wanted[product_id] for product_id in missing if not found[product_id]})
             if parts := [product_id for product_id in missing if found[product_id]]:
@@ -179,7 +180,7 @@ class Run:
             for product_id in missing:
                 lacking = wanted[product_id]
                 is_shown = len(self._report.drifts) < DRIFTS_SHOWN  # there may be a million others
-                drifts = comparison.drifts(product_id, found={}, before=lacking, after=lacking) if is_shown else []
+                drifts = drift.drifts(product_id, found={}, before=lacking, after=lacking) if is_shown else []
                 self._note(drifts, differences=len(lacking))
             self._on_progress(levels)
         return {id_: wanted.get(id_, {}) for id_ in set(other).difference(missing)}
@@ -191,12 +192,11 @@ class Run:
         """
         if suspects:
             time.sleep(SECOND_LOOK_SECONDS)
-        for product_ids in comparison.in_chunks(list(suspects)):
+        for product_ids in drift.in_chunks(list(suspects)):
             found = read(product_ids)
             after = _wanted(product_ids)
             drifts = {
-                id_: comparison.drifts(id_, found=found[id_], before=suspects[id_], after=after[id_])
-                for id_ in product_ids
+                id_: drift.drifts(id_, found=found[id_], before=suspects[id_], after=after[id_]) for id_ in product_ids
             }
             wrong = [product_id for product_id, differing in drifts.items() if differing]
             if wrong and not self._is_dry_run:
@@ -210,7 +210,7 @@ class Run:
         """One product that is missing or wrong, and repaired unless this is a dry run."""
         self._report.repaired += not self._is_dry_run
         self._report.differences += differences
-        self._report.drift_units += sum(drift.units for drift in drifts)
+        self._report.drift_units += sum(each.units for each in drifts)
         self._report.drifts += drifts[: max(0, DRIFTS_SHOWN - len(self._report.drifts))]
 
 
@@ -225,18 +225,18 @@ def _number_of(workers: int, chunks: Iterable[Chunk]) -> int:
 
 def read(product_ids: Collection[UUID]) -> Mapping[UUID, Fields]:
     """What the counters of the products say, word by word. Raises Unavailable."""
-    return _patiently(partial(counters.read_raw, product_ids))
+    return _patiently(partial(copies.read_raw, product_ids))
 
 
 def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
     """What the counters of a few products ought to say; none is left out."""
-    found = comparison.expected(comparison.of(product_ids))
+    found = drift.expected(drift.of(product_ids))
     return {product_id: found.get(product_id, {}) for product_id in product_ids}
 
 
 def by_force(product_ids: Sequence[UUID]) -> None:
     """Take away whatever the counters of these products say, and write them anew. Raises Unavailable."""
-    _patiently(partial(counters.forget, product_ids))
+    _patiently(partial(copies.forget, product_ids))
     _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
 
 
@@ -244,8 +244,8 @@ def _write(wanted: Mapping[UUID, Fields]) -> None:
     """Write counters that are not there; what was published since the rows were read is newer, and stays."""
     if wanted:
         crash_point("sync.before_publish")
-        views = [comparison.view(product_id, fields) for product_id, fields in wanted.items()]
-        _patiently(partial(counters.publish, views, whole=True))
+        views = [copies.from_fields(product_id, fields) for product_id, fields in wanted.items()]
+        _patiently(partial(copies.publish, views, whole=True))
 
 
 def _patiently(ask: Callable[[], T | None]) -> T:
