@@ -28,10 +28,12 @@ from tqdm import tqdm
 from benchmarks import measure
 from benchmarks.measure import Range
 from benchmarks.scene import Scene
-from inventory_project.foundation.messaging import broker, consumer, relay
-from inventory_project.foundation.messaging.broker import Publication, Session
+from inventory_project.foundation.messaging import consumer, relay
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.rabbitmq import topology
+from inventory_project.foundation.messaging.rabbitmq.messages import Publication
+from inventory_project.foundation.messaging.rabbitmq.session import Session
 from reservations import lifecycle
 from tests.service import MANAGE
 
@@ -113,7 +115,7 @@ def _turn(scene: Scene, messages: int) -> Turn:
 
 def _consume(scene: Scene, count: int, *, batch: int) -> float:
     """Messages per second, from the first batch's proof to the last one's."""
-    broker.declare_inbox(consumer.bindings(["order.created"]))
+    topology.declare_inbox(consumer.bindings(["order.created"]))
     _send(scene, count)
     before = InboxMessage.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     handled = InboxMessage.objects.filter(pk__gt=before)
@@ -208,7 +210,7 @@ def _listen(session: Session, arrived: dict[str, float], stop: Flag) -> None:
 @contextmanager
 def _listener() -> Iterator[Callable[[], None]]:
     """A durable queue for all events, as a shop has one, and a function that empties it."""
-    broker.declare_events()
+    topology.declare_events()
     _have_done(lambda shop: shop.queue_declare(LISTENER, durable=True))
     _have_done(lambda shop: shop.queue_bind(LISTENER, settings.EVENTS_EXCHANGE, "#"))
     try:

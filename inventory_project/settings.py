@@ -453,6 +453,6 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "pika": {"level": "CRITICAL"},  # twenty lines for a connection; what matters of it, messaging.broker says
+        "pika": {"level": "CRITICAL"},  # twenty lines for a connection; what matters of it, messaging.rabbitmq says
     },
 }

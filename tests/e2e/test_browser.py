@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.rabbitmq import topology
 from tests.e2e.conftest import SCREENSHOTS, Service
 from tests.integration.messaging.mail import NO_ID, Mail
 
@@ -78,7 +78,7 @@ def test_a_reservation_explains_itself_and_is_cancelled(staff: Page, service: Se
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_dead_letter_is_looked_at_and_handled_anew(staff: Page, width: int) -> None:
-    broker.declare_inbox([])
+    topology.declare_inbox([])
     script = "<script>document.title = 'taken over'</script>"
     with Mail(settings.RABBITMQ_URL) as mail:
         mail.empty()

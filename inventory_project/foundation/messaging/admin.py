@@ -20,10 +20,11 @@ from django.views.decorators.http import require_http_methods
 
 from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, staff_actor
 from inventory_project.foundation.errors import Conflict, Refusal, Unavailable
-from inventory_project.foundation.messaging import broker, outbox
-from inventory_project.foundation.messaging.broker import DeadLetter
-from inventory_project.foundation.messaging.dead_letters import Shown
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.admin_letters import Shown
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent, OutboxQuerySet
+from inventory_project.foundation.messaging.rabbitmq import dead_letters
+from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
 
     def _replay(self, request: HttpRequest, *, keys: Sequence[str], number: int) -> None:
         _require_broker()
-        sent, missing = broker.replay(
+        sent, missing = dead_letters.replay(
             limit=number or MOST_REPLAYED, names=None if number else keys, actor=staff_actor(request)
         )
         self.message_user(request, f"Dead letters that were sent to be handled anew: {sent}.", messages.SUCCESS)
@@ -206,7 +207,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
 
 def _look() -> tuple[int, list[DeadLetter]]:
     _require_broker()
-    return broker.dead_letters(limit=MOST_SHOWN)
+    return dead_letters.look(limit=MOST_SHOWN)
 
 
 def _require_broker() -> None:

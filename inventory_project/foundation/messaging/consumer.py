@@ -25,18 +25,20 @@ from inventory_project.foundation import database
 from inventory_project.foundation.batches import Undecided
 from inventory_project.foundation.errors import Invalid, NotFound, Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from inventory_project.foundation.messaging import broker, envelope
-from inventory_project.foundation.messaging.broker import (
-    REASON_HEADER,
-    TRIES_HEADER,
-    BrokerAway,
-    Delivery,
-    Publication,
-    Session,
-)
+from inventory_project.foundation.messaging import envelope
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.inbox import Handled, Outcome, Received
 from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.rabbitmq import topology
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.messages import (
+    REASON_HEADER,
+    TRIES_HEADER,
+    Delivery,
+    Publication,
+    key_of,
+)
+from inventory_project.foundation.messaging.rabbitmq.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def run(stop: Flag, pulse: Pulse) -> None:
             _require_database()
             if not database.is_migrated():
                 raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
-            broker.declare_inbox(bindings(routes))
+            topology.declare_inbox(bindings(routes))
             # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
             waits = partial(pulse.waits, stop)
             with Session("consumer") as inbound, Session("consumer, sending on", waits=waits) as outbound:
@@ -146,7 +148,7 @@ class Consumer:
         What was delivered before, perhaps to a consumer that it has killed, stands first in the queue. It is taken one
         by one: whoever dies of a message has no other one in hand that would come nearer to its delivery limit too.
         """
-        self._inbound.consume(broker.QUEUE, prefetch=1)
+        self._inbound.consume(topology.QUEUE, prefetch=1)
         is_one_by_one = True
         while not self._stop.is_set():
             self._pulse.beat("working")
@@ -154,7 +156,7 @@ class Consumer:
             deliveries = self._inbound.receive(limit=settings.CONSUMER_BATCH, within_seconds=RECEIVE_SECONDS)
             if is_one_by_one and deliveries and not any(delivery.was_delivered_before for delivery in deliveries):
                 # While it is in hand no other one is under way to the subscription that ends here.
-                self._inbound.consume(broker.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
+                self._inbound.consume(topology.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
                 is_one_by_one = False
             if deliveries:
                 batch_size.observe(len(deliveries))
@@ -294,15 +296,15 @@ class Consumer:
             elif answer is not None:
                 dead.append((task.delivery, answer.detail))
         self._acknowledge(done)
-        self._send_on(early, [d.sent_on(broker.DELAY_QUEUE, **{TRIES_HEADER: d.tries + 1}) for d in early])
+        self._send_on(early, [d.sent_on(topology.DELAY_QUEUE, **{TRIES_HEADER: d.tries + 1}) for d in early])
         self._bury(dead)
 
     def _bury(self, dead: Sequence[tuple[Delivery, str]]) -> None:
         for delivery, reason in dead:
             known = delivery.routing_key if delivery.routing_key in self._routes else "unknown"
             messages.labels(known, "dead").inc()
-            logger.error("message %s is a dead letter: %s", delivery.message_id or broker.key(delivery), reason)
-        letters = [d.sent_on(broker.DEAD_QUEUE, **{REASON_HEADER: reason[:MAX_REASON]}) for d, reason in dead]
+            logger.error("message %s is a dead letter: %s", delivery.message_id or key_of(delivery), reason)
+        letters = [d.sent_on(topology.DEAD_QUEUE, **{REASON_HEADER: reason[:MAX_REASON]}) for d, reason in dead]
         self._send_on([delivery for delivery, _ in dead], letters)
 
     def _send_on(self, deliveries: Sequence[Delivery], publications: Sequence[Publication]) -> None:
@@ -324,7 +326,7 @@ class Consumer:
             return
         self._depths_due = time.monotonic() + DEPTHS_SECONDS
         try:
-            depths = broker.depths()
+            depths = topology.depths()
         except Refusal as refusal:
             logger.warning("the depths of the queues are not known: %s", refusal.detail)
             return

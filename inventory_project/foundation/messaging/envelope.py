@@ -16,8 +16,8 @@ from django.conf import settings
 from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
-from inventory_project.foundation.messaging.broker import Delivery, Publication
 from inventory_project.foundation.messaging.outbox import Waiting
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, Publication
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_SOURCE, MAX_ID, MAX_TYPE = 255, 128, 64  # characters, as the inbox stores them

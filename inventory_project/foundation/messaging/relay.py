@@ -19,10 +19,12 @@ from prometheus_client import Counter, Histogram
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
-from inventory_project.foundation.messaging import broker, envelope, outbox
-from inventory_project.foundation.messaging.broker import BrokerAway, Session
+from inventory_project.foundation.messaging import envelope, outbox
 from inventory_project.foundation.messaging.outbox import Waiting
 from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.rabbitmq import topology
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def run(stop: Flag, pulse: Pulse) -> None:
         try:
             with database.session_of_its_own() as session:
                 _stand_by(session, stop, pulse)
-                broker.declare_events()
+                topology.declare_events()
                 with Session("relay", waits=partial(pulse.waits, stop)) as channel:
                     while not stop.is_set():
                         number = _publish_batch(session, channel, history)

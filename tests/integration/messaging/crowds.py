@@ -9,8 +9,8 @@ from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from inventory_project.foundation.messaging.broker import TRIES_HEADER
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.rabbitmq.messages import TRIES_HEADER
 from reservations.models import Reservation
 from tests.integration.messaging import table
 from tests.integration.messaging.shops import Shop, order_of, word

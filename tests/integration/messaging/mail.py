@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import pika
 
-from inventory_project.foundation.messaging.broker import DEAD_QUEUE, QUEUE
+from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE, QUEUE
 from tests.integration.messaging.shops import parameters
 
 REASON = "There is no reservation for order 7."

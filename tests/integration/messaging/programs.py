@@ -8,7 +8,7 @@ from pathlib import Path
 import pika
 from django.test import override_settings
 
-from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.rabbitmq import topology
 from inventory_project.routes import ROUTES
 from tests.integration.messaging.shops import EXCHANGES, ORDERS, OURS, PAYMENTS, Shop, parameters
 from tests.service import KEY, MANAGE, Process, environment, url_of_test_database, wait_until
@@ -30,8 +30,8 @@ def clean(url: str) -> Iterator[None]:
     """The service's exchanges and queues are there, empty, for the length of the block; this process uses them too."""
     with override_settings(RABBITMQ_URL=url):
         _delete_ours(url)
-        broker.declare_events()
-        broker.declare_inbox([(EXCHANGES[name.partition(".")[0]], name) for name in ROUTES])
+        topology.declare_events()
+        topology.declare_inbox([(EXCHANGES[name.partition(".")[0]], name) for name in ROUTES])
         yield
         _delete_ours(url)
 
@@ -39,7 +39,7 @@ def clean(url: str) -> Iterator[None]:
 def _delete_ours(url: str) -> None:
     connection = pika.BlockingConnection(parameters(url))
     channel = connection.channel()
-    for queue in (broker.QUEUE, broker.DELAY_QUEUE, broker.DEAD_QUEUE):
+    for queue in (topology.QUEUE, topology.DELAY_QUEUE, topology.DEAD_QUEUE):
         channel.queue_delete(queue)
     for exchange in (OURS, ORDERS, PAYMENTS):
         channel.exchange_delete(exchange)

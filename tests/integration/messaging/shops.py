@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import pika
 
-from inventory_project.foundation.messaging import broker
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.rabbitmq import topology
+from inventory_project.foundation.messaging.rabbitmq.messages import REASON_HEADER
 from tests import asyncapi
 from tests.service import PATIENCE_SECONDS, wait_until
 
@@ -118,24 +119,24 @@ class Shop:
 
     def consumers(self) -> int:
         """How many consumers the service's queue has."""
-        return self._channel.queue_declare(broker.QUEUE, passive=True).method.consumer_count
+        return self._channel.queue_declare(topology.QUEUE, passive=True).method.consumer_count
 
     def dead_letters(self) -> dict[str | None, str]:
         """The reason of each dead letter, by the id of its message; they stay where they are."""
         reasons: dict[str | None, str] = {}
-        number = self.number_in(broker.DEAD_QUEUE)
+        number = self.number_in(topology.DEAD_QUEUE)
         channel = self._connection.channel()
         for _ in range(number):
-            _, properties, _ = channel.basic_get(broker.DEAD_QUEUE)
+            _, properties, _ = channel.basic_get(topology.DEAD_QUEUE)
             assert properties is not None
-            reasons[properties.message_id] = str((properties.headers or {}).get(broker.REASON_HEADER, ""))
+            reasons[properties.message_id] = str((properties.headers or {}).get(REASON_HEADER, ""))
         channel.close()
-        wait_until(lambda: self.number_in(broker.DEAD_QUEUE) >= number, "the dead letters are back")
+        wait_until(lambda: self.number_in(topology.DEAD_QUEUE) >= number, "the dead letters are back")
         return reasons
 
     def forget_dead_letters(self) -> None:
         """For the next test."""
-        self._channel.queue_purge(broker.DEAD_QUEUE)
+        self._channel.queue_purge(topology.DEAD_QUEUE)
 
     def number_in(self, queue: str) -> int:
         """How many messages wait in the queue, in nobody's hands."""

@@ -12,9 +12,9 @@ from django.conf import settings
 
 from inventory_project.foundation.errors import NotFound, Refusal
 from inventory_project.foundation.messaging import envelope
-from inventory_project.foundation.messaging.broker import TRIES_HEADER, Delivery
 from inventory_project.foundation.messaging.consumer import Route
 from inventory_project.foundation.messaging.inbox import Handled
+from inventory_project.foundation.messaging.rabbitmq.messages import TRIES_HEADER, Delivery
 from inventory_project.routes import ROUTES
 from reservations import holds, lifecycle
 from reservations.models import Reservation

@@ -14,9 +14,10 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from inventory_project.foundation.messaging import broker, inbox
+from inventory_project.foundation.messaging import inbox
 from inventory_project.foundation.messaging.inbox import Known
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.rabbitmq import topology
 from reservations.models import Reservation
 from stock.models import StockMovement
 from tests import factories
@@ -72,7 +73,7 @@ class Consumers:
             wait_for_consumers(self._shop, 2)
 
     def _is_nothing_waiting(self) -> bool:
-        return self._shop.number_in(broker.QUEUE) == self._shop.number_in(broker.DELAY_QUEUE) == 0
+        return self._shop.number_in(topology.QUEUE) == self._shop.number_in(topology.DELAY_QUEUE) == 0
 
 
 @pytest.mark.timeout(240)  # 50 s where nobody else is busy

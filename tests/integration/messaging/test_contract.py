@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.conf import settings
 
-from inventory_project.foundation.messaging import broker
 from inventory_project.foundation.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.rabbitmq import topology
+from inventory_project.foundation.messaging.rabbitmq.messages import TRIES_HEADER
 from tests import factories
 from tests.db.http.test_bad_inputs import BAD_BODIES, NUMBERS
 from tests.factories import SP
@@ -55,8 +56,8 @@ def shop(transactional_db: None, consumed: str) -> Iterator[Shop]:
 
 def dead(shop: Shop, number: int) -> dict[str | None, str]:
     """So many dead letters, and that the queue goes on behind them, and that nothing else came of them."""
-    wait_until(lambda: shop.number_in(broker.DEAD_QUEUE) == number, f"{number} dead letters")
-    last = shop.say("order.cancelled", order_of(uuid4()), headers={broker.TRIES_HEADER: settings.MESSAGE_MAX_TRIES})
+    wait_until(lambda: shop.number_in(topology.DEAD_QUEUE) == number, f"{number} dead letters")
+    last = shop.say("order.cancelled", order_of(uuid4()), headers={TRIES_HEADER: settings.MESSAGE_MAX_TRIES})
     wait_until(lambda: outcomes(last) == ["cancelled"], "the next message")
     assert InboxMessage.objects.count() == 1
     assert shop.heard() == []
@@ -222,7 +223,7 @@ def test_a_message_id_that_the_inbox_cannot_hold_is_dead(shop: Shop) -> None:
 
 
 def test_a_message_that_is_put_into_the_queue_itself_has_no_type(shop: Shop) -> None:
-    shop.send("", broker.QUEUE, written(order_of(ORDER, {PRODUCT: 1})), message_id="1", content_type=JSON)
+    shop.send("", topology.QUEUE, written(order_of(ORDER, {PRODUCT: 1})), message_id="1", content_type=JSON)
     assert dead(shop, 1) == {"1": "There is no handler for messages of type inventory.orders."}
 
 

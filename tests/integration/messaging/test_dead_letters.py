@@ -14,10 +14,12 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.foundation.messaging import broker
-from inventory_project.foundation.messaging.broker import DEAD_QUEUE, QUEUE, BrokerAway
-from inventory_project.foundation.messaging.dead_letters import Shown
+from inventory_project.foundation.messaging.admin_letters import Shown
 from inventory_project.foundation.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.rabbitmq import dead_letters
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
+from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE, QUEUE
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.mail import NO_ID, REASON, Mail
@@ -68,7 +70,7 @@ def told(client: Client, **choice: object) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 
 
-def ids(letters: Sequence[broker.Delivery]) -> list[str | None]:
+def ids(letters: Sequence[Delivery]) -> list[str | None]:
     return [letter.message_id for letter in letters]
 
 
@@ -83,12 +85,12 @@ def test_a_look_leaves_each_dead_letter_in_its_place(
     for message_id in every:
         mail.bury(b"{}", message_id)
     if not is_guarded:  # the control: closing the channel gives back too, but in any order
-        monkeypatch.setattr(broker, "_give_back", lambda *_: None)
-    looks = [broker.dead_letters(limit=50) for _ in range(4)]
+        monkeypatch.setattr(dead_letters, "_give_back", lambda *_: None)
+    looks = [dead_letters.look(limit=50) for _ in range(4)]
     assert {number for number, _ in looks} == {120}
     are_in_place = [ids(letters) == every[:50] for _, letters in looks]
     assert are_in_place == [True] * 4 if is_guarded else False in are_in_place
-    _, everything = broker.dead_letters(limit=1_000)
+    _, everything = dead_letters.look(limit=1_000)
     assert sorted(map(str, ids(everything))) == sorted(every)
     assert (ids(everything) == every) is is_guarded
 
@@ -96,17 +98,17 @@ def test_a_look_leaves_each_dead_letter_in_its_place(
 def test_a_dead_letter_outlives_more_looks_than_a_message_has_deliveries(mail: Mail) -> None:
     mail.bury(b"{}", "1")
     for _ in range(25):
-        assert ids(broker.dead_letters(limit=50)[1]) == ["1"]
+        assert ids(dead_letters.look(limit=50)[1]) == ["1"]
 
 
 def test_a_replay_of_some_leaves_the_others_in_their_places(mail: Mail) -> None:
     for n in range(80):
         mail.bury(b"{}", str(n))
-    assert broker.replay(limit=1_000, actor="test", names=["3", "70", "80"]) == (2, {"80"})
+    assert dead_letters.replay(limit=1_000, actor="test", names=["3", "70", "80"]) == (2, {"80"})
     left = [str(n) for n in range(80) if n not in (3, 70)]
-    assert ids(broker.dead_letters(limit=1_000)[1]) == left
+    assert ids(dead_letters.look(limit=1_000)[1]) == left
     assert [message_id for message_id, _, _ in mail.take()] == ["3", "70"]
-    assert broker.replay(limit=40, actor="test", names=["0", "79"]) == (1, {"79"})
+    assert dead_letters.replay(limit=40, actor="test", names=["0", "79"]) == (1, {"79"})
 
 
 def test_a_key_tells_letters_apart_and_stays_the_same(mail: Mail) -> None:
@@ -116,15 +118,15 @@ def test_a_key_tells_letters_apart_and_stays_the_same(mail: Mail) -> None:
     mail.bury(b"2", **{"x-routing-key": "payment.failed"})
     mail.bury(b"2" * 10_000)
     mail.bury(b"2" * 10_001)
-    first, second = ([letter.key for letter in broker.dead_letters(limit=50)[1]] for _ in range(2))
+    first, second = ([letter.key for letter in dead_letters.look(limit=50)[1]] for _ in range(2))
     assert (first, len(set(first))) == (second, 6)
 
 
 def test_of_a_large_body_only_the_beginning_is_kept(mail: Mail) -> None:
     mail.bury(b"x" * 300_000)
-    (letter,) = broker.dead_letters(limit=50)[1]
+    (letter,) = dead_letters.look(limit=50)[1]
     assert (letter.body, letter.size) == (b"x" * 4_096, 300_000)
-    assert (Shown.of(letter).left_out, broker.replay(limit=1, actor="test", names=[letter.key])) == (
+    assert (Shown.of(letter).left_out, dead_letters.replay(limit=1, actor="test", names=[letter.key])) == (
         295_904,
         (1, set()),
     )
@@ -235,12 +237,12 @@ def test_selected_letters_are_sent_back_after_a_question_as_they_first_came(
     assert (f"payment.confirmed m-0: {REASON}" in question, f"without an id: {REASON}" in question) == (True, True)
     assert keys(question) == chosen
     assert (mail.number(QUEUE), mail.number(DEAD_QUEUE)) == (0, 3)
-    with caplog.at_level(logging.INFO, logger=broker.__name__):
+    with caplog.at_level(logging.INFO, logger=dead_letters.__name__):
         assert told(ana, key=chosen) == ["Dead letters that were sent to be handled anew: 2."]
     first = {"x-exchange": "payment.events", "x-routing-key": "payment.confirmed"}
     assert mail.take() == [("m-0", b'{"n": 0}', {**first, "traceparent": "00-1-2-3"}), (None, b'{"n": 1}', first)]
-    assert ids(broker.dead_letters(limit=50)[1]) == ["m-2"]
-    assert [line.getMessage() for line in caplog.records if line.name == broker.__name__] == [
+    assert ids(dead_letters.look(limit=50)[1]) == ["m-2"]
+    assert [line.getMessage() for line in caplog.records if line.name == dead_letters.__name__] == [
         "dead letters were sent to be handled anew: 2, by staff:ana"
     ]
 
@@ -269,7 +271,7 @@ def test_all_are_sent_back_as_many_as_the_question_named(ana: Client, mail: Mail
     mail.bury(b"{}", "came meanwhile")
     assert told(ana, all="3") == ["Dead letters that were sent to be handled anew: 3."]
     assert [message_id for message_id, _, _ in mail.take()] == ["0", "1", "2"]
-    assert ids(broker.dead_letters(limit=50)[1]) == ["came meanwhile"]
+    assert ids(dead_letters.look(limit=50)[1]) == ["came meanwhile"]
 
 
 def test_looking_changes_nothing_whatever_the_address_says(ana: Client, mail: Mail) -> None:
@@ -294,7 +296,7 @@ def test_where_the_services_queue_is_not_there_no_letter_is_lost(ana: Client, ma
     mail.bury(b"{}", "m-0")
     mail.channel.queue_delete(QUEUE)
     assert told(ana, all="1") == ["There is no queue inventory.orders, or it takes nothing; a consumer declares it."]
-    assert ids(broker.dead_letters(limit=50)[1]) == ["m-0"]
+    assert ids(dead_letters.look(limit=50)[1]) == ["m-0"]
 
 
 def test_a_replay_that_breaks_off_says_how_many_were_sent_before(
@@ -302,23 +304,23 @@ def test_a_replay_that_breaks_off_says_how_many_were_sent_before(
 ) -> None:
     for n in range(3):
         mail.bury(b"{}", f"m-{n}")
-    send = broker._send_anew
+    send = dead_letters._send_anew
 
     def deleting_the_queue_afterwards(*arguments: Any) -> None:
         send(*arguments)
         mail.channel.queue_delete(QUEUE)
 
-    monkeypatch.setattr(broker, "_send_anew", deleting_the_queue_afterwards)
-    with caplog.at_level(logging.INFO, logger=broker.__name__):
+    monkeypatch.setattr(dead_letters, "_send_anew", deleting_the_queue_afterwards)
+    with caplog.at_level(logging.INFO, logger=dead_letters.__name__):
         assert told(ana, all="3") == [
             "There is no queue inventory.orders, or it takes nothing; a consumer declares it. "
             "Before that were sent to be handled anew: 1."
         ]
-    assert [line.getMessage() for line in caplog.records if line.name == broker.__name__] == [
+    assert [line.getMessage() for line in caplog.records if line.name == dead_letters.__name__] == [
         "dead letters were sent to be handled anew: 1, by staff:ana"
     ]
     wait_until(lambda: mail.number(DEAD_QUEUE) == 2, "the others are back")
-    assert sorted(map(str, ids(broker.dead_letters(limit=50)[1]))) == ["m-1", "m-2"]
+    assert sorted(map(str, ids(dead_letters.look(limit=50)[1]))) == ["m-1", "m-2"]
 
 
 def test_a_replay_does_not_wait_for_ever_for_a_broker_in_alarm(mail: Mail, rabbitmq: RabbitMQ) -> None:
@@ -330,11 +332,11 @@ def test_a_replay_does_not_wait_for_ever_for_a_broker_in_alarm(mail: Mail, rabbi
     ctl("set_disk_free_limit", "1000000GB")
     try:
         with pytest.raises(BrokerAway, match="RabbitMQ was lost: Blocked connection timeout expired"):
-            broker.replay(limit=10, actor="test")
+            dead_letters.replay(limit=10, actor="test")
     finally:
         ctl("set_disk_free_limit", "50MB")
     wait_until(lambda: mail.number(DEAD_QUEUE) == 1, "the letter is back")
-    assert broker.replay(limit=10, actor="test") == (1, set())
+    assert dead_letters.replay(limit=10, actor="test") == (1, set())
 
 
 def test_a_payment_that_came_too_early_is_handled_once_it_was_sent_back(
@@ -366,7 +368,7 @@ def test_the_command_lists_them_and_leaves_them(real: dict[str, str], mail: Mail
     mail.bury(b'{"order_id": "7"}', "m-1")
     mail.bury(b"\x1b[2J\xff\n" + b"x" * 300)
     mail.bury(b"{}", "\x1b]0;m-3\x07", **{"x-reason": "\u202eno\n"})
-    key = {letter.message_id: letter.key for letter in broker.dead_letters(limit=50)[1]}
+    key = {letter.message_id: letter.key for letter in dead_letters.look(limit=50)[1]}
     listed = [
         f'm-1  payment.confirmed  tries: 12  {REASON}\n    {{"order_id": "7"}}\n',
         f"{key[NO_ID]}  payment.confirmed  tries: 12  {REASON}\n    \\x1b[2J\\xff\\n{'x' * 187}...\n",
@@ -381,7 +383,7 @@ def test_the_command_lists_them_and_leaves_them(real: dict[str, str], mail: Mail
 def test_the_command_sends_all_of_them_the_oldest_or_those_with_an_id(real: dict[str, str], mail: Mail) -> None:
     for message_id in ("m-0", "m-1", NO_ID, "m-3"):
         mail.bury(b"{}", message_id)
-    key = broker.dead_letters(limit=50)[1][2].key
+    key = dead_letters.look(limit=50)[1][2].key
     assert run(real, "--id", "m-3", "--id", key) == (0, "Sent to be handled anew: 2.\n", "")
     assert [message_id for message_id, _, _ in mail.take()] == [NO_ID, "m-3"]
     assert run(real, "--limit", "1") == (0, "Sent to be handled anew: 1.\n", "")
@@ -399,7 +401,7 @@ def test_the_command_throws_away_what_is_named_and_nothing_else(real: dict[str, 
     assert done.returncode == 0
     assert "Thrown away: 1.\n" in done.stdout
     assert "dead letters were thrown away: 1, by command:replay_dead_letters" in done.stdout
-    assert ids(broker.dead_letters(limit=50)[1]) == ["m-0", "m-2"]
+    assert ids(dead_letters.look(limit=50)[1]) == ["m-0", "m-2"]
     assert mail.number(QUEUE) == 0
 
 

@@ -10,9 +10,9 @@ from django.conf import settings
 
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.messaging import envelope
-from inventory_project.foundation.messaging.broker import Delivery
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.outbox import Waiting
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from tests import asyncapi
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

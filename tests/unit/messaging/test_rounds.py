@@ -5,10 +5,10 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory_project.foundation.messaging.broker import Delivery
 from inventory_project.foundation.messaging.consumer import Task, rounds
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.inbox import Received
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 
 Said = tuple[int, str]  # order, type
 

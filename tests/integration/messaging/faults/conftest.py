@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from inventory_project.foundation.messaging import broker
+from inventory_project.foundation.messaging.rabbitmq import topology
 from tests.integration.messaging.faults import hurried, troubles
 from tests.integration.messaging.faults.commands import Commands
 from tests.integration.messaging.faults.neighbours import BINDINGS, Neighbour
@@ -34,7 +34,7 @@ def _settled(rabbitmq: RabbitMQ) -> Neighbour:
     neighbour = Neighbour(rabbitmq.url)
     neighbour.clear()
     neighbour.listen()
-    broker.declare_inbox(BINDINGS)
+    topology.declare_inbox(BINDINGS)
     return neighbour
 
 

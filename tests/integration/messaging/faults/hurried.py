@@ -20,9 +20,9 @@ class Hurried(AppConfig):
     label = "hurried"
 
     def ready(self) -> None:
-        from inventory_project.foundation.messaging import broker
+        from inventory_project.foundation.messaging.rabbitmq import connection
 
-        broker.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+        connection.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
 
 
 INSTALLED_APPS = [*INSTALLED_APPS, f"{__name__}.{Hurried.__name__}"]

@@ -15,9 +15,10 @@ class Impatient(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.foundation.messaging import broker, consumer, pulse
+        from inventory_project.foundation.messaging import consumer, pulse
+        from inventory_project.foundation.messaging.rabbitmq import connection
 
-        broker.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+        connection.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
         pulse.SILENT_SECONDS = SILENT_SECONDS
         consumer.WAITING_SECONDS = WAITING_SECONDS
 

@@ -18,8 +18,8 @@ class Mortal(AppConfig):
 
     def ready(self) -> None:
         from inventory_project.foundation.messaging import envelope
-        from inventory_project.foundation.messaging.broker import Delivery
         from inventory_project.foundation.messaging.envelope import Message
+        from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 
         read = envelope.read
 

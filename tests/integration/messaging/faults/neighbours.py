@@ -12,7 +12,8 @@ import pika
 from django.conf import settings
 from pika.adapters.blocking_connection import BlockingChannel
 
-from inventory_project.foundation.messaging import broker, consumer
+from inventory_project.foundation.messaging import consumer
+from inventory_project.foundation.messaging.rabbitmq import dead_letters, topology
 from inventory_project.routes import ROUTES
 
 LISTENER = "listener"
@@ -47,7 +48,7 @@ class Neighbour:
     def clear(self) -> None:
         """Take away everything that an earlier test left."""
         with self.channel() as channel:
-            for queue in (LISTENER, "full", broker.QUEUE, broker.DELAY_QUEUE, broker.DEAD_QUEUE):
+            for queue in (LISTENER, "full", topology.QUEUE, topology.DELAY_QUEUE, topology.DEAD_QUEUE):
                 channel.queue_delete(queue)
             for exchange in EXCHANGES:
                 channel.exchange_delete(exchange)
@@ -112,7 +113,7 @@ class Neighbour:
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
-    def depth(self, queue: str = broker.QUEUE) -> int:
+    def depth(self, queue: str = topology.QUEUE) -> int:
         """Messages that wait there; those that a consumer has in hand do not count."""
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
@@ -125,7 +126,7 @@ def _body(order_id: UUID, *items: tuple[UUID, int]) -> bytes:
     return json.dumps(data).encode()
 
 
-def dead_letters() -> dict[str | None, str]:
+def reasons_of_dead_letters() -> dict[str | None, str]:
     """The reason of each dead letter, by the message's id."""
-    _, letters = broker.dead_letters(limit=1_000)
+    _, letters = dead_letters.look(limit=1_000)
     return {letter.message_id: letter.reason for letter in letters}

@@ -9,14 +9,14 @@ import pytest
 from django.conf import settings
 from pika.exceptions import UnroutableError
 
-from inventory_project.foundation.messaging import broker
-from inventory_project.foundation.messaging.broker import BrokerAway
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.rabbitmq import dead_letters, topology
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.faults import troubles
 from tests.integration.messaging.faults.commands import Commands
-from tests.integration.messaging.faults.neighbours import BINDINGS, Neighbour, dead_letters
+from tests.integration.messaging.faults.neighbours import BINDINGS, Neighbour, reasons_of_dead_letters
 from tests.integration.messaging.faults.troubles import Trouble
 from tests.servers import RabbitMQ
 from tests.service import manage, wait_until
@@ -71,7 +71,7 @@ def test_while_rabbitmq_is_away_events_and_messages_wait_and_afterwards_none_is_
         after = consumer.open_files, relay.open_files
     assert {event.data["order_id"] for event in neighbour.hear()} == {str(id_) for id_ in (*ordered, *held)}
     assert Reservation.objects.count() == 110
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
     assert all(then <= now + SPARE_FILES for then, now in zip(after, before, strict=True))
 
 
@@ -80,10 +80,10 @@ def test_control_without_a_rabbitmq_that_keeps_them_messages_are_gone(
 ) -> None:
     product_id = factories.product({factories.SP: 10}).pk
     with neighbour.channel() as channel:
-        channel.queue_delete(broker.QUEUE)
-        channel.queue_declare(broker.QUEUE, durable=False)
+        channel.queue_delete(topology.QUEUE)
+        channel.queue_declare(topology.QUEUE, durable=False)
         for exchange, routing_key in BINDINGS:
-            channel.queue_bind(broker.QUEUE, exchange, routing_key)
+            channel.queue_bind(topology.QUEUE, exchange, routing_key)
     neighbour.send_orders(product_id, 3)
     with troubles.killed(rabbitmq):
         pass
@@ -101,7 +101,7 @@ def test_a_node_that_cannot_make_queues_is_waited_for(
         consumer.wait_for("working")
         with troubles.unable_to_make_queues(rabbitmq):
             with neighbour.channel() as channel:
-                channel.queue_delete(broker.QUEUE)
+                channel.queue_delete(topology.QUEUE)
             consumer.wait_for("waiting", "INTERNAL_ERROR")
         with troubles.stopped(rabbitmq):
             pass
@@ -151,7 +151,7 @@ def test_in_alarm_a_consumer_goes_on_until_one_message_must_be_put_off_and_then_
         neighbour.send("order.created", early, (product_id, 1))
         wait_until(lambda: handled() == {"reserved": 21, "confirmed": 1}, "all messages handled")
         assert "trying again" not in consumer.output
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
 
 
 def test_in_alarm_both_commands_stop_when_told(rabbitmq: RabbitMQ, commands: Commands, neighbour: Neighbour) -> None:
@@ -170,14 +170,14 @@ def test_in_alarm_and_frozen_a_replay_of_dead_letters_says_so_and_keeps_nobody(
     rabbitmq: RabbitMQ, neighbour: Neighbour
 ) -> None:
     with neighbour.channel() as channel:
-        channel.basic_publish("", broker.DEAD_QUEUE, b"{}")
+        channel.basic_publish("", topology.DEAD_QUEUE, b"{}")
     for trouble in (troubles.in_alarm, troubles.frozen):
         with trouble(rabbitmq):
             began = time.monotonic()
             with pytest.raises(BrokerAway):
-                broker.replay(limit=10, actor=factories.ACTOR)
+                dead_letters.replay(limit=10, actor=factories.ACTOR)
             assert time.monotonic() - began < GRACE_SECONDS
-    assert broker.dead_letters(limit=10)[0] == 1
+    assert dead_letters.look(limit=10)[0] == 1
 
 
 # --- something is missing ------------------------------------------------------------------------------------------
@@ -232,17 +232,17 @@ def test_a_queue_of_ours_that_was_deleted_is_made_anew_and_bound(commands: Comma
     with commands.consumer() as consumer:
         consumer.wait_for("working")
         with neighbour.channel() as channel:
-            channel.queue_delete(broker.QUEUE)
+            channel.queue_delete(topology.QUEUE)
         wait_until(lambda: "the queue was deleted" in consumer.output, "noticed")
-        wait_until(lambda: broker.QUEUE in broker.depths(), "there again")
+        wait_until(lambda: topology.QUEUE in topology.depths(), "there again")
         wait_until(lambda: neighbour.send_orders(product_id, 1) != [], "bound")
         wait_until(lambda: handled() == {"reserved": 1}, "handled")
 
         with neighbour.channel() as channel:
-            channel.queue_delete(broker.DELAY_QUEUE)
+            channel.queue_delete(topology.DELAY_QUEUE)
         neighbour.send("payment.confirmed", early)
         wait_until(lambda: "a queue of ours is missing" in consumer.output, "noticed")
-        wait_until(lambda: broker.DELAY_QUEUE in broker.depths(), "there again")
+        wait_until(lambda: topology.DELAY_QUEUE in topology.depths(), "there again")
         neighbour.send("order.created", early, (product_id, 1))
         wait_until(lambda: handled() == {"reserved": 2, "confirmed": 1}, "the early one is handled")
 
@@ -252,7 +252,7 @@ def test_a_binding_of_ours_that_was_taken_away_is_noticed_by_the_sender_and_is_t
 ) -> None:
     product_id = factories.product({factories.SP: 1_000}).pk
     with neighbour.channel() as channel:
-        channel.queue_unbind(broker.QUEUE, settings.ORDER_EVENTS_EXCHANGE, "order.created")
+        channel.queue_unbind(topology.QUEUE, settings.ORDER_EVENTS_EXCHANGE, "order.created")
     with pytest.raises(UnroutableError):
         neighbour.send_orders(product_id, 1)
     with commands.consumer() as consumer:
@@ -276,15 +276,15 @@ def test_a_queue_of_another_kind_is_named_in_one_line_and_waited_for_until_it_is
 ) -> None:
     product_id = factories.product({factories.SP: 1_000}).pk
     with neighbour.channel() as channel:
-        channel.queue_delete(broker.QUEUE)
-        channel.queue_declare(broker.QUEUE, durable=True)
+        channel.queue_delete(topology.QUEUE)
+        channel.queue_declare(topology.QUEUE, durable=True)
     with commands.consumer() as consumer:
         said = consumer.wait_for("waiting", "What stands on RabbitMQ is not what this service declares")
         assert (said["status"], said["code"]) == ("degraded", 200)
         assert "for queue 'inventory.orders' in vhost" in said["detail"]
         wait_until(lambda: len(complaints(consumer.output)) >= 2, "it keeps trying")
         with neighbour.channel() as channel:
-            channel.queue_delete(broker.QUEUE)
+            channel.queue_delete(topology.QUEUE)
         consumer.wait_for("working")
         neighbour.send_orders(product_id, 1)
         wait_until(lambda: handled() == {"reserved": 1}, "handled")

@@ -12,17 +12,17 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from inventory_project.foundation.messaging import broker
 from inventory_project.foundation.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.rabbitmq import topology
 from tests import factories
 from tests.integration.messaging.faults import impatient, troubles
 from tests.integration.messaging.faults.commands import Commands
-from tests.integration.messaging.faults.neighbours import Neighbour, dead_letters
+from tests.integration.messaging.faults.neighbours import Neighbour, reasons_of_dead_letters
 from tests.processes import Worker
 from tests.servers import Postgres
 from tests.service import manage, wait_until
 
-OURS = (broker.QUEUE, broker.DELAY_QUEUE, broker.DEAD_QUEUE)
+OURS = (topology.QUEUE, topology.DELAY_QUEUE, topology.DEAD_QUEUE)
 GRACE_SECONDS = 25  # from SIGTERM to the end; whoever starts and stops processes gives 30
 
 
@@ -134,13 +134,13 @@ def test_messages_wait_for_the_database_and_are_then_all_handled(
             neighbour.send("order.cancelled", order_id)
             assert consumer.wait_for("waiting")["status"] == "degraded"
             wait_until(lambda: consumer.output.count("consumer waits; ") >= tries, "tries")
-            assert broker.depths() == dict.fromkeys(OURS, 0)  # it has all of them in hand
+            assert topology.depths() == dict.fromkeys(OURS, 0)  # it has all of them in hand
         wait_until(
             lambda: clerk.run(handled) == {"reserved": 22, "confirmed": 1, "cancelled": 1}, "all messages handled"
         )
         consumer.wait_for("working")
         assert consumer.stop() == 0
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
     assert clerk.run(partial(factories.numbers, product_id)) == (979, 21, 0)
 
 
@@ -162,7 +162,7 @@ def test_a_consumer_that_waits_for_the_database_stops_when_told_whatever_it_has_
         wait_until(lambda: neighbour.depth() == 12, "given back")
     with commands.consumer(DATABASE_URL=postgres.url):
         wait_until(lambda: clerk.run(handled) == {"reserved": 2, "repeated": 11}, "all messages handled")
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
 
 
 def test_a_row_that_somebody_keeps_locked_holds_up_its_own_messages_alone(
@@ -179,7 +179,7 @@ def test_a_row_that_somebody_keeps_locked_holds_up_its_own_messages_alone(
             wait_until(lambda: consumer.metric(delayed) >= 2, "put off")
             forgotten.rollback()
             wait_until(lambda: clerk.run(handled) == {"reserved": 12}, "all messages handled")
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
     assert clerk.run(partial(factories.numbers, locked)) == (998, 2, 0)
 
 
@@ -198,7 +198,7 @@ def test_messages_are_given_back_when_the_database_stays_away(
             wait_until(lambda: neighbour.depth() == 3, "in the queue")
             assert consumer.wait_for("waiting")["status"] == "degraded"
         wait_until(lambda: clerk.run(handled) == {"reserved": 4}, "all messages handled")
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
 
 
 def test_on_a_database_that_is_not_migrated_messages_wait_until_it_is(
@@ -216,4 +216,4 @@ def test_on_a_database_that_is_not_migrated_messages_wait_until_it_is(
         assert manage("migrate", "--verbosity", "0", env=commands.environment(**later)).returncode == 0
         rejected = 'inventory_messages_total{result="rejected",type="order.created"}'
         wait_until(lambda: consumer.metric(rejected) == 1, "handled")
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from inventory_project.foundation.messaging import broker
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.rabbitmq import topology
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Cancel
@@ -34,7 +34,7 @@ def consume_all(commands: Commands, neighbour: Neighbour, **values: object) -> N
         consumer.wait_for("working")
 
         def is_done() -> bool:
-            return neighbour.depth() == neighbour.depth(broker.DELAY_QUEUE) == 0
+            return neighbour.depth() == neighbour.depth(topology.DELAY_QUEUE) == 0
 
         wait_until(is_done, "empty queues")
         assert consumer.stop() == 0
@@ -129,4 +129,4 @@ def test_a_message_that_was_put_off_before_the_death_comes_twice_and_has_one_eff
     assert outcomes() == {"paid": "confirmed"}
     assert events() == ["inventory.reserved", "inventory.confirmed"]
     assert list(StockMovement.objects.filter(kind="CONFIRM").values_list("reserved_delta", flat=True)) == [-2]
-    assert neighbour.depth(broker.DEAD_QUEUE) == 0
+    assert neighbour.depth(topology.DEAD_QUEUE) == 0

@@ -14,13 +14,14 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from inventory_project.foundation.messaging import broker
 from inventory_project.foundation.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.rabbitmq import dead_letters, topology
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.faults import mortal
 from tests.integration.messaging.faults.commands import Commands
-from tests.integration.messaging.faults.neighbours import Neighbour, dead_letters
+from tests.integration.messaging.faults.neighbours import Neighbour, reasons_of_dead_letters
 from tests.service import wait_until
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -39,7 +40,7 @@ POISON: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "deep nesting": (b"[" * 20_000, {}, "The body is nested deeper than 32 levels, at character 32."),
     "garbage": (GARBAGE, {}, NOT_JSON),
     # The broker would put what is sent on into these queues too, again and again.
-    "copies": (GARBAGE, {"CC": [broker.QUEUE, broker.DEAD_QUEUE], "BCC": [broker.QUEUE]}, NOT_JSON),
+    "copies": (GARBAGE, {"CC": [topology.QUEUE, topology.DEAD_QUEUE], "BCC": [topology.QUEUE]}, NOT_JSON),
     "forged headers": (
         GARBAGE,
         {"x-death": [{"routing-keys": 5, "exchange": 7}], "x-tries": "many", "x-reason": ["none"]},
@@ -65,8 +66,8 @@ def test_what_nobody_can_read_is_dead_at_once_with_its_reason_and_what_is_behind
         wait_until(lambda: neighbour.depth() == 0, "empty")
         assert consumer.stop() == 0
     assert neighbour.depth() == 0
-    assert neighbour.depth(broker.DEAD_QUEUE) == len(POISON)
-    reasons = dead_letters()
+    assert neighbour.depth(topology.DEAD_QUEUE) == len(POISON)
+    reasons = reasons_of_dead_letters()
     assert reasons.keys() == POISON.keys()
     for name, (_, _, reason) in POISON.items():
         assert str(reasons[name]).startswith(reason)
@@ -100,14 +101,14 @@ def test_a_message_whose_handler_fails_three_times_is_dead_and_its_neighbours_ar
     neighbour.send_orders(product_id, 10)
     with a_database_that_fails_for(order_id), commands.consumer() as consumer:
         wait_until(lambda: outcomes() == {"reserved": 20}, "neighbours handled")
-        wait_until(lambda: neighbour.depth(broker.DEAD_QUEUE) == 1, "dead")
+        wait_until(lambda: neighbour.depth(topology.DEAD_QUEUE) == 1, "dead")
         assert consumer.stop() == 0
         consumer.log.unlink()  # a stack trace for each try is what whoever mends the defect wants
-    assert dead_letters() == {"fails": dead_letters()["fails"]}
-    assert dead_letters()["fails"].startswith("The handler failed 3 times: DataError: division by zero")
+    assert reasons_of_dead_letters() == {"fails": reasons_of_dead_letters()["fails"]}
+    assert reasons_of_dead_letters()["fails"].startswith("The handler failed 3 times: DataError: division by zero")
     assert not Reservation.objects.filter(order_id=order_id).exists()
 
-    assert broker.replay(limit=10, actor=factories.ACTOR)[0] == 1
+    assert dead_letters.replay(limit=10, actor=factories.ACTOR)[0] == 1
     with commands.consumer():
         wait_until(lambda: outcomes() == {"reserved": 21}, "handled once the defect is mended")
 
@@ -123,23 +124,23 @@ def test_a_message_that_kills_its_consumers_is_dead_after_the_limit_and_none_of_
     neighbour.send_bytes("order.created", mortal.FATAL, message_id="kills")
     neighbour.send_orders(product_id, 10)
     deaths = 0
-    while neighbour.depth(broker.DEAD_QUEUE) == 0:
+    while neighbour.depth(topology.DEAD_QUEUE) == 0:
         with commands.consumer(DJANGO_SETTINGS_MODULE=mortal.__name__) as consumer:
             wait_until(
-                lambda: consumer.process.poll() is not None or neighbour.depth(broker.DEAD_QUEUE) == 1,
+                lambda: consumer.process.poll() is not None or neighbour.depth(topology.DEAD_QUEUE) == 1,
                 "killed, or nothing kills any more",
             )
             deaths += consumer.stop() == -signal.SIGKILL  # not one that began while the message was on its way
-            wait_until(lambda: neighbour.depth() > 0 or neighbour.depth(broker.DEAD_QUEUE) == 1, "given back")
+            wait_until(lambda: neighbour.depth() > 0 or neighbour.depth(topology.DEAD_QUEUE) == 1, "given back")
     assert deaths == settings.MESSAGE_MAX_DELIVERIES + 1  # RabbitMQ counts how often it has come back
     with commands.consumer():
         wait_until(lambda: outcomes() == {"reserved": 20}, "all neighbours handled")
-    assert dead_letters() == {"kills": "delivery_limit"}
+    assert reasons_of_dead_letters() == {"kills": "delivery_limit"}
 
 
 def test_the_reason_of_a_dead_letter_is_that_of_its_last_death() -> None:
     deaths = [{"reason": "delivery_limit", "routing-keys": ["order.created"]}, {"reason": "expired"}]
-    letter = broker.Delivery(
+    letter = Delivery(
         tag=1,
         exchange="order.events",
         routing_key="order.created",
@@ -172,7 +173,7 @@ def test_a_message_that_breaks_every_connection_is_dead_after_the_limit_and_none
         neighbour.send_bytes("order.created", GARBAGE, headers={"long": "x" * 130_950})
     neighbour.send_orders(product_id, 10)
     with commands.consumer() as consumer:
-        wait_until(lambda: neighbour.depth(broker.DEAD_QUEUE) == 1, "dead")
+        wait_until(lambda: neighbour.depth(topology.DEAD_QUEUE) == 1, "dead")
         wait_until(lambda: outcomes() == {"reserved": 20}, "all neighbours handled")
         assert consumer.output.count("trying again") >= settings.MESSAGE_MAX_DELIVERIES
         consumer.wait_for("working")

@@ -14,7 +14,7 @@ from inventory_project.foundation.messaging.models import InboxMessage, OutboxEv
 from tests import factories
 from tests.integration.messaging.faults import impatient, troubles
 from tests.integration.messaging.faults.commands import Command, Commands
-from tests.integration.messaging.faults.neighbours import Neighbour, dead_letters
+from tests.integration.messaging.faults.neighbours import Neighbour, reasons_of_dead_letters
 from tests.servers import RabbitMQ
 from tests.service import manage, wait_until
 
@@ -60,7 +60,7 @@ def test_a_consumer_that_is_stopped_under_load_loses_nothing_and_nothing_is_hand
     assert handled() == {"reserved": 300}
     assert OutboxEvent.objects.filter(type="inventory.reserved").count() == 300
     assert factories.numbers(product_id) == (700, 300, 0)
-    assert dead_letters() == {}
+    assert reasons_of_dead_letters() == {}
 
 
 def test_a_relay_that_is_stopped_under_load_has_marked_what_it_has_sent(

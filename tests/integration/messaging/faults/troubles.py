@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pika.exceptions import AMQPError
 
-from inventory_project.foundation.messaging.broker import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
 from tests.servers import RABBITMQ_BIN, RabbitMQ, Server
 from tests.service import wait_until
 

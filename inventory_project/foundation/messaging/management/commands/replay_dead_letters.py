@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from inventory_project.foundation.commands import ServiceCommand, require_broker
-from inventory_project.foundation.messaging import broker
-from inventory_project.foundation.messaging.broker import DeadLetter
-from inventory_project.foundation.messaging.dead_letters import in_line
+from inventory_project.foundation.messaging.admin_letters import in_line
+from inventory_project.foundation.messaging.rabbitmq import dead_letters
+from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
 
 LIMIT_MAX = 100_000
 MOST_OF_BODY = 200  # characters
@@ -41,15 +41,15 @@ class Command(ServiceCommand):
         if options["discard"]:
             if not options["id"]:
                 raise CommandError("Name what shall be thrown away, by --id.")
-            number, missing = broker.discard(**chosen)
+            number, missing = dead_letters.discard(**chosen)
             self.stdout.write(f"Thrown away: {number}.")
         else:
-            number, missing = broker.replay(**chosen)
+            number, missing = dead_letters.replay(**chosen)
             self.stdout.write(f"Sent to be handled anew: {number}.")
         _require_all(missing, options["limit"])
 
     def _list(self, limit: int, ids: list[str] | None) -> None:
-        number, letters = broker.dead_letters(limit=limit)
+        number, letters = dead_letters.look(limit=limit)
         missing = set(ids or ())
         for letter in letters:
             names = {letter.message_id, letter.key}

@@ -6,7 +6,7 @@ from typing import Self
 
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
-from inventory_project.foundation.messaging.broker import DeadLetter
+from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
 
 MOST_IN_LINE = 500  # characters
 MOST_LAID_OUT = 20_000  # characters

@@ -1,0 +1,86 @@
+"""Connecting to RabbitMQ, and what goes wrong then in the words of this service."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pika
+from django.conf import settings
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from inventory_project.foundation.errors import Conflict, Unavailable
+
+CONNECT_SECONDS = 5
+HEARTBEAT_SECONDS = 30
+NOT_ALLOWED, NOT_FOUND, NOT_EQUAL = 403, 404, 406  # AMQP's reply codes
+FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second is a time-out while connecting, of no family
+
+
+class BrokerAway(Unavailable):
+    """RabbitMQ cannot be reached, was lost, or does not answer in time."""
+
+    code = "broker_unavailable"
+
+
+class TopologyMismatch(Conflict):
+    """What stands on the broker is not what this service declares, or it may not declare it."""
+
+    code = "topology_mismatch"
+
+
+def connection_parameters(purpose: str) -> pika.URLParameters:
+    """How to connect; `purpose` is the name that the broker shows for the connection."""
+    parameters = pika.URLParameters(settings.RABBITMQ_URL)
+    parameters.heartbeat = HEARTBEAT_SECONDS
+    parameters.connection_attempts = 1
+    parameters.socket_timeout = parameters.stack_timeout = CONNECT_SECONDS
+    parameters.blocked_connection_timeout = None
+    parameters.client_properties = {"connection_name": f"inventory-service {purpose}"}
+    return parameters
+
+
+@contextmanager
+def open_connection() -> Iterator[pika.BlockingConnection]:
+    """A connection for a few commands one after the other, none of which waits long for a broker that is frozen."""
+    parameters = connection_parameters("declare")
+    parameters.heartbeat = parameters.blocked_connection_timeout = CONNECT_SECONDS
+    try:
+        connection = pika.BlockingConnection(parameters)
+    except FAILURES as error:
+        raise BrokerAway(f"RabbitMQ cannot be reached: {words_of(error)}.") from error
+    try:
+        with connection:
+            yield connection
+    except ChannelClosedByBroker as error:
+        raise TopologyMismatch(_mismatch(error)) from error
+    except FAILURES as error:
+        raise BrokerAway(f"RabbitMQ was lost: {words_of(error)}.") from error
+
+
+@contextmanager
+def open_channel() -> Iterator[BlockingChannel]:
+    """The same with one channel."""
+    with open_connection() as connection:
+        yield connection.channel()
+
+
+def _mismatch(error: ChannelClosedByBroker) -> str:
+    if error.reply_code == NOT_EQUAL:
+        return (
+            f"What stands on RabbitMQ is not what this service declares: {error.reply_text}. Delete what stands there, "
+            "once it is empty, or bring it into the declared form; docs/operating/operations.md shows how."
+        )
+    if error.reply_code == NOT_ALLOWED:
+        return f"The user of RABBITMQ_URL lacks a right: {error.reply_text}. docs/operating/operations.md lists the rights."
+    if error.reply_code == NOT_FOUND:
+        return f"RabbitMQ lacks what a consumer declares when it starts: {error.reply_text}."
+    return f"RabbitMQ refused: {error.reply_text}."
+
+
+def words_of(error: BaseException) -> str:
+    """What happened, also where pika's exception has no text of its own, but holds another one that has."""
+    held = getattr(error, "exception", None) or next(iter(error.args), None)
+    if not str(error) and isinstance(held, BaseException):
+        return words_of(held)
+    return (str(error) or type(error).__name__).strip().rstrip(".")

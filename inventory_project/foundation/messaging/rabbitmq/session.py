@@ -1,0 +1,235 @@
+"""A session with RabbitMQ that publishes, consumes and keeps itself alive.
+
+A Session runs pika's loop in a thread of its own. So heartbeats go on through the longest transaction, publisher
+confirms and deliveries are taken in while the owner works, and a thousand confirms can be under way at once.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any, Self
+
+import pika
+from pika.adapters.select_connection import SelectConnection
+from pika.channel import Channel
+
+from inventory_project.foundation.messaging.rabbitmq.connection import (
+    CONNECT_SECONDS,
+    BrokerAway,
+    connection_parameters,
+    words_of,
+)
+from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, Publication, delivery_of
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5
+STEP_SECONDS = 1.0  # between two looks at whether an alarm is worth waiting for
+
+
+@dataclass(slots=True)
+class Sending:
+    """What became of the messages of one `publish`, by their position; `problem` is why not all were confirmed."""
+
+    is_confirmed: list[bool]
+    unanswered: int
+    returned: set[str] = field(default_factory=set)  # ids of messages that no queue was there for
+    refused: set[int] = field(default_factory=set)  # positions of messages that a full queue did not take
+    problem: str = ""
+
+
+class Session:
+    """One connection with one channel. It fails once and for all: whoever gets BrokerAway opens another one.
+
+    A broker in alarm reads nothing more from who publishes, and reads what it was sent when the alarm is over. Whoever
+    opened another session meanwhile would send everything twice; so `publish` waits, as long as `waits` says so.
+    """
+
+    def __init__(self, purpose: str, *, waits: Callable[[str], bool] = bool) -> None:
+        self._purpose = purpose
+        self._waits = waits
+        self._changed = Condition()
+        self._is_open = False
+        self._problem = ""
+        self._alarm = ""
+        self._consumer_tag = ""
+        self._deliveries: deque[Delivery] = deque()
+        self._sending = Sending([], 0)
+        self._places: dict[int, int] = {}  # of the messages under way, by the broker's number for them
+        self._last_number = 0
+
+    def __enter__(self) -> Self:
+        """Connect. Raises BrokerAway."""
+        self._connection = SelectConnection(
+            connection_parameters(self._purpose),
+            on_open_callback=lambda connection: connection.channel(on_open_callback=self._on_channel),
+            on_open_error_callback=self._on_closed,
+            on_close_callback=self._on_closed,
+        )
+        self._thread = Thread(target=self._connection.ioloop.start, name=f"broker-{self._purpose}", daemon=True)
+        self._thread.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_open or self._problem, timeout=2 * CONNECT_SECONDS)
+        if not self._is_open:
+            self.__exit__()
+            raise BrokerAway(f"RabbitMQ cannot be reached: {self._problem or 'it does not answer'}.")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Disconnect; what was delivered and not acknowledged goes back to its queue."""
+        self._in_the_loop(self._close)
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():  # the broker does not answer
+            self._in_the_loop(self._connection.ioloop.stop)
+            self._thread.join(CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._connection.ioloop.close()
+
+    def check(self) -> None:
+        """Raises BrokerAway when the session has failed."""
+        if self._problem or not self._thread.is_alive():
+            raise BrokerAway(f"RabbitMQ was lost: {self._problem or 'the thread of its connection has ended'}.")
+
+    def publish(self, publications: Sequence[Publication], *, within_seconds: float) -> Sending:
+        """Send all of them and wait for the confirms, at most so long. Raises nothing: `problem` tells."""
+        sending = Sending([False] * len(publications), len(publications))
+        with self._changed:
+            self._sending, self._places = sending, {}
+        self._in_the_loop(lambda: self._send(publications))
+        with self._changed:
+            self._wait_for_answers(sending, within_seconds)
+            if sending.unanswered:
+                sending.problem = self._problem or self._alarm or f"no confirm within {within_seconds:g} s"
+            self._sending, self._places = Sending([], 0), {}
+        return sending
+
+    def _wait_for_answers(self, sending: Sending, within_seconds: float) -> None:
+        """Until each message is confirmed or refused: those beside one that a full queue refuses count as well."""
+        deadline = time.monotonic() + within_seconds
+        while not self._changed.wait_for(lambda: not sending.unanswered or self._problem, STEP_SECONDS):
+            if self._alarm and self._waits(self._alarm):
+                deadline = time.monotonic() + within_seconds
+            elif self._alarm or time.monotonic() >= deadline:
+                return
+
+    def consume(self, queue: str, *, prefetch: int) -> None:
+        """Have messages delivered, so many ahead of their acknowledgement; in place of what was asked for before."""
+
+        def start() -> None:
+            if self._consumer_tag:
+                self._channel.basic_cancel(self._consumer_tag)
+            self._channel.basic_qos(prefetch_count=prefetch)
+            self._consumer_tag = self._channel.basic_consume(queue, self._on_message)
+
+        self._in_the_loop(start)
+
+    def receive(self, *, limit: int, within_seconds: float) -> list[Delivery]:
+        """The next messages, as soon as there is one; none when none came in time. Raises BrokerAway."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._deliveries or self._problem, within_seconds)
+            self.check()
+            return [self._deliveries.popleft() for _ in range(min(limit, len(self._deliveries)))]
+
+    def acknowledge(self, tags: Sequence[int]) -> None:
+        """Have these messages leave their queue. Raises BrokerAway when they will come again instead."""
+
+        def acknowledge() -> None:
+            for tag in tags:
+                self._channel.basic_ack(tag)
+
+        with self._changed:
+            self.check()
+        self._in_the_loop(acknowledge)
+
+    # --- inside the loop's thread ----------------------------------------------------------------------------------
+
+    def _in_the_loop(self, call: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                call()
+            except Exception as error:  # nobody is above the loop to catch it, and the owner waits
+                self._fail(words_of(error))
+
+        self._connection.ioloop.add_callback_threadsafe(guarded)
+
+    def _on_channel(self, channel: Channel) -> None:
+        self._channel = channel
+        self._connection.add_on_connection_blocked_callback(
+            lambda _connection, frame: self._on_alarm(f"RabbitMQ is in alarm and takes nothing: {frame.method.reason}")
+        )
+        self._connection.add_on_connection_unblocked_callback(lambda _connection, _frame: self._on_alarm(""))
+        channel.add_on_cancel_callback(lambda _frame: self._fail("the queue was deleted"))
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+
+    def _on_ready(self, _frame: object) -> None:
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()
+
+    def _send(self, publications: Sequence[Publication]) -> None:
+        # The broker numbers what a channel publishes from 1 on; a confirm for `multiple` numbers ends at one of them.
+        with self._changed:
+            for place in range(len(publications)):
+                self._last_number += 1
+                self._places[self._last_number] = place
+        for publication in publications:
+            self._channel.basic_publish(
+                publication.exchange,
+                publication.routing_key,
+                publication.body,
+                publication.properties,
+                mandatory=True,
+            )
+
+    def _on_confirm(self, frame: Any) -> None:
+        last, is_nack = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Nack)
+        with self._changed:
+            if frame.method.multiple:
+                numbers = [number for number in self._places if number <= last]
+            else:
+                numbers = [last] if last in self._places else []
+            for number in numbers:
+                place = self._places.pop(number)
+                self._sending.is_confirmed[place] = not is_nack
+                self._sending.unanswered -= 1
+                if is_nack:
+                    self._sending.refused.add(place)
+            if numbers and is_nack:
+                self._sending.problem = "a queue refused a message"
+            if not self._sending.unanswered:
+                self._changed.notify_all()
+
+    def _on_return(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+        with self._changed:
+            self._sending.returned.add(properties.message_id or "")
+
+    def _on_message(self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        with self._changed:
+            self._deliveries.append(delivery_of(method, properties, body))
+            self._changed.notify_all()
+
+    def _on_closed(self, _closed: object, reason: BaseException) -> None:
+        self._fail(words_of(reason))
+        if isinstance(_closed, SelectConnection):
+            _closed.ioloop.stop()
+
+    def _on_alarm(self, alarm: str) -> None:
+        logger.warning("%s", alarm or "RabbitMQ's alarm is over")
+        with self._changed:
+            self._alarm = alarm
+
+    def _fail(self, problem: str) -> None:
+        with self._changed:
+            self._problem = self._problem or problem
+            self._changed.notify_all()
+
+    def _close(self) -> None:
+        if self._connection.is_open:
+            self._connection.close()
+        elif not self._connection.is_closing:
+            self._connection.ioloop.stop()
