@@ -17,7 +17,7 @@ from inventory_project.urls import urlpatterns as own
 from reservations.api import ReservationOut, ReserveIn
 from reservations.models import Reservation
 from reservations.requests import Item, Reserve
-from stock.api import BulkAvailabilityIn
+from stock.api.availability import BulkAvailabilityIn
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 

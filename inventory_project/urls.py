@@ -13,14 +13,11 @@ from inventory_project import health, metrics
 from inventory_project.foundation.http import paths as _paths  # noqa: F401  # registers <id:...>
 from inventory_project.foundation.http import problems
 from reservations.api import InspectionViewSet, ReservationViewSet
-from stock.api import (
-    AvailabilityViewSet,
-    CountersViewSet,
-    DocumentViewSet,
-    MovementViewSet,
-    ProductViewSet,
-    StockLevelViewSet,
-)
+from stock.api.availability import AvailabilityViewSet
+from stock.api.counters import CountersViewSet
+from stock.api.documents import DocumentViewSet
+from stock.api.ledger import MovementViewSet, StockLevelViewSet
+from stock.api.products import ProductViewSet
 from warehouses.api import WarehouseViewSet
 
 

@@ -17,7 +17,7 @@ from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, ReadOn
 from reservations import lifecycle
 from reservations.models import Reservation, ReservationExtension, ReservationItem
 from reservations.requests import Cancel, Expire
-from stock.admin import movements_link
+from stock.links import movements_link
 from stock.models import Product
 from warehouses import explanation
 from warehouses.admin import EVERY_OTHER, PRECISIONS, WORDS

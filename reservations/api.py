@@ -21,6 +21,7 @@ from inventory_project.foundation.errors import NotFound
 from inventory_project.foundation.group_commit import GroupCommit
 from inventory_project.foundation.http import schema
 from inventory_project.foundation.http.fields import (
+    NothingIn,
     ReferenceField,
     StrictBooleanField,
     StrictDateTimeField,
@@ -35,11 +36,11 @@ from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
-from stock.api import BEANS, MACHINE, PRODUCT_ID, NothingIn
+from stock.api.examples import BEANS, MACHINE, PRODUCT_ID
 from stock.models import Product
 from warehouses import explanation
 from warehouses.allocation import NOT_SERVED
-from warehouses.api import PostalCodeField
+from warehouses.fields import PostalCodeField
 from warehouses.geography import Precision
 from warehouses.policies import PREFERENCES, SPLITS
 from warehouses.preferences import BY_ID

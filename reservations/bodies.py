@@ -12,7 +12,7 @@ from inventory_project.foundation.http.fields import (
     StrictUUIDField,
 )
 from reservations.requests import Item
-from warehouses.api import WarehouseIdField
+from warehouses.fields import WarehouseIdField
 
 
 class ItemIn(StrictSerializer):

@@ -18,7 +18,7 @@ from inventory_project.foundation.messaging.inbox import Received
 from reservations import orders
 from reservations.bodies import ItemIn, items_field, items_of, part_of
 from reservations.requests import CallOff, CallOffReason, Pay, Reserve
-from warehouses.api import PostalCodeField
+from warehouses.fields import PostalCodeField
 
 MOST_SHOWN = 5  # mistakes named in the reason of a dead letter
 MAX_REFERENCE = 128  # characters, as the ledger stores them

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django import forms
@@ -11,8 +10,6 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory_project.foundation.admin import (
@@ -26,6 +23,7 @@ from inventory_project.foundation.admin import (
 )
 from inventory_project.foundation.errors import Conflict, Refusal
 from stock import blocking, catalogue
+from stock.links import movements_link
 from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
 
 
@@ -52,12 +50,6 @@ class ReasonForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
         help_text="Kept in the books, with your name and the time.",
     )
-
-
-def movements_link(**lookups: object) -> SafeString:
-    """A link to the movements that these lookups find."""
-    address = f"{reverse('admin:stock_stockmovement_changelist')}?{urlencode(lookups)}"
-    return format_html('<a href="{}">movements</a>', address)
 
 
 def movements_of(level: StockLevel) -> SafeString:

@@ -208,3 +208,8 @@ class StrictSerializer(serializers.Serializer[Any]):
         if errors:
             raise serializers.ValidationError(errors)
         return values
+
+
+# The body of a request that asks for no more than its path says. A docstring would change the OpenAPI document.
+class NothingIn(StrictSerializer):
+    pass

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.errors import Invalid, NotFound
 from stock import availability, blocking
-from stock.api import AvailabilityOut, WarehouseAvailabilityOut
+from stock.api.availability import AvailabilityOut, WarehouseAvailabilityOut
 from stock.availability import ProductAvailability
 from stock.counters import copies
 from stock.models import Product, StockLevel

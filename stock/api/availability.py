@@ -1,0 +1,116 @@
+"""What can be sold of a product, or of many, now."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory_project.foundation import moments
+from inventory_project.foundation.access import scopes
+from inventory_project.foundation.http import schema
+from inventory_project.foundation.http.fields import BoundedListField, DigitsField, StrictSerializer, StrictUUIDField
+from inventory_project.foundation.http.views import ViewSet
+from stock import availability
+from stock.api.examples import BEANS, MACHINE, PRODUCT_ID
+from stock.models import Product
+from warehouses.fields import PostalCodeField, WarehouseIdField
+
+POSTAL_CODE_HELP = "Where the goods would go: distances are to there, and served_by says who would send them."
+
+
+class AvailabilityQuery(StrictSerializer):
+    quantity = DigitsField(required=False, min_value=1, help_text="Adds is_sufficient to the answer.")
+    warehouse_id = WarehouseIdField(required=False)
+    postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
+
+
+@extend_schema_serializer(examples=[schema.example("Two products", {"product_ids": [BEANS, MACHINE]})])
+class BulkAvailabilityIn(StrictSerializer):
+    product_ids = BoundedListField(child=StrictUUIDField(), max_length=settings.AVAILABILITY_MAX_PRODUCTS)
+    postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
+
+
+class WarehouseAvailabilityOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    available = serializers.IntegerField()
+    reserved = serializers.IntegerField()
+    incoming = serializers.IntegerField()
+    distance_km = serializers.FloatField(
+        allow_null=True, help_text="To the postal code; null without one, and where one of the two places is not known."
+    )
+
+
+class ServingOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+    distance_km = serializers.FloatField(allow_null=True)
+
+
+class AvailabilityOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    available = serializers.IntegerField(help_text="Units that can be sold now.")
+    state = serializers.ChoiceField(
+        choices=["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"],
+        help_text="`reserved`: nothing is free now, but holds may come back.",
+    )
+    incoming = serializers.IntegerField()
+    warehouses = WarehouseAvailabilityOut(many=True)
+    is_sufficient = serializers.BooleanField(required=False, help_text="Only with ?quantity=.")
+    served_by = ServingOut(
+        many=True,
+        required=False,
+        help_text="Only with a postal code: who would send the quantity, or one unit, there; empty if nobody could.",
+    )
+    source = serializers.ChoiceField(choices=["counters", "database"])  # type: ignore[assignment]  # Field.source is a name
+    as_of = serializers.DateTimeField()
+
+
+class BulkAvailabilityOut(serializers.Serializer[Any]):
+    products = AvailabilityOut(many=True)
+
+
+def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
+    """AvailabilityOut by hand: DRF would need more time for so many fields than the counters do for the numbers."""
+    shown: dict[str, Any] = {
+        "product_id": str(product.product_id),
+        "available": product.available,
+        "state": product.state,
+        "incoming": product.incoming,
+        "warehouses": [
+            {
+                "warehouse_id": place.warehouse_id,
+                "available": place.available,
+                "reserved": place.reserved,
+                "incoming": place.incoming,
+                "distance_km": place.distance_km,
+            }
+            for place in product.warehouses
+        ],
+        "source": product.source,
+        "as_of": moments.shown(product.as_of),
+    }
+    if product.is_sufficient is not None:
+        shown["is_sufficient"] = product.is_sufficient
+    if product.served_by is not None:
+        shown["served_by"] = [serving._asdict() for serving in product.served_by]
+    return shown
+
+
+class AvailabilityViewSet(ViewSet[Product]):
+    required_scopes = scopes.STOCK_READ
+
+    @extend_schema(parameters=[PRODUCT_ID, AvailabilityQuery], responses={200: AvailabilityOut, **schema.refusals(422)})
+    def retrieve(self, request: Request, product_id: UUID) -> Response:
+        """What can be sold of a product now."""
+        query = AvailabilityQuery.read(request.query_params) if request.query_params else {}
+        return Response(_shown(availability.of_product(product_id, **query)))
+
+    @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
+    def bulk(self, request: Request) -> Response:
+        """What can be sold of up to 500 products now, in the order asked."""
+        body = BulkAvailabilityIn.read(request.data)
+        return Response({"products": [_shown(found) for found in availability.of_products(**body)]})
