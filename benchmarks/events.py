@@ -29,8 +29,8 @@ from benchmarks import measure
 from benchmarks.measure import Range
 from benchmarks.scene import Scene
 from inventory_project.foundation.messaging import consumer, relay
+from inventory_project.foundation.messaging.heartbeat import Heartbeat
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
-from inventory_project.foundation.messaging.pulse import Pulse
 from inventory_project.foundation.messaging.rabbitmq import topology
 from inventory_project.foundation.messaging.rabbitmq.messages import Publication
 from inventory_project.foundation.messaging.rabbitmq.session import Session
@@ -94,7 +94,7 @@ def run(scene: Scene, *, rounds: int, messages: int, rest_seconds: float, rest_p
 def drain() -> None:
     """Publish what waits in the outbox, so that nothing has waited long when the books are audited."""
     stop = Flag()
-    thread = Thread(target=relay.run, args=(stop, Pulse("relay")))
+    thread = Thread(target=relay.run, args=(stop, Heartbeat("relay")))
     thread.start()
     try:
         _wait_until_published()

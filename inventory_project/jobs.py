@@ -36,7 +36,7 @@ JOBS = (
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(
-        [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=sync.watch)]
+        [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=sync.run_periodic)]
         if settings.REDIS_URL
         else []
     ),

@@ -9,7 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from inventory_project.foundation import database
-from inventory_project.foundation.database import Pending
+from inventory_project.foundation.database import Deferred as Pending
 from reservations.models import Reservation, ReservationItem
 from stock import ledger
 

@@ -23,7 +23,7 @@ from prometheus_client import Histogram
 from uuid_utils.compat import uuid7
 
 from inventory_project.foundation import database
-from inventory_project.foundation.database import Pending
+from inventory_project.foundation.database import Deferred
 from inventory_project.foundation.errors import BooksDamaged, Conflict
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging.outbox import Event
@@ -154,13 +154,13 @@ class LockedLevels:
             raise BooksDamaged(f"no stock level product_id={product_id} warehouse_id={warehouse_id}") from None
 
 
-def locking(product_ids: Collection[UUID]) -> Pending[LockedLevels]:
+def locking(product_ids: Collection[UUID]) -> Deferred[LockedLevels]:
     """Lock all levels of these products, in the one order that everybody locks in."""
     among, parameter = database.among(product_ids)
     return _locking(f"product_id {among}", [parameter], is_whole=True)
 
 
-def locking_places(places: str, parameters: Sequence[Any]) -> Pending[LockedLevels]:
+def locking_places(places: str, parameters: Sequence[Any]) -> Deferred[LockedLevels]:
     """Lock the levels at the places that a sub-select of `product_id, warehouse_id` names."""
     return _locking(f"(product_id, warehouse_id) IN ({places})", parameters, is_whole=False)
 
@@ -175,7 +175,7 @@ def lock(product_ids: Collection[UUID], *, warehouse_ids: Collection[str] | None
     return _locking(condition, [product_parameter, warehouse_parameter], is_whole=False)()
 
 
-def _locking(condition: str, parameters: Sequence[Any], *, is_whole: bool) -> Pending[LockedLevels]:
+def _locking(condition: str, parameters: Sequence[Any], *, is_whole: bool) -> Deferred[LockedLevels]:
     _require_transaction()
     order = f"ORDER BY product_id, warehouse_id {database.for_no_key_update('stock_level')}"
     sql = f"{SELECT_LEVELS} WHERE {condition} {order}"

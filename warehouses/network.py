@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error
 
 from inventory_project.foundation import database
-from inventory_project.foundation.database import Pending
+from inventory_project.foundation.database import Deferred
 from warehouses import policies
 from warehouses.allocation import Delivery
 from warehouses.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km
@@ -136,9 +136,9 @@ _looked_at = -RECENT_SECONDS
 _looking = Lock()
 
 
-def current() -> Pending[Network]:
+def current() -> Deferred[Network]:
     """The network as the database has it now; one short statement, and after a change two or three more."""
-    version: Pending[Version] = database.select(VERSION, SELECT_VERSION, [], dict)
+    version: Deferred[Version] = database.select(VERSION, SELECT_VERSION, [], dict)
     return lambda: _of_version(version())
 
 

@@ -25,7 +25,7 @@ from psycopg import Cursor, Pipeline
 from psycopg_pool import PoolTimeout
 
 T = TypeVar("T")
-Pending = Callable[[], T]  # waits for the answer of a statement that was sent; raises what it failed with
+Deferred = Callable[[], T]  # waits for the answer of a statement that was sent; raises what it failed with
 
 job_last_success = Gauge(
     "inventory_job_last_success_timestamp_seconds",
@@ -93,7 +93,7 @@ def _prepared_cursor() -> CursorWrapper:
     return wrap(prepared)
 
 
-def _pending(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Pending[T]:
+def _deferred(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Deferred[T]:
     """What `make` makes of the rows, once they are there."""
 
     def answer() -> T:
@@ -113,12 +113,12 @@ def select(
     sql: str,
     parameters: Sequence[Any],
     make: Callable[[Sequence[Any]], T],
-) -> Pending[T]:
+) -> Deferred[T]:
     """Send a SELECT of these fields; `make` gets the rows, with the values that the fields would have."""
     converters = _converters(tuple(fields))
     if not converters:
-        return _pending(execute(sql, parameters), make)
-    return _pending(execute(sql, parameters), lambda rows: make([_convert(row, converters) for row in rows]))
+        return _deferred(execute(sql, parameters), make)
+    return _deferred(execute(sql, parameters), lambda rows: make([_convert(row, converters) for row in rows]))
 
 
 @lru_cache(maxsize=64)
@@ -167,7 +167,7 @@ def keep_other_writers_out(model: type[models.Model]) -> None:
         execute(f"LOCK TABLE {model._meta.db_table} IN EXCLUSIVE MODE")
 
 
-def read_clock() -> Pending[datetime]:
+def read_clock() -> Deferred[datetime]:
     """The database's clock once the statements sent before are done, which alone decides expiry.
 
     A statement of its own, sent after the locks: inside the locking statement the value is as old as the wait.
@@ -175,7 +175,7 @@ def read_clock() -> Pending[datetime]:
     """
     if connection.vendor != "postgresql":
         return lambda: datetime.now(UTC)
-    return _pending(execute("SELECT clock_timestamp()"), lambda rows: rows[0][0])
+    return _deferred(execute("SELECT clock_timestamp()"), lambda rows: rows[0][0])
 
 
 def database_now() -> datetime:

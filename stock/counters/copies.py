@@ -7,9 +7,9 @@ commit, each only if its version is newer than the one that stands (publish.lua)
 nothing. The version in `_` is the sum of its levels' versions and their number, which rises with each change of any
 of them and with each new one.
 
-A hash whose fields do not add up to what `_` says, or with anything odd in it, counts as missing. Every call has a
-short time-out, is not repeated by the client, and goes through a breaker: a Redis that is away or frozen costs next to
-nothing.
+A hash whose fields do not add up to what `_` says, or with anything invalid in it, counts as missing. Every call has a
+short time-out, is not repeated by the client, and goes through a breaker: a Redis that is unreachable or frozen costs
+next to nothing.
 """
 
 import re
@@ -97,7 +97,7 @@ class ProductCounters:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The counters that are there, whole and sound, as Redis had them at `at` by its clock.
+    """The counters that are there, whole and valid, as Redis had them at `at` by its clock.
 
     They are as of then or newer, but for a commit that Redis was not told of: until the next one, or the next sync.
     """
@@ -136,13 +136,13 @@ def publish(
 
 
 def read(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
-    """Those of the products whose counters are there, whole and sound; none when Redis is away. Never raises."""
+    """Those of the products whose counters are there, whole and valid; none when Redis is unreachable. Never raises."""
     reading = read_at(product_ids)
     return {} if reading is None else reading.products
 
 
 def read_at(product_ids: Collection[UUID]) -> Reading | None:
-    """`read` with its moment; None when Redis is away. Never raises."""
+    """`read` with its moment; None when Redis is unreachable. Never raises."""
     answers = _ask("read", [("TIME",), *(("HGETALL", _key(product_id)) for product_id in product_ids)])
     if answers is None or _is_refused("read", answers[:1]):
         return None
@@ -156,7 +156,7 @@ def read_at(product_ids: Collection[UUID]) -> Reading | None:
 
 
 def read_raw(product_ids: Collection[UUID]) -> dict[UUID, dict[str, str]] | None:
-    """Every field as it stands, odd ones too, to compare with `expected_fields`; None when Redis did not answer.
+    """Every field as it stands, invalid ones too, to compare with `expected_fields`; None when Redis did not answer.
 
     Empty for a product without a hash, and for one whose key is of another type.
     """

@@ -2,7 +2,7 @@
 
 A chunk costs one statement and one round trip, and what is right is not written. What differs is looked at again a
 little later: under load a commit is a moment ahead of its counters, and a reading of the database a moment behind them.
-What is wrong even so is repaired by force: the counters are taken away, the rows read, the counters written; so a lie
+What is wrong even so is rewritten: the counters are deleted, the rows read, the counters written; so a wrong counter
 with a high version ends too.
 """
 
@@ -102,8 +102,8 @@ class Run:
         self._lock = Lock()  # of the chunks, the report and the progress
         self._is_over = False
 
-    def to_the_end(self) -> Report:
-        """Do it; what is found is counted even if the end is not reached. Raises Unavailable."""
+    def run(self) -> Report:
+        """Take every chunk; what is found is counted even if the end is not reached. Raises Unavailable."""
         began = time.monotonic()
         report = self._report
         try:
@@ -171,7 +171,7 @@ class Run:
         if not self._is_dry_run:
             _write({product_id: wanted[product_id] for product_id in missing if not found[product_id]})
             if parts := [product_id for product_id in missing if found[product_id]]:
-                by_force(parts)
+                rewrite(parts)
         levels = sum(map(len, wanted.values())) - len(wanted)
         with self._lock:
             self._report.products += len(product_ids)
@@ -200,7 +200,7 @@ class Run:
             }
             wrong = [product_id for product_id, differing in drifts.items() if differing]
             if wrong and not self._is_dry_run:
-                by_force(wrong)
+                rewrite(wrong)
             with self._lock:
                 self._report.wrong += len(wrong)
                 for product_id in wrong:
@@ -234,8 +234,8 @@ def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
     return {product_id: found.get(product_id, {}) for product_id in product_ids}
 
 
-def by_force(product_ids: Sequence[UUID]) -> None:
-    """Take away whatever the counters of these products say, and write them anew. Raises Unavailable."""
+def rewrite(product_ids: Sequence[UUID]) -> None:
+    """Delete the counters of these products, whatever they say, and write them again. Raises Unavailable."""
     _patiently(partial(copies.forget, product_ids))
     _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
 

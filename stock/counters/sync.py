@@ -92,12 +92,12 @@ def sync(
             on_progress=on_progress,
             should_stop=should_stop,
         )
-        report = run.to_the_end() if is_part or is_dry_run else _alone(run)
+        report = run.run() if is_part or is_dry_run else _alone(run)
     _log(report, actor=actor, is_dry_run=is_dry_run)
     return report
 
 
-def watch(*, should_stop: Callable[[], bool] = repair.never) -> Report | None:
+def run_periodic(*, should_stop: Callable[[], bool] = repair.never) -> Report | None:
     """The periodic sync, of what has changed or of everything; None while another process syncs. Raises Unavailable."""
     with _failures_counted(), database.job_lock(JOB) as is_ours:
         if not is_ours:
@@ -113,7 +113,7 @@ def reset(product_id: UUID, *, actor: str) -> ResetCounter:
     if not Product.objects.filter(pk=product_id).exists():
         raise NotFound(f"There is no product {product_id}.")
     before = repair.read([product_id])[product_id]
-    repair.by_force([product_id])
+    repair.rewrite([product_id])
     after = repair.read([product_id])[product_id]
     logger.info("counters reset product_id=%s actor=%s before=%s after=%s", product_id, actor, before, after)
     return ResetCounter(product_id=product_id, before=before, after=after)
@@ -181,8 +181,8 @@ def _recall() -> _Memory | None:
     kept = cache.get(MARKER)
     try:
         memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
-        is_sound = memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY
-        return memory if is_sound and memory.since - MARGIN <= memory.since else None
+        is_valid = memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY
+        return memory if is_valid and memory.since - MARGIN <= memory.since else None
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
 
@@ -194,7 +194,7 @@ def _remembered(choose: Callable[[_Memory | None], Run]) -> Report:
     run = choose(memory)
     mark = {"run": str(uuid4())} | ({} if memory is None else {"since": memory.since.isoformat(), "runs": memory.runs})
     cache.set(MARKER, mark, timeout=None)
-    report = run.to_the_end()
+    report = run.run()
     if report.is_complete and cache.get(MARKER) == mark:
         runs = 0 if memory is None or report.kind == "full" else memory.runs + 1
         cache.set(MARKER, {"since": since.isoformat(), "runs": runs}, timeout=None)

@@ -75,7 +75,7 @@ def test_a_consumer_is_warm_before_its_first_message(
     factories.warehouse(SP)
     seen: list[tuple[bool, list[str]]] = []
 
-    def run(stop: Event, pulse: object) -> None:
+    def run(stop: Event, heartbeat: object) -> None:
         with django_assert_num_queries(1):  # nothing but the version
             seen.append((gc.get_freeze_count() > MOST, list(network.current()().sites)))
 

@@ -27,10 +27,10 @@ from inventory_project.foundation.errors import Invalid, NotFound, Refusal, Unav
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import envelope
 from inventory_project.foundation.messaging.envelope import Message
+from inventory_project.foundation.messaging.heartbeat import Heartbeat
 from inventory_project.foundation.messaging.inbox import Handled, Outcome, Received
-from inventory_project.foundation.messaging.pulse import Pulse
 from inventory_project.foundation.messaging.rabbitmq import topology
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
 from inventory_project.foundation.messaging.rabbitmq.messages import (
     REASON_HEADER,
     TRIES_HEADER,
@@ -90,7 +90,7 @@ class Task:
     received: Received[Any]
 
 
-def run(stop: Flag, pulse: Pulse) -> None:
+def run(stop: Flag, heartbeat: Heartbeat) -> None:
     """Consume until `stop`; whatever server goes away, wait for it and go on."""
     routes: Mapping[str, Route] = import_string(settings.MESSAGE_ROUTES)
     while not stop.is_set():
@@ -100,11 +100,11 @@ def run(stop: Flag, pulse: Pulse) -> None:
                 raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
             topology.declare_inbox(bindings(routes))
             # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
-            waits = partial(pulse.waits, stop)
-            with Session("consumer") as inbound, Session("consumer, sending on", waits=waits) as outbound:
-                Consumer(routes, inbound, outbound, stop, pulse).run()
+            keep_waiting = partial(heartbeat.keep_waiting, stop)
+            with Session("consumer") as inbound, Session("consumer, sending on", keep_waiting=keep_waiting) as outbound:
+                Consumer(routes, inbound, outbound, stop, heartbeat).run()
         except Refusal as refusal:
-            pulse.wait(stop, refusal.detail)
+            heartbeat.wait(stop, refusal.detail)
 
 
 def bindings(names: Iterable[str]) -> list[tuple[str, str]]:
@@ -137,13 +137,14 @@ class Consumer:
     """Handles what comes over one pair of sessions, until one of them fails."""
 
     def __init__(
-        self, routes: Mapping[str, Route], inbound: Session, outbound: Session, stop: Flag, pulse: Pulse
+        self, routes: Mapping[str, Route], inbound: Session, outbound: Session, stop: Flag, heartbeat: Heartbeat
     ) -> None:
-        self._routes, self._inbound, self._outbound, self._stop, self._pulse = routes, inbound, outbound, stop, pulse
+        self._routes, self._inbound, self._outbound = routes, inbound, outbound
+        self._stop, self._heartbeat = stop, heartbeat
         self._depths_due, self._why = 0.0, ""
 
     def run(self) -> None:
-        """Batch after batch until `stop`. Raises BrokerAway; what was not acknowledged then comes again.
+        """Batch after batch until `stop`. Raises BrokerUnavailable; what was not acknowledged then comes again.
 
         What was delivered before, perhaps to a consumer that it has killed, stands first in the queue. It is taken one
         by one: whoever dies of a message has no other one in hand that would come nearer to its delivery limit too.
@@ -151,7 +152,7 @@ class Consumer:
         self._inbound.consume(topology.QUEUE, prefetch=1)
         is_one_by_one = True
         while not self._stop.is_set():
-            self._pulse.beat("working")
+            self._heartbeat.beat("working")
             self._look_at_depths()
             deliveries = self._inbound.receive(limit=settings.CONSUMER_BATCH, within_seconds=RECEIVE_SECONDS)
             if is_one_by_one and deliveries and not any(delivery.was_delivered_before for delivery in deliveries):
@@ -207,7 +208,7 @@ class Consumer:
                 break
             if None in asked and time.monotonic() > deadline:
                 raise Unavailable(f"Messages are given back after {WAITING_SECONDS} s: {self._why}")
-            self._pulse.wait(self._stop, self._why)
+            self._heartbeat.wait(self._stop, self._why)
             self._inbound.check()
         return answers
 
@@ -236,7 +237,7 @@ class Consumer:
     def _ask_alone(self, task: Task) -> Answer | None:
         reason = ""
         for number in range(1, HANDLER_TRIES + 1):
-            self._pulse.turn()
+            self._heartbeat.turn()
             try:
                 [answer] = self._answers([task])
             except Exception as error:
@@ -311,9 +312,9 @@ class Consumer:
         """Put them into another queue of ours, confirmed, before they leave this one."""
         if not publications:
             return
-        sending = self._outbound.publish(publications, within_seconds=CONFIRM_SECONDS)
-        if sending.problem or sending.returned:
-            raise BrokerAway(f"Messages could not be sent on: {sending.problem or 'a queue of ours is missing'}.")
+        result = self._outbound.publish(publications, within_seconds=CONFIRM_SECONDS)
+        if result.problem or result.returned:
+            raise BrokerUnavailable(f"Messages could not be sent on: {result.problem or 'a queue of ours is missing'}.")
         crash_point("consume.before_ack_of_sent_on")
         self._acknowledge(deliveries)
 

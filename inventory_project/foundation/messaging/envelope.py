@@ -16,7 +16,7 @@ from django.conf import settings
 from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
-from inventory_project.foundation.messaging.outbox import Waiting
+from inventory_project.foundation.messaging.outbox import PendingEvent
 from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, Publication
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -44,7 +44,7 @@ class Message:
 # --- out -----------------------------------------------------------------------------------------------------------
 
 
-def publication(event: Waiting) -> Publication:
+def publication(event: PendingEvent) -> Publication:
     """The message for an event of the outbox; its id is the event's, however often it is sent."""
     body = {
         "specversion": "1.0",

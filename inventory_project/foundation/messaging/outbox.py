@@ -83,7 +83,7 @@ def send_unrouted_again(ids: Collection[int] | None = None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingEvent:
     """An event that has not left yet; `data` and `extensions` are JSON texts."""
 
     id: int
@@ -95,14 +95,14 @@ class Waiting:
     occurred_at: datetime
 
 
-def waiting(session: Connection, *, limit: int) -> list[Waiting]:
+def waiting(session: Connection, *, limit: int) -> list[PendingEvent]:
     """The oldest events that have not left. Not those after the last one that did: ids become visible in any order."""
     rows = session.execute(
         "SELECT id, event_id, type, subject, data::text, extensions::text, occurred_at FROM outbox_event "
         "WHERE published_at IS NULL AND unrouted_at IS NULL ORDER BY id LIMIT %s",
         [limit],
     )
-    return [Waiting(*row) for row in rows]
+    return [PendingEvent(*row) for row in rows]
 
 
 def mark(session: Connection, *, published: Sequence[int], unrouted: Sequence[int]) -> list[float]:

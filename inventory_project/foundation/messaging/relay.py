@@ -20,10 +20,10 @@ from inventory_project.foundation import database
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import envelope, outbox
-from inventory_project.foundation.messaging.outbox import Waiting
-from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.heartbeat import Heartbeat
+from inventory_project.foundation.messaging.outbox import PendingEvent
 from inventory_project.foundation.messaging.rabbitmq import topology
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
 from inventory_project.foundation.messaging.rabbitmq.session import Session
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class History:
     refusals: Counts[int] = field(default_factory=Counts)  # by a full queue, for each event
     unheard_types: set[str] = field(default_factory=set)  # no queue was bound for the last event of these types
 
-    def note_listeners(self, events: Sequence[Waiting], returned: set[str]) -> None:
+    def note_listeners(self, events: Sequence[PendingEvent], returned: set[str]) -> None:
         """Log which types of events have lost their last queue, and which have one again; RabbitMQ `returned` some."""
         is_unheard = {event.type: str(event.event_id) in returned for event in events}
         lost = sorted(type_ for type_, is_so in is_unheard.items() if is_so and type_ not in self.unheard_types)
@@ -72,38 +72,38 @@ class History:
             logger.info("a queue is bound to %s for %s again", settings.EVENTS_EXCHANGE, ", ".join(found))
 
 
-def run(stop: Flag, pulse: Pulse) -> None:
+def run(stop: Flag, heartbeat: Heartbeat) -> None:
     """Publish until `stop`; whatever server goes away, wait for it and go on."""
     history = History()
     while not stop.is_set():
         try:
             with database.session_of_its_own() as session:
-                _stand_by(session, stop, pulse)
+                _stand_by(session, stop, heartbeat)
                 topology.declare_events()
-                with Session("relay", waits=partial(pulse.waits, stop)) as channel:
+                with Session("relay", keep_waiting=partial(heartbeat.keep_waiting, stop)) as channel:
                     while not stop.is_set():
                         number = _publish_batch(session, channel, history)
-                        pulse.beat("working")
+                        heartbeat.beat("working")
                         if not number:
                             stop.wait(REST_SECONDS)
         except Refusal as refusal:
-            pulse.wait(stop, refusal.detail)
+            heartbeat.wait(stop, refusal.detail)
         except psycopg.Error as error:
-            pulse.wait(stop, f"The database cannot be used: {error}")
+            heartbeat.wait(stop, f"The database cannot be used: {error}")
 
 
-def _stand_by(session: psycopg.Connection, stop: Flag, pulse: Pulse) -> None:
+def _stand_by(session: psycopg.Connection, stop: Flag, heartbeat: Heartbeat) -> None:
     """Wait until no other relay works."""
     while not stop.is_set():
         row = session.execute("SELECT pg_try_advisory_lock(%s)", [database.lock_key(LOCK)]).fetchone()
         if row and row[0]:
             return
-        pulse.beat("standby", "another relay works")
+        heartbeat.beat("standby", "another relay works")
         stop.wait(STANDBY_SECONDS)
 
 
 def _publish_batch(session: psycopg.Connection, channel: Session, history: History) -> int:
-    """Publish the oldest events; how many there were. Raises BrokerAway once those that left are marked.
+    """Publish the oldest events; how many there were. Raises BrokerUnavailable once those that left are marked.
 
     An event that a full queue has refused REFUSALS_BORNE times is set aside: with every try it comes again to all the
     queues that took it.
@@ -112,12 +112,12 @@ def _publish_batch(session: psycopg.Connection, channel: Session, history: Histo
     events = outbox.waiting(session, limit=BATCH)
     if not events:
         return 0
-    sending = channel.publish([envelope.publication(event) for event in events], within_seconds=CONFIRM_SECONDS)
+    result = channel.publish([envelope.publication(event) for event in events], within_seconds=CONFIRM_SECONDS)
     crash_point("relay.after_publish")
-    history.refusals.update(events[place].id for place in sending.refused)
-    confirmed = [event for event, is_confirmed in zip(events, sending.is_confirmed, strict=True) if is_confirmed]
-    left = [event for event in confirmed if str(event.event_id) not in sending.returned]
-    unheard = [event for event in confirmed if str(event.event_id) in sending.returned]
+    history.refusals.update(events[place].id for place in result.refused)
+    confirmed = [event for event, is_confirmed in zip(events, result.is_confirmed, strict=True) if is_confirmed]
+    left = [event for event in confirmed if str(event.event_id) not in result.returned]
+    unheard = [event for event in confirmed if str(event.event_id) in result.returned]
     refused = [event for event in events if history.refusals[event.id] >= REFUSALS_BORNE]
     aside = [*unheard, *refused]
     delays = outbox.mark(session, published=_ids(left), unrouted=_ids(aside))
@@ -129,7 +129,7 @@ def _publish_batch(session: psycopg.Connection, channel: Session, history: Histo
         unrouted.labels(event.type).inc()
     for event in (*left, *aside):
         del history.refusals[event.id]
-    history.note_listeners(confirmed, sending.returned)
+    history.note_listeners(confirmed, result.returned)
     if refused:
         logger.error(
             "a full queue refused %s events %s times, the first %s %s; they are kept as unrouted",
@@ -138,10 +138,10 @@ def _publish_batch(session: psycopg.Connection, channel: Session, history: Histo
             refused[0].type,
             refused[0].event_id,
         )
-    if sending.problem:
-        raise BrokerAway(f"RabbitMQ did not take all events: {sending.problem}.")
+    if result.problem:
+        raise BrokerUnavailable(f"RabbitMQ did not take all events: {result.problem}.")
     return len(events)
 
 
-def _ids(events: list[Waiting]) -> list[int]:
+def _ids(events: list[PendingEvent]) -> list[int]:
     return [event.id for event in events]

@@ -7,7 +7,7 @@ from django.conf import settings
 from inventory_project import startup
 from inventory_project.foundation.commands import ServiceCommand, require_broker, stop_on_signals
 from inventory_project.foundation.messaging import consumer
-from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.heartbeat import Heartbeat
 
 
 class Command(ServiceCommand):
@@ -15,9 +15,9 @@ class Command(ServiceCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         require_broker()
-        pulse = Pulse("consumer")
+        heartbeat = Heartbeat("consumer")
         stop = stop_on_signals()
-        pulse.serve(settings.CONSUMER_METRICS_PORT)
+        heartbeat.serve(settings.CONSUMER_METRICS_PORT)
         startup.warm_up()
-        consumer.run(stop, pulse)
-        pulse.beat("stopped")
+        consumer.run(stop, heartbeat)
+        heartbeat.beat("stopped")

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation import batches, database
-from inventory_project.foundation.database import Pending
+from inventory_project.foundation.database import Deferred
 from inventory_project.foundation.errors import Refusal
 from reservations import calling_off, holds, lifecycle
 from reservations.holds import Hold
@@ -127,7 +127,7 @@ def reserved_anew_meanwhile(held: Hold, again: Reserve) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
 
-        def lock(reservation_ids: Collection[UUID], **options: bool) -> Pending[dict[UUID, Hold]]:
+        def lock(reservation_ids: Collection[UUID], **options: bool) -> Deferred[dict[UUID, Hold]]:
             patch.undo()
             with ThreadPoolExecutor(1) as pool:  # a thread has a database connection of its own
                 pool.submit(another_process).result()

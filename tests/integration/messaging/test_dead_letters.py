@@ -17,7 +17,7 @@ from pytest_django import Settings
 from inventory_project.foundation.messaging.admin_letters import Shown
 from inventory_project.foundation.messaging.models import InboxMessage
 from inventory_project.foundation.messaging.rabbitmq import dead_letters
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
 from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE, QUEUE
 from reservations.models import Reservation
@@ -331,7 +331,7 @@ def test_a_replay_does_not_wait_for_ever_for_a_broker_in_alarm(mail: Mail, rabbi
     mail.bury(b"{}", "m-0")
     ctl("set_disk_free_limit", "1000000GB")
     try:
-        with pytest.raises(BrokerAway, match="RabbitMQ was lost: Blocked connection timeout expired"):
+        with pytest.raises(BrokerUnavailable, match="RabbitMQ was lost: Blocked connection timeout expired"):
             dead_letters.replay(limit=10, actor="test")
     finally:
         ctl("set_disk_free_limit", "50MB")

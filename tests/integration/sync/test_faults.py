@@ -93,7 +93,7 @@ def fault(request: pytest.FixtureRequest, redis_server: Server) -> Iterator[tupl
     take_writes(redis_server)
 
 
-@pytest.mark.parametrize("begin", [sync.sync, sync.watch])
+@pytest.mark.parametrize("begin", [sync.sync, sync.run_periodic])
 def test_a_sync_without_redis_fails_with_one_sentence_and_the_next_one_mends_everything(
     products: list[UUID], redis_server: Server, fault: tuple[Stop, Mend], begin: Callable[[], object]
 ) -> None:

@@ -35,7 +35,7 @@ def products(client: Redis, transactional_db: None) -> list[UUID]:
 
 
 def watched() -> Report:
-    report = sync.watch()
+    report = sync.run_periodic()
     assert report is not None
     return report
 
@@ -202,7 +202,7 @@ def last_success() -> float:
 def test_while_another_process_syncs_the_periodic_one_does_nothing(products: list[UUID], somebody_syncs: None) -> None:
     change(products[0])
     before = last_success()
-    assert sync.watch() is None
+    assert sync.run_periodic() is None
     assert (is_right(products[0]), last_success()) == (False, before)
 
 
@@ -233,7 +233,7 @@ def test_it_stops_after_the_chunk_in_hand_and_is_no_success_to_build_on(
     monkeypatch.setattr(drift, "CHUNK_LEVELS", 1)
     client.flushall()
     answers = iter([False, False, True])
-    report = sync.watch(should_stop=lambda: next(answers))
+    report = sync.run_periodic(should_stop=lambda: next(answers))
     assert report is not None
     assert (report.is_complete, report.products, report.repaired) == (False, 2, 2)
     assert (watched().kind, list(map(is_right, products))) == ("full", [True] * NUMBER)

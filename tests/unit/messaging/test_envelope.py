@@ -11,7 +11,7 @@ from django.conf import settings
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.messaging import envelope
 from inventory_project.foundation.messaging.envelope import Message
-from inventory_project.foundation.messaging.outbox import Waiting
+from inventory_project.foundation.messaging.outbox import PendingEvent
 from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from tests import asyncapi
 
@@ -47,7 +47,7 @@ def refusal(delivered: Delivery) -> str:
 
 
 def test_an_event_of_the_outbox_is_a_cloud_event_with_what_caused_it() -> None:
-    event = Waiting(
+    event = PendingEvent(
         id=7,
         event_id=UUID("01a2053d-d40a-7be0-9c57-2d1f6a0b3c01"),
         type="inventory.out_of_stock",

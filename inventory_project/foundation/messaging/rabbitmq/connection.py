@@ -17,7 +17,7 @@ NOT_ALLOWED, NOT_FOUND, NOT_EQUAL = 403, 404, 406  # AMQP's reply codes
 FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second is a time-out while connecting, of no family
 
 
-class BrokerAway(Unavailable):
+class BrokerUnavailable(Unavailable):
     """RabbitMQ cannot be reached, was lost, or does not answer in time."""
 
     code = "broker_unavailable"
@@ -48,14 +48,14 @@ def open_connection() -> Iterator[pika.BlockingConnection]:
     try:
         connection = pika.BlockingConnection(parameters)
     except FAILURES as error:
-        raise BrokerAway(f"RabbitMQ cannot be reached: {words_of(error)}.") from error
+        raise BrokerUnavailable(f"RabbitMQ cannot be reached: {words_of(error)}.") from error
     try:
         with connection:
             yield connection
     except ChannelClosedByBroker as error:
         raise TopologyMismatch(_mismatch(error)) from error
     except FAILURES as error:
-        raise BrokerAway(f"RabbitMQ was lost: {words_of(error)}.") from error
+        raise BrokerUnavailable(f"RabbitMQ was lost: {words_of(error)}.") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import NackError, UnroutableError
 
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway, open_channel
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable, open_channel
 from inventory_project.foundation.messaging.rabbitmq.messages import (
     REASON_HEADER,
     TRIES_HEADER,
@@ -37,7 +37,10 @@ class DeadLetter(Delivery):
 
 
 def look(*, limit: int) -> tuple[int, list[DeadLetter]]:
-    """How many there are, and the oldest of them, which stay where they are. Raises BrokerAway, TopologyMismatch."""
+    """How many there are, and the oldest of them, which stay where they are.
+
+    Raises BrokerUnavailable, TopologyMismatch.
+    """
     with open_channel() as channel:
         number = _number_of_dead(channel)
         letters = [_seen(delivery) for delivery in _taken(channel, limit)]
@@ -50,7 +53,7 @@ def replay(*, limit: int, actor: str, names: Collection[str] | None = None) -> t
 
     How many were sent, and which names were not found. `limit` is how many are looked at; what comes back meanwhile is
     not sent twice. Each is in the main queue, confirmed, before it leaves this one; should the connection end between
-    the two it is in both, and the inbox knows it the second time. Raises BrokerAway, TopologyMismatch.
+    the two it is in both, and the inbox knows it the second time. Raises BrokerUnavailable, TopologyMismatch.
     """
     return _take_out(_send_anew, "sent to be handled anew", limit=limit, actor=actor, names=names)
 
@@ -83,10 +86,10 @@ def _take_out(
                 number += 1
                 missing -= found
             _give_back(channel, kept)
-    except BrokerAway as away:
+    except BrokerUnavailable as refusal:
         if not number:
             raise
-        raise BrokerAway(f"{away.detail} Before that were {done}: {number}.") from away
+        raise BrokerUnavailable(f"{refusal.detail} Before that were {done}: {number}.") from refusal
     finally:
         if number:
             logger.info("dead letters were %s: %s, by %s", done, number, actor)
@@ -98,7 +101,7 @@ def _send_anew(channel: BlockingChannel, delivery: Delivery) -> None:
     try:
         channel.basic_publish("", QUEUE, again.body, again.properties, mandatory=True)
     except (UnroutableError, NackError) as error:
-        raise BrokerAway(f"There is no queue {QUEUE}, or it takes nothing; a consumer declares it.") from error
+        raise BrokerUnavailable(f"There is no queue {QUEUE}, or it takes nothing; a consumer declares it.") from error
 
 
 def _throw_away(_channel: BlockingChannel, delivery: Delivery) -> None:

@@ -18,7 +18,7 @@ from pika.channel import Channel
 
 from inventory_project.foundation.messaging.rabbitmq.connection import (
     CONNECT_SECONDS,
-    BrokerAway,
+    BrokerUnavailable,
     connection_parameters,
     words_of,
 )
@@ -31,7 +31,7 @@ STEP_SECONDS = 1.0  # between two looks at whether an alarm is worth waiting for
 
 
 @dataclass(slots=True)
-class Sending:
+class PublishResult:
     """What became of the messages of one `publish`, by their position; `problem` is why not all were confirmed."""
 
     is_confirmed: list[bool]
@@ -42,27 +42,27 @@ class Sending:
 
 
 class Session:
-    """One connection with one channel. It fails once and for all: whoever gets BrokerAway opens another one.
+    """One connection with one channel. It fails once and for all: whoever gets BrokerUnavailable opens another one.
 
     A broker in alarm reads nothing more from who publishes, and reads what it was sent when the alarm is over. Whoever
-    opened another session meanwhile would send everything twice; so `publish` waits, as long as `waits` says so.
+    opened another session meanwhile would send everything twice; so `publish` waits, as long as `keep_waiting` says so.
     """
 
-    def __init__(self, purpose: str, *, waits: Callable[[str], bool] = bool) -> None:
+    def __init__(self, purpose: str, *, keep_waiting: Callable[[str], bool] = bool) -> None:
         self._purpose = purpose
-        self._waits = waits
+        self._keep_waiting = keep_waiting
         self._changed = Condition()
         self._is_open = False
         self._problem = ""
         self._alarm = ""
         self._consumer_tag = ""
         self._deliveries: deque[Delivery] = deque()
-        self._sending = Sending([], 0)
+        self._result = PublishResult([], 0)
         self._places: dict[int, int] = {}  # of the messages under way, by the broker's number for them
         self._last_number = 0
 
     def __enter__(self) -> Self:
-        """Connect. Raises BrokerAway."""
+        """Connect. Raises BrokerUnavailable."""
         self._connection = SelectConnection(
             connection_parameters(self._purpose),
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._on_channel),
@@ -75,7 +75,7 @@ class Session:
             self._changed.wait_for(lambda: self._is_open or self._problem, timeout=2 * CONNECT_SECONDS)
         if not self._is_open:
             self.__exit__()
-            raise BrokerAway(f"RabbitMQ cannot be reached: {self._problem or 'it does not answer'}.")
+            raise BrokerUnavailable(f"RabbitMQ cannot be reached: {self._problem or 'it does not answer'}.")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -89,28 +89,28 @@ class Session:
             self._connection.ioloop.close()
 
     def check(self) -> None:
-        """Raises BrokerAway when the session has failed."""
+        """Raises BrokerUnavailable when the session has failed."""
         if self._problem or not self._thread.is_alive():
-            raise BrokerAway(f"RabbitMQ was lost: {self._problem or 'the thread of its connection has ended'}.")
+            raise BrokerUnavailable(f"RabbitMQ was lost: {self._problem or 'the thread of its connection has ended'}.")
 
-    def publish(self, publications: Sequence[Publication], *, within_seconds: float) -> Sending:
+    def publish(self, publications: Sequence[Publication], *, within_seconds: float) -> PublishResult:
         """Send all of them and wait for the confirms, at most so long. Raises nothing: `problem` tells."""
-        sending = Sending([False] * len(publications), len(publications))
+        result = PublishResult([False] * len(publications), len(publications))
         with self._changed:
-            self._sending, self._places = sending, {}
+            self._result, self._places = result, {}
         self._in_the_loop(lambda: self._send(publications))
         with self._changed:
-            self._wait_for_answers(sending, within_seconds)
-            if sending.unanswered:
-                sending.problem = self._problem or self._alarm or f"no confirm within {within_seconds:g} s"
-            self._sending, self._places = Sending([], 0), {}
-        return sending
+            self._wait_for_answers(result, within_seconds)
+            if result.unanswered:
+                result.problem = self._problem or self._alarm or f"no confirm within {within_seconds:g} s"
+            self._result, self._places = PublishResult([], 0), {}
+        return result
 
-    def _wait_for_answers(self, sending: Sending, within_seconds: float) -> None:
+    def _wait_for_answers(self, result: PublishResult, within_seconds: float) -> None:
         """Until each message is confirmed or refused: those beside one that a full queue refuses count as well."""
         deadline = time.monotonic() + within_seconds
-        while not self._changed.wait_for(lambda: not sending.unanswered or self._problem, STEP_SECONDS):
-            if self._alarm and self._waits(self._alarm):
+        while not self._changed.wait_for(lambda: not result.unanswered or self._problem, STEP_SECONDS):
+            if self._alarm and self._keep_waiting(self._alarm):
                 deadline = time.monotonic() + within_seconds
             elif self._alarm or time.monotonic() >= deadline:
                 return
@@ -127,14 +127,14 @@ class Session:
         self._in_the_loop(start)
 
     def receive(self, *, limit: int, within_seconds: float) -> list[Delivery]:
-        """The next messages, as soon as there is one; none when none came in time. Raises BrokerAway."""
+        """The next messages, as soon as there is one; none when none came in time. Raises BrokerUnavailable."""
         with self._changed:
             self._changed.wait_for(lambda: self._deliveries or self._problem, within_seconds)
             self.check()
             return [self._deliveries.popleft() for _ in range(min(limit, len(self._deliveries)))]
 
     def acknowledge(self, tags: Sequence[int]) -> None:
-        """Have these messages leave their queue. Raises BrokerAway when they will come again instead."""
+        """Have these messages leave their queue. Raises BrokerUnavailable when they will come again instead."""
 
         def acknowledge() -> None:
             for tag in tags:
@@ -195,18 +195,18 @@ class Session:
                 numbers = [last] if last in self._places else []
             for number in numbers:
                 place = self._places.pop(number)
-                self._sending.is_confirmed[place] = not is_nack
-                self._sending.unanswered -= 1
+                self._result.is_confirmed[place] = not is_nack
+                self._result.unanswered -= 1
                 if is_nack:
-                    self._sending.refused.add(place)
+                    self._result.refused.add(place)
             if numbers and is_nack:
-                self._sending.problem = "a queue refused a message"
-            if not self._sending.unanswered:
+                self._result.problem = "a queue refused a message"
+            if not self._result.unanswered:
                 self._changed.notify_all()
 
     def _on_return(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
         with self._changed:
-            self._sending.returned.add(properties.message_id or "")
+            self._result.returned.add(properties.message_id or "")
 
     def _on_message(self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
         with self._changed:

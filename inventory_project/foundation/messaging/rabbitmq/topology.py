@@ -16,13 +16,16 @@ MOST_LOOKS = 2**31 - 1  # at a dead letter
 
 
 def declare_events() -> None:
-    """Have the exchange that our events go to. Raises BrokerAway, TopologyMismatch."""
+    """Have the exchange that our events go to. Raises BrokerUnavailable, TopologyMismatch."""
     with open_channel() as channel:
         channel.exchange_declare(settings.EVENTS_EXCHANGE, "topic", durable=True)
 
 
 def declare_inbox(bindings: Sequence[tuple[str, str]]) -> None:
-    """Have our queues, and the first bound to each (exchange, routing key). Raises BrokerAway, TopologyMismatch."""
+    """Have our queues, and the first bound to each (exchange, routing key).
+
+    Raises BrokerUnavailable, TopologyMismatch.
+    """
     for exchange in sorted({exchange for exchange, _ in bindings}):
         _have_exchange(exchange)
     with open_channel() as channel:
@@ -60,7 +63,7 @@ def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def depths() -> dict[str, int]:
-    """How many messages wait in each of our queues; one that is not there is left out. Raises BrokerAway."""
+    """How many messages wait in each of our queues; one that is not there is left out. Raises BrokerUnavailable."""
     found = {}
     with open_connection() as connection:
         for queue in (QUEUE, DELAY_QUEUE, DEAD_QUEUE):

@@ -15,11 +15,11 @@ class Impatient(AppConfig):
     name = "tests.integration.messaging.faults"
 
     def ready(self) -> None:
-        from inventory_project.foundation.messaging import consumer, pulse
+        from inventory_project.foundation.messaging import consumer, heartbeat
         from inventory_project.foundation.messaging.rabbitmq import connection
 
         connection.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
-        pulse.SILENT_SECONDS = SILENT_SECONDS
+        heartbeat.SILENT_SECONDS = SILENT_SECONDS
         consumer.WAITING_SECONDS = WAITING_SECONDS
 
 

@@ -11,7 +11,7 @@ from pika.exceptions import UnroutableError
 
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.foundation.messaging.rabbitmq import dead_letters, topology
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
 from reservations.models import Reservation
 from tests import factories
 from tests.integration.messaging.faults import troubles
@@ -174,7 +174,7 @@ def test_in_alarm_and_frozen_a_replay_of_dead_letters_says_so_and_keeps_nobody(
     for trouble in (troubles.in_alarm, troubles.frozen):
         with trouble(rabbitmq):
             began = time.monotonic()
-            with pytest.raises(BrokerAway):
+            with pytest.raises(BrokerUnavailable):
                 dead_letters.replay(limit=10, actor=factories.ACTOR)
             assert time.monotonic() - began < GRACE_SECONDS
     assert dead_letters.look(limit=10)[0] == 1

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pika.exceptions import AMQPError
 
-from inventory_project.foundation.messaging.rabbitmq.connection import BrokerAway
+from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
 from tests.servers import RABBITMQ_BIN, RabbitMQ, Server
 from tests.service import wait_until
 
@@ -55,7 +55,7 @@ def on_a_healthy_node(server: RabbitMQ, work: Callable[[], Result]) -> Result:
     for _ in range(HEALINGS):
         try:
             return work()
-        except (AMQPError, OSError, BrokerAway):
+        except (AMQPError, OSError, BrokerUnavailable):
             time.sleep(REST_SECONDS)
             heal(server)
     return work()

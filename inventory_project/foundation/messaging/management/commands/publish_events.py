@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from inventory_project.foundation.commands import ServiceCommand, require_broker, stop_on_signals
 from inventory_project.foundation.messaging import outbox, relay
-from inventory_project.foundation.messaging.pulse import Pulse
+from inventory_project.foundation.messaging.heartbeat import Heartbeat
 
 
 class Command(ServiceCommand):
@@ -26,8 +26,8 @@ class Command(ServiceCommand):
             self.stdout.write(f"Events that will be sent again: {outbox.send_unrouted_again()}.")
             return
         require_broker()
-        pulse = Pulse("relay")
+        heartbeat = Heartbeat("relay")
         stop = stop_on_signals()
-        pulse.serve(settings.RELAY_METRICS_PORT)
-        relay.run(stop, pulse)
-        pulse.beat("stopped")
+        heartbeat.serve(settings.RELAY_METRICS_PORT)
+        relay.run(stop, heartbeat)
+        heartbeat.beat("stopped")

@@ -19,7 +19,7 @@ from inventory_project.foundation.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; then the last
-SILENT_SECONDS = 60  # the longest that a sound loop takes for one turn; a batch takes less, waiting is in small steps
+SILENT_SECONDS = 60  # the longest that a healthy loop takes for one turn; a batch takes less, waiting is in small steps
 
 process_state = Gauge(
     "inventory_process_state",
@@ -30,8 +30,8 @@ process_state = Gauge(
 STATES = ("working", "standby", "waiting", "stopped")
 
 
-class Pulse:
-    """What a loop says of itself at each turn, for whoever watches the process."""
+class Heartbeat:
+    """What a loop reports of itself at each turn, for what monitors the process."""
 
     def __init__(self, process: str) -> None:
         self.process = process
@@ -61,8 +61,8 @@ class Pulse:
         self.beat("waiting", detail)
         stop.wait(seconds)
 
-    def waits(self, stop: Flag, detail: str) -> bool:
-        """The loop waits for this; whether it shall go on doing so."""
+    def keep_waiting(self, stop: Flag, detail: str) -> bool:
+        """Report that the loop waits for `detail`; False once it is to stop."""
         self.beat("waiting", detail)
         return not stop.is_set()
 
@@ -82,7 +82,7 @@ class Pulse:
             server = make_server(host, port, self._application, server_class, _Quiet)
         except OSError as error:
             raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-        Thread(target=server.serve_forever, name="pulse", daemon=True).start()
+        Thread(target=server.serve_forever, name="heartbeat", daemon=True).start()
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].rstrip("/") != "/health":
