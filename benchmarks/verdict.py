@@ -15,7 +15,7 @@ Key = tuple[str, str, int]
 SOAK_SECONDS = 600
 MEMORY_BAR_MB = 150
 DELAY_BAR_MS = 250
-MOST_REFUSED = 0.01  # of a contender's requests; above it, its latencies are those of refusals
+MAX_REFUSED = 0.01  # of a contender's requests; above it, its latencies are those of refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _compared(row: Row, over: Key, under: Key, by: Callable[[Turn], float], tabl
     found = measure.ratio([by(turn) for turn in table[over].turns], [by(turn) for turn in table[under].turns])
     judged = _judged(row, found)
     refused = max(table[over].refused_share, table[under].refused_share)
-    if refused <= MOST_REFUSED:
+    if refused <= MAX_REFUSED:
         return judged
     return replace(judged, told=f"{judged.told}, but {refused:.1%} of the requests were refused", is_reached=False)
 

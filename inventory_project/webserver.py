@@ -12,7 +12,7 @@ from prometheus_client import multiprocess
 django.setup()
 
 SECONDS_A_CONNECTION = 0.000_05
-MOST_CONNECTIONS_COUNTED = 40  # so 2 ms at most
+MAX_CONNECTIONS_COUNTED = 40  # so 2 ms at most
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -28,7 +28,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def accept(self, listener: Any) -> None:
         """Accept a connection, the later the more there are here: a process with fewer comes first then."""
         if self.alive and self.cfg.workers > 1:
-            time.sleep(min(self.nr_conns, MOST_CONNECTIONS_COUNTED) * SECONDS_A_CONNECTION)
+            time.sleep(min(self.nr_conns, MAX_CONNECTIONS_COUNTED) * SECONDS_A_CONNECTION)
         super().accept(listener)
 
     def set_accept_enabled(self, enabled: bool) -> None:

@@ -33,7 +33,7 @@ class ProductForm(ModelForm[Product]):
     low_stock_threshold = forms.IntegerField(
         required=False,
         min_value=0,
-        max_value=catalogue.LOW_STOCK_THRESHOLD_MAX,
+        max_value=catalogue.MAX_LOW_STOCK_THRESHOLD,
         help_text="Units below which stock counts as low; empty: as the service's settings say.",
     )
 

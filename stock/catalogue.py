@@ -13,7 +13,7 @@ from inventory_project.foundation.errors import Conflict, Invalid, Refusal
 from stock import ledger
 from stock.models import Product, StockLevel
 
-LOW_STOCK_THRESHOLD_MAX = 1_000_000  # units
+MAX_LOW_STOCK_THRESHOLD = 1_000_000  # units
 MARK_CHUNK = 1_000  # levels marked anew in one transaction
 
 
@@ -36,8 +36,8 @@ class ProductRequest:
 def put(request: ProductRequest) -> tuple[Product, bool]:
     """Make the product or change it; returns it and whether it is new. Raises SkuConflict, and Invalid."""
     threshold = request.low_stock_threshold
-    if threshold is not None and not 0 <= threshold <= LOW_STOCK_THRESHOLD_MAX:
-        raise Invalid(f"low_stock_threshold must be 0 to {LOW_STOCK_THRESHOLD_MAX}, not {threshold}.")
+    if threshold is not None and not 0 <= threshold <= MAX_LOW_STOCK_THRESHOLD:
+        raise Invalid(f"low_stock_threshold must be 0 to {MAX_LOW_STOCK_THRESHOLD}, not {threshold}.")
     return batches.run_one(lambda requests: [_put(one) for one in requests], request)
 
 

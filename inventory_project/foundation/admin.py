@@ -30,9 +30,9 @@ admin.site.index_title = "Warehouses, stock and reservations"
 admin.site.site_url = "/api/docs"
 admin.site.enable_nav_sidebar = False  # the lists need its width
 
-MOST_LISTED = 10_000  # rows that can be paged through; who looks for others searches or filters
-MOST_SELECTED = 500  # rows that one action takes, as many as the sweeper releases in one transaction
-MOST_TOLD = 10  # refusals shown one by one
+MAX_LISTED = 10_000  # rows that can be paged through; who looks for others searches or filters
+MAX_SELECTED = 500  # rows that one action takes, as many as the sweeper releases in one transaction
+MAX_TOLD = 10  # refusals shown one by one
 BUSY = "Somebody else is changing this just now. Nothing was changed: try again."
 ACTOR_LENGTH = 150  # as the books store it; a user's name may be as long without its prefix
 
@@ -44,12 +44,12 @@ Act = Callable[[Sequence[UUID], dict[str, Any]], Sequence[object]]
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts no further than MOST_LISTED: an exact count reads the whole table, on every page."""
+    """Counts no further than MAX_LISTED: an exact count reads the whole table, on every page."""
 
     @cached_property
     def count(self) -> int:
         rows = cast("QuerySet[Any]", self.object_list)
-        return rows.order_by()[:MOST_LISTED].count()
+        return rows.order_by()[:MAX_LISTED].count()
 
 
 class ReadOnly:
@@ -167,9 +167,9 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         # The answer's own ids: the list behind it may be filtered, and the rows may have left it since the question.
         posted = request.POST.getlist(ACTION_CHECKBOX_NAME)
         rows = self.model._default_manager.filter(pk__in=posted) if is_answered else queryset
-        selected = list(rows.order_by("pk")[: MOST_SELECTED + 1])
-        if len(selected) > MOST_SELECTED:
-            self.message_user(request, f"Select {MOST_SELECTED} rows at most; nothing was changed.", messages.ERROR)
+        selected = list(rows.order_by("pk")[: MAX_SELECTED + 1])
+        if len(selected) > MAX_SELECTED:
+            self.message_user(request, f"Select {MAX_SELECTED} rows at most; nothing was changed.", messages.ERROR)
             return None
         form = form_class(request.POST if is_answered else None)
         if is_answered and form.is_valid():
@@ -199,10 +199,10 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         for refusal in refusals:
             if isinstance(refusal, Invalid):
                 form.add_error(None, refusal.detail)
-        for refusal in told[:MOST_TOLD]:
+        for refusal in told[:MAX_TOLD]:
             self.message_user(request, refusal.detail, messages.WARNING)
-        if len(told) > MOST_TOLD:
-            self.message_user(request, f"Refused besides: {len(told) - MOST_TOLD}.", messages.WARNING)
+        if len(told) > MAX_TOLD:
+            self.message_user(request, f"Refused besides: {len(told) - MAX_TOLD}.", messages.WARNING)
 
 
 def answered(call: Callable[[], Result]) -> Result | Refusal:

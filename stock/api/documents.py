@@ -25,12 +25,12 @@ from stock.api.examples import BEANS
 from stock.models import StockDocument
 from warehouses.fields import WarehouseIdField
 
-MOST = settings.DOCUMENT_MAX_QUANTITY
+MAX_QUANTITY = settings.DOCUMENT_MAX_QUANTITY
 
 
 class ReceiptItem(StrictSerializer):
     product_id = StrictUUIDField()
-    quantity = StrictIntegerField(min_value=1, max_value=MOST)
+    quantity = StrictIntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
 @extend_schema_serializer(
@@ -53,7 +53,7 @@ class ReceiptIn(StrictSerializer):
 
 class AdjustmentItem(StrictSerializer):
     product_id = StrictUUIDField()
-    delta = StrictIntegerField(min_value=-MOST, max_value=MOST, help_text="Units, signed, not 0.")
+    delta = StrictIntegerField(min_value=-MAX_QUANTITY, max_value=MAX_QUANTITY, help_text="Units, signed, not 0.")
 
 
 @extend_schema_serializer(

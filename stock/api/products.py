@@ -34,7 +34,7 @@ class ProductIn(StrictSerializer):
         required=False,
         allow_null=True,
         min_value=0,
-        max_value=catalogue.LOW_STOCK_THRESHOLD_MAX,
+        max_value=catalogue.MAX_LOW_STOCK_THRESHOLD,
         help_text="Units below which stock counts as low; null or left out means LOW_STOCK_THRESHOLD.",
     )
 

@@ -4,7 +4,7 @@
 -- A text that no writer of ours made counts as absent, and so does a key of another type.
 
 local FORMS = {level = '^(%d+):(%d+):(%d+):(%d+):[01]:(%d+)$', summary = '^(%d+):(%d*):[01]:(%d+)$'}
-local MOST_DIGITS = 15  -- what a double holds exactly
+local MAX_DIGITS = 15  -- what a double holds exactly
 
 local function version_of(name, text)
   if not text then
@@ -12,7 +12,7 @@ local function version_of(name, text)
   end
   local numbers = {string.match(text, name == '_' and FORMS.summary or FORMS.level)}
   for _, number in ipairs(numbers) do
-    if #number > MOST_DIGITS then
+    if #number > MAX_DIGITS then
       return -1
     end
   end

@@ -28,7 +28,7 @@ from stock.counters.drift import Chunk, Drift
 T = TypeVar("T")
 Kind = Literal["full", "changed", "part"]
 
-MOST_SUSPECTS = 20_000  # products that one worker keeps in mind before it looks at them again
+MAX_SUSPECTS = 20_000  # products that one worker keeps in mind before it looks at them again
 SECOND_LOOK_SECONDS = 0.1  # a commit is published within the time-outs of Redis, half of this
 PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0, 1.5)  # between tries; an open breaker lets one through in a second
 DRIFTS_SHOWN = 20
@@ -142,7 +142,7 @@ class Run:
         try:
             while chunk := self._take():
                 suspects |= self._look(chunk)
-                if len(suspects) >= MOST_SUSPECTS:
+                if len(suspects) >= MAX_SUSPECTS:
                     self._look_again(suspects)
                     suspects = {}
                 crash_point("sync.after_chunk")

@@ -38,7 +38,7 @@ MARKER = "sync-marker"
 FULL_EVERY = 10  # runs of the periodic sync
 # A row is stamped before its commit. What took longer than this in between waits for the next full run.
 MARGIN = timedelta(seconds=60)
-MOST_CHANGED = 50_000  # products; when more have changed, a full run is not much dearer
+MAX_CHANGED = 50_000  # products; when more have changed, a full run is not much dearer
 
 sync_failures = Counter("inventory_sync_failures", "Syncs that Redis or the database did not let end.")
 
@@ -215,9 +215,9 @@ def _changed_since(moment: datetime) -> list[UUID] | None:
     """
     changed = StockLevel.objects.filter(updated_at__gte=moment).values_list("product_id", flat=True).distinct()
     try:
-        found = list(changed[: MOST_CHANGED + 1])
+        found = list(changed[: MAX_CHANGED + 1])
     except Error as error:
         if not database.is_timeout(error):
             raise
         return None  # a table too large for one walk is compared chunk by chunk
-    return found if len(found) <= MOST_CHANGED else None
+    return found if len(found) <= MAX_CHANGED else None

@@ -8,7 +8,7 @@ from django_structlog.middlewares import RequestMiddleware
 
 from inventory_project.foundation import tracing
 
-MOST_FORWARDED_SHOWN = 200  # characters; anybody may send anything
+MAX_FORWARDED_SHOWN = 200  # characters; anybody may send anything
 
 
 class RequestLogMiddleware(RequestMiddleware):
@@ -40,4 +40,4 @@ class RequestLogMiddleware(RequestMiddleware):
         structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR"))
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
         if forwarded:
-            structlog.contextvars.bind_contextvars(forwarded_for=forwarded[:MOST_FORWARDED_SHOWN])
+            structlog.contextvars.bind_contextvars(forwarded_for=forwarded[:MAX_FORWARDED_SHOWN])

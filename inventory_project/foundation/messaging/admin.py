@@ -28,8 +28,8 @@ from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLet
 
 logger = logging.getLogger(__name__)
 
-MOST_SHOWN = 50  # dead letters on the page
-MOST_REPLAYED = 1_000  # at once: two seconds' work
+MAX_SHOWN = 50  # dead letters on the page
+MAX_REPLAYED = 1_000  # at once: two seconds' work
 
 
 def laid_out(document: Any) -> SafeString:
@@ -161,7 +161,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
             raise PermissionDenied
         if not is_post:
             return self._show(request)
-        keys = request.POST.getlist("key")[:MOST_SHOWN]
+        keys = request.POST.getlist("key")[:MAX_SHOWN]
         number = _whole(request.POST.get("all", ""))
         try:
             if not keys and not number:
@@ -182,7 +182,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
             context["problem"] = refusal.detail
         else:
             context |= {"number": number, "letters": [Shown.of(letter) for letter in letters]}
-            context |= {"more": number - len(letters), "at_once": min(number, MOST_REPLAYED)}
+            context |= {"more": number - len(letters), "at_once": min(number, MAX_REPLAYED)}
         return self._page(request, "dead_letters", "Dead letters", **context)
 
     def _ask(self, request: HttpRequest, *, keys: Sequence[str], number: int) -> HttpResponse:
@@ -193,7 +193,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
     def _replay(self, request: HttpRequest, *, keys: Sequence[str], number: int) -> None:
         _require_broker()
         sent, missing = dead_letters.replay(
-            limit=number or MOST_REPLAYED, names=None if number else keys, actor=staff_actor(request)
+            limit=number or MAX_REPLAYED, names=None if number else keys, actor=staff_actor(request)
         )
         self.message_user(request, f"Dead letters that were sent to be handled anew: {sent}.", messages.SUCCESS)
         if missing:
@@ -207,7 +207,7 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
 
 def _look() -> tuple[int, list[DeadLetter]]:
     _require_broker()
-    return dead_letters.look(limit=MOST_SHOWN)
+    return dead_letters.look(limit=MAX_SHOWN)
 
 
 def _require_broker() -> None:
@@ -218,4 +218,4 @@ def _require_broker() -> None:
 
 def _whole(text: str) -> int:
     """A number of dead letters that can be sent at once; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= MOST_REPLAYED else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= MAX_REPLAYED else 0

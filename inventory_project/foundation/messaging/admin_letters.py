@@ -8,8 +8,8 @@ from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
 from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
 
-MOST_IN_LINE = 500  # characters
-MOST_LAID_OUT = 20_000  # characters
+MAX_IN_LINE = 500  # characters
+MAX_LAID_OUT = 20_000  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +50,12 @@ def laid_out(letter: DeadLetter) -> str:
         except Invalid:
             pass
         else:
-            if len(indented) <= MOST_LAID_OUT:
+            if len(indented) <= MAX_LAID_OUT:
                 return printable(indented)
     return printable(letter.body)
 
 
-def in_line(said: str | bytes, most: int = MOST_IN_LINE) -> str:
+def in_line(said: str | bytes, most: int = MAX_IN_LINE) -> str:
     """Said on one line, and cut."""
     line = printable(said[: most + 1]).replace("\n", r"\n")
     return line if len(line) <= most else f"{line[:most]}..."

@@ -14,7 +14,7 @@ from inventory_project.foundation.commands import ServiceCommand
 from stock.counters import sync
 from stock.models import StockLevel
 
-WORKERS_MAX = 64
+MAX_WORKERS = 64
 
 
 class Command(ServiceCommand):
@@ -54,8 +54,8 @@ class Command(ServiceCommand):
 
 
 def _workers(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= WORKERS_MAX:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {WORKERS_MAX}")
+    if not text.isdigit() or not 1 <= int(text) <= MAX_WORKERS:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_WORKERS}")
     return int(text)
 
 

@@ -59,7 +59,7 @@ COMPARISONS = 3  # one must show it: what else the machine does may fall on one 
 # Who is refused comes back after the probe interval. The probe that stood in the way is done by then, and has put the
 # counters right, unless the database takes longer than that: three intervals are patience with a busy machine.
 INTERVAL_SECONDS = copies.PROBE_INTERVAL_MS / 1_000
-MOST_IN_A_ROW = 3
+MAX_IN_A_ROW = 3
 GIVES_UP_AFTER = 10
 
 
@@ -177,7 +177,7 @@ def all_who_come_back_are_served(shop: Shop, product_id: UUID) -> None:
     for shopper in shop.shoppers.all:
         assert in_words(shopper.told)[201, "ACTIVE"] == 3
         assert in_words(shopper.told).keys() <= {(201, "ACTIVE"), (409, "insufficient_stock")}
-        assert shoppers.most_refusals_in_a_row(shopper.told) <= MOST_IN_A_ROW
+        assert shoppers.most_refusals_in_a_row(shopper.told) <= MAX_IN_A_ROW
 
 
 # --- away ------------------------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_a_probe_that_takes_nothing_keeps_no_lie_alive_for_the_others(shop: Shop
     first.reserve(product_id, order_id=order_id)
     shop.counted(product_id)
     shop.lie(product_id, FORBIDDING["nothing there"])
-    for _ in range(MOST_IN_A_ROW + 1):
+    for _ in range(MAX_IN_A_ROW + 1):
         if probe == "wants more than there is":
             first.reserve(product_id, PLENTY)
         elif probe == "wants something else too":

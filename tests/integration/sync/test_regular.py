@@ -186,7 +186,7 @@ def test_a_change_that_was_stamped_before_the_last_sync_and_committed_after_it_i
 def test_when_too_much_has_changed_everything_is_looked_at(
     products: list[UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "MOST_CHANGED", 2)
+    monkeypatch.setattr(sync, "MAX_CHANGED", 2)
     for product in products[:2]:
         change(product)
     assert (watched().kind, is_right(products[0])) == ("changed", True)

@@ -20,7 +20,7 @@ from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE,
 
 logger = logging.getLogger(__name__)
 
-MOST_SEEN_BYTES = 4_096  # of its body
+MAX_SEEN_BYTES = 4_096  # of its body
 BACK_SECONDS = 1.0  # at most for a dead letter to be seen in its place again; then for none any more
 BACK_STEP_SECONDS = 0.001  # between two looks at whether it is
 
@@ -136,6 +136,4 @@ def _give_back(channel: BlockingChannel, tags: Sequence[int]) -> None:
 def _seen(delivery: Delivery) -> DeadLetter:
     """Without most of the body: fifty of them may be as large as the broker takes."""
     same = {each.name: getattr(delivery, each.name) for each in fields(Delivery)}
-    return DeadLetter(
-        **{**same, "body": delivery.body[:MOST_SEEN_BYTES]}, key=key_of(delivery), size=len(delivery.body)
-    )
+    return DeadLetter(**{**same, "body": delivery.body[:MAX_SEEN_BYTES]}, key=key_of(delivery), size=len(delivery.body))

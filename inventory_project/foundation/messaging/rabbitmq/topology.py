@@ -12,7 +12,7 @@ QUEUE = "inventory.orders"
 DELAY_QUEUE = "inventory.orders.delay"
 DEAD_QUEUE = "inventory.orders.dead"
 
-MOST_LOOKS = 2**31 - 1  # at a dead letter
+MAX_LOOKS = 2**31 - 1  # at a dead letter
 
 
 def declare_events() -> None:
@@ -51,7 +51,7 @@ def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
     safely = {"x-dead-letter-exchange": "", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     # Each look at a dead letter is a delivery. With a limit RabbitMQ gives it back to its place, and not to the end;
     # and RabbitMQ 4 has one of 20 where none is named, and then drops it.
-    yield DEAD_QUEUE, {"x-delivery-limit": MOST_LOOKS}
+    yield DEAD_QUEUE, {"x-delivery-limit": MAX_LOOKS}
     yield (
         QUEUE,
         {**safely, "x-dead-letter-routing-key": DEAD_QUEUE, "x-delivery-limit": settings.MESSAGE_MAX_DELIVERIES},

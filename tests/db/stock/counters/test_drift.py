@@ -15,7 +15,7 @@ from tests.factories import ACTOR, PR, RJ, SP
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
-MOST = 10**15 - 1  # what the counters can hold
+MAX_NUMBER = 10**15 - 1  # what the counters can hold
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def stocked() -> list[UUID]:
     for product in products[:3]:
         blocking.block_product(product.pk, reason="recall", actor=ACTOR)
     blocking.close_warehouse(PR, actor=ACTOR)
-    StockLevel.objects.filter(product_id=products[4].pk).update(incoming=MOST, version=F("version") + 1)
+    StockLevel.objects.filter(product_id=products[4].pk).update(incoming=MAX_NUMBER, version=F("version") + 1)
     return [product.pk for product in products]
 
 

@@ -10,8 +10,8 @@ from inventory_project.foundation.messaging.admin_letters import in_line
 from inventory_project.foundation.messaging.rabbitmq import dead_letters
 from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
 
-LIMIT_MAX = 100_000
-MOST_OF_BODY = 200  # characters
+MAX_LIMIT = 100_000
+MAX_OF_BODY = 200  # characters
 
 
 class Command(ServiceCommand):
@@ -63,7 +63,7 @@ class Command(ServiceCommand):
         shown = in_line(letter.message_id or "")
         name = shown if shown and shown == letter.message_id else letter.key  # one that --id finds
         self.stdout.write(f"{name}  {in_line(letter.routing_key)}  tries: {letter.tries}  {in_line(letter.reason)}")
-        self.stdout.write(f"    {in_line(letter.body, MOST_OF_BODY)}")
+        self.stdout.write(f"    {in_line(letter.body, MAX_OF_BODY)}")
 
 
 def _require_all(missing: set[str], limit: int) -> None:
@@ -73,6 +73,6 @@ def _require_all(missing: set[str], limit: int) -> None:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= LIMIT_MAX:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {LIMIT_MAX}")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_LIMIT}")
     return int(text)
