@@ -11,12 +11,13 @@ from math import ceil
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from stock import ledger
+from stock import replenishment
+from stock.models import StockMovement
 from warehouses import allocation, policies
 from warehouses.allocation import Candidate, Delivery, Line, Part
 from warehouses.network import Network, View
 
-Kind = ledger.Kind
+Kind = StockMovement.Kind
 Parts = tuple[Part, ...]
 Reason = Literal["stock", "parcels", "region", "blocked"]
 Outcome = Parts | Reason  # of an order: what serves it, or why nothing does
@@ -104,7 +105,7 @@ class Stock:
             self.missing -= level.available
             level.available = 0
         level.reserved = max(0, level.reserved)
-        level.replenished = ledger.replenished_after(level, kind=kind, available=available)
+        level.replenished = replenishment.replenished_after(level, kind=kind, available=available)
 
     def take(self, parts: Parts) -> None:
         """Hold these."""
