@@ -30,13 +30,12 @@ from inventory_project.foundation.http.fields import (
 )
 from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
-from reservations import inspection, lifecycle
+from reservations import lifecycle
 from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
-from stock.api import BEANS, MACHINE, PRODUCT_ID, NothingIn
-from stock.models import Product
+from stock.api import BEANS, MACHINE, NothingIn
 from warehouses import explanation
 from warehouses.allocation import NOT_SERVED
 from warehouses.api import PostalCodeField
@@ -441,70 +440,3 @@ class ReservationViewSet(ViewSet[Reservation]):
         if reservation is None:
             raise NotFound(f"There is no reservation {reservation_id}.")
         return reservation
-
-
-# --- looking for a difference --------------------------------------------------------------------------------------
-
-
-class LevelCounterOut(serializers.Serializer[Any]):
-    version = serializers.IntegerField()
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-    is_sellable = serializers.BooleanField()
-    replenished = serializers.IntegerField()
-
-
-class LevelNumbersOut(serializers.Serializer[Any]):
-    version = serializers.IntegerField()
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-    replenished = serializers.IntegerField()
-    is_blocked = serializers.BooleanField()
-    is_closed = serializers.BooleanField()
-
-
-class LedgerSumsOut(serializers.Serializer[Any]):
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-
-
-class ActiveHoldsOut(serializers.Serializer[Any]):
-    lines = serializers.IntegerField()
-    units = serializers.IntegerField()
-
-
-class PlaceOut(serializers.Serializer[Any]):
-    warehouse_id = serializers.CharField()
-    counter = LevelCounterOut(allow_null=True, help_text="What Redis says; null where it says nothing that is used.")
-    counter_text = serializers.CharField(allow_null=True, help_text="What stands there, used or not.")
-    database = LevelNumbersOut(allow_null=True, help_text="The stock level; null where there is none.")
-    ledger = LedgerSumsOut(help_text="What all movements add up to.")
-    active_holds = ActiveHoldsOut()
-    drift = serializers.IntegerField(
-        allow_null=True,
-        help_text="The counter's available less the database's; amid sales also what was sold between the two.",
-    )
-
-
-class InspectionOut(serializers.Serializer[Any]):
-    product_id = serializers.UUIDField()
-    is_blocked = serializers.BooleanField()
-    low_stock_threshold = serializers.IntegerField(allow_null=True)
-    counters = serializers.ChoiceField(
-        choices=["sound", "missing", "odd", "away", "none"],
-        help_text="Whether they are used; if not, the database answers in their place.",
-    )
-    summary_text = serializers.CharField(allow_null=True, help_text="What the counters say of the whole product.")
-    warehouses = PlaceOut(many=True)
-
-
-class InspectionViewSet(ViewSet[Product]):
-    required_scopes = scopes.OPERATIONS
-
-    @extend_schema(parameters=[PRODUCT_ID], responses=InspectionOut)
-    def retrieve(self, request: Request, product_id: UUID) -> Response:
-        """A product as Redis, the levels, the ledger and the holds have it, by warehouse."""
-        return Response(InspectionOut(inspection.of_product(product_id)).data)

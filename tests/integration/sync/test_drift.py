@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
 from inventory_project.foundation.errors import Invalid, NotFound
-from reservations import audit
+from reservations.analysis import audit
 from stock import availability, blocking, comparison, counters, reconciliation, repair
 from stock.comparison import Drift
 from tests import factories

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from inventory_project.foundation.messaging import outbox
-from reservations import audit
+from reservations.analysis import audit
 from reservations.holds import Hold
 from reservations.requests import Item
 from tests import factories
@@ -373,11 +373,11 @@ def test_damage_to_quantities_raises_the_oversell_gauge_and_is_logged_with_the_p
     before = REGISTRY.get_sample_value("inventory_oversell_events")
     assert before is not None
     damage("UPDATE stock_level SET reserved = reserved + 1")
-    with caplog.at_level(logging.ERROR, logger="reservations.audit"):
+    with caplog.at_level(logging.ERROR, logger="reservations.analysis.audit"):
         assert list(found()) == ["I2", "I3", "I5"]
     assert REGISTRY.get_sample_value("inventory_oversell_events") == before + 2  # I2 and I3
     assert caplog.records == []  # the command prints what it finds; the periodic audit logs it
-    with caplog.at_level(logging.ERROR, logger="reservations.audit"):
+    with caplog.at_level(logging.ERROR, logger="reservations.analysis.audit"):
         assert audit.watch() == 3
     messages = [record.getMessage() for record in caplog.records]
     assert [message.partition(" ")[0] for message in messages] == ["I2", "I3", "I5"]
