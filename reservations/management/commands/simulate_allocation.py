@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from inventory_project.foundation.commands import ServiceCommand
 from inventory_project.foundation.errors import Invalid
-from reservations import order_files, replay, simulation, tables
-from reservations.difference_files import DifferenceFile
-from reservations.replay import Difference
-from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
+from reservations.analysis.simulation import chart, order_file, replay, report, run
+from reservations.analysis.simulation.difference_file import DifferenceFile
+from reservations.analysis.simulation.figures import Difference
+from reservations.analysis.simulation.run import DAYS_MAX, Policies, Simulation, Told
 from warehouses import policy_files
 
-POLICIES_MAX = tables.CONTENDERS_MAX - 2  # beside what was and what is in force
+POLICIES_MAX = report.CONTENDERS_MAX - 2  # beside what was and what is in force
 PICTURES = (".svg",)
 DEFAULT_PICTURE = Path("simulation.svg")
 PICTURE, DIFFERENCES = "The picture", "The list of differences"
@@ -41,7 +41,7 @@ class Command(ServiceCommand):
         orders.add_argument(
             "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {DAYS_MAX}"
         )
-        columns = f"{','.join(order_files.COLUMNS)}[,{order_files.OPTIONAL[0]}]"
+        columns = f"{','.join(order_file.COLUMNS)}[,{order_file.OPTIONAL[0]}]"
         orders.add_argument("--orders", type=Path, metavar="FILE", help=f"a CSV file with the columns {columns}")
         parser.add_argument(
             "--policy",
@@ -82,12 +82,12 @@ class Command(ServiceCommand):
                 days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
                 self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
                 return
-            for line in tables.report(found):
+            for line in report.lines(found):
                 self.stdout.write(line)
             if rows is not None:
                 self._save(rows.path, DIFFERENCES, rows.keep)
         if picture is not None:
-            self._save(picture, PICTURE, partial(_draw, found, picture))
+            self._save(picture, PICTURE, partial(chart.draw, found, picture))
 
     def _simulate(
         self, options: Mapping[str, Any], *, on_difference: Callable[[Difference], object]
@@ -97,8 +97,8 @@ class Command(ServiceCommand):
             with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
                 told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
                 if options["since"] is not None:
-                    return simulation.of_days(options["since"], tried, told=told)
-                return simulation.of_file(order_files.load(options["orders"]), tried, told=told)
+                    return run.of_days(options["since"], tried, told=told)
+                return run.of_file(order_file.load(options["orders"]), tried, told=told)
         except Invalid as refusal:
             self._tell(refusal)
             raise
@@ -119,12 +119,6 @@ class Command(ServiceCommand):
         except OSError as error:
             raise _unwritable(what, path, error) from error
         self.stdout.write(f"{what} is in {path}{', in place of what was there' if is_replaced else ''}.")
-
-
-def _draw(found: Simulation, path: Path) -> None:
-    from reservations import picture  # only here: it takes a second to import, and memory
-
-    picture.draw(found, path)
 
 
 def _begun(stack: ExitStack, path: Path) -> DifferenceFile:
@@ -180,7 +174,7 @@ def _policies(paths: Sequence[Path]) -> dict[str, Policies]:
         raise CommandError(f"At most {POLICIES_MAX} files of policies can be compared at once, not {len(paths)}.")
     found: dict[str, Policies] = {}
     for path in paths:
-        if path.stem in (*found, simulation.AS_IT_WAS, simulation.IN_FORCE):
+        if path.stem in (*found, run.AS_IT_WAS, run.IN_FORCE):
             raise CommandError(f"There is another {path.stem} to compare with; give {path} a name of its own.")
         found[path.stem] = policy_files.load(path)
     return found

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 
 from inventory_project.foundation import moments
-from reservations.replay import Contender, Figures, Reason
-from reservations.simulation import Simulation
+from reservations.analysis.simulation.events import Reason
+from reservations.analysis.simulation.figures import Figures
+from reservations.analysis.simulation.replay import Contender
+from reservations.analysis.simulation.run import Simulation
 
 WIDTH = 120
 LABEL_WIDTH = 36
@@ -21,14 +23,14 @@ Row = tuple[str, list[str]]  # its label, and a cell for each contender
 Cell = Callable[[Figures], str]
 
 
-def report(simulation: Simulation) -> list[str]:
+def lines(simulation: Simulation) -> list[str]:
     """All of it, in lines."""
-    lines = [_heading(simulation), "", *_table(simulation, _whole(simulation))]
+    found = [_heading(simulation), "", *_table(simulation, _whole(simulation))]
     regions = sorted({region for contender in simulation.contenders for region in contender.by_region})
     if len(regions) > 1:
-        lines += ["", "By region of delivery", *_table(simulation, _by_region(simulation, regions))]
+        found += ["", "By region of delivery", *_table(simulation, _by_region(simulation, regions))]
     sentences = [*simulation.notes, *_not_followed(simulation), _caveat(simulation)]
-    return [*lines, "", *[line for sentence in sentences for line in wrap(sentence, WIDTH)]]
+    return [*found, "", *[line for sentence in sentences for line in wrap(sentence, WIDTH)]]
 
 
 def _heading(simulation: Simulation) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from reservations.replay import Figures
-from reservations.simulation import Simulation
+from reservations.analysis.simulation.figures import Figures
+from reservations.analysis.simulation.run import Simulation
 
 AS_IT_WAS, IN_FORCE = "#8a8a8a", "#1764ab"  # as in the charts of docs/
 TRIED = ("#c44e2b", "#d9a02f", "#3f8f5b", "#7d5ba6")
