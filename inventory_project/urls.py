@@ -13,7 +13,7 @@ from inventory_project import health, metrics
 from inventory_project.foundation.http import paths as _paths  # noqa: F401  # registers <id:...>
 from inventory_project.foundation.http import problems
 from reservations.analysis.api import InspectionViewSet
-from reservations.api import ReservationViewSet
+from reservations.api.reservations import ReservationViewSet
 from stock.api import (
     AvailabilityViewSet,
     CountersViewSet,
