@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -45,7 +45,8 @@ class ActiveHoldsOut(serializers.Serializer[Any]):
     units = serializers.IntegerField()
 
 
-class PlaceOut(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="PlaceOut")  # its name in the document since it was first published
+class InspectedWarehouseOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
     counter = LevelCounterOut(allow_null=True, help_text="What Redis says; null where it says nothing that is used.")
     counter_text = serializers.CharField(allow_null=True, help_text="What stands there, used or not.")
@@ -67,7 +68,7 @@ class InspectionOut(serializers.Serializer[Any]):
         help_text="Whether they are used; if not, the database answers in their place.",
     )
     summary_text = serializers.CharField(allow_null=True, help_text="What the counters say of the whole product.")
-    warehouses = PlaceOut(many=True)
+    warehouses = InspectedWarehouseOut(many=True)
 
 
 class InspectionViewSet(ViewSet[Product]):

@@ -8,4 +8,4 @@ from reservations.analysis import audit
 @shared_task(name="reservations.tasks.audit_stock")
 def audit_stock() -> int:
     """Check the books, so that damage is seen before a customer sees it."""
-    return audit.watch()
+    return audit.run_periodic()

@@ -178,7 +178,7 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
 # --- the door ------------------------------------------------------------------------------------------------------
 
 
-def _answer(verb: Callable[..., Any], wanted: Any) -> Response:
+def _respond(verb: Callable[..., Any], wanted: Any) -> Response:
     return Response(_shown(gathering.one(verb, wanted).hold))
 
 
@@ -255,13 +255,13 @@ class ReservationViewSet(ViewSet[Reservation]):
         """
         part = part_of(ConfirmIn.read(request.data))
         wanted = Confirm(reservation_id=reservation_id, items=part, actor=actor_of(request))
-        return _answer(lifecycle.confirm_many, wanted)
+        return _respond(lifecycle.confirm_many, wanted)
 
     @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
     def cancel(self, request: Request, reservation_id: UUID) -> Response:
         """The hold is released."""
         NothingIn.read(request.data)
-        return _answer(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
+        return _respond(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
 
     @extend_schema(request=ExtendIn, responses={200: ReservationOut, **schema.refusals(409)})
     def extend(self, request: Request, reservation_id: UUID) -> Response:
@@ -270,7 +270,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         Until `expires_at`, or `minutes` more with a `reference`.
         """
         body = ExtendIn.read(request.data)
-        return _answer(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
+        return _respond(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
 
     @extend_schema(request=ReturnIn, responses={200: ReservationOut, **schema.refusals(409)})
     def take_back(self, request: Request, reservation_id: UUID) -> Response:
@@ -279,14 +279,14 @@ class ReservationViewSet(ViewSet[Reservation]):
         wanted = Return(
             reservation_id=reservation_id, reference=body["reference"], items=part_of(body), actor=actor_of(request)
         )
-        return _answer(lifecycle.return_many, wanted)
+        return _respond(lifecycle.return_many, wanted)
 
     @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
     def expire(self, request: Request, reservation_id: UUID) -> Response:
         """Expire the hold now, due or not."""
         NothingIn.read(request.data)
         wanted = Expire(reservation_id=reservation_id, only_if_due=False, actor=actor_of(request))
-        return _answer(lifecycle.expire_many, wanted)
+        return _respond(lifecycle.expire_many, wanted)
 
     def _get(self, reservation_id: UUID) -> Reservation:
         reservation = self.get_queryset().filter(pk=reservation_id).first()

@@ -46,7 +46,7 @@ LEFT JOIN (SELECT product_id, warehouse_id, MAX(created_at) AS at FROM stock_mov
 WHERE m.created_at < %s AND (l.at IS NULL OR m.created_at >= l.at)
 GROUP BY m.product_id, m.warehouse_id
 """
-Place = tuple[UUID, str]
+LevelKey = tuple[UUID, str]
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def stock_at(since: datetime) -> Stock:
     return Stock(levels)
 
 
-def _since_the_last_receipt(since: datetime) -> dict[Place, tuple[bool, int, int]]:
+def _since_the_last_receipt(since: datetime) -> dict[LevelKey, tuple[bool, int, int]]:
     """Of levels with a receipt since then: whether one came before, what moved after that one, what was corrected."""
     places = database.fields_of(StockMovement, ("product", "warehouse"))
     moment = connection.ops.adapt_datetimefield_value(since)

@@ -94,8 +94,8 @@ class Stock:
         return {key: 1 - left[key] / units for key, units in sorted(whole.items()) if units}
 
 
-def ignore(*_: object) -> None:
-    """What is told to nobody."""
+def no_progress(*_: object) -> None:
+    """Report nothing."""
 
 
 # --- the replay ----------------------------------------------------------------------------------------------------
@@ -134,8 +134,8 @@ def replay(
     *,
     reference: Contender,
     revived_ids: Set[UUID] = frozenset(),
-    on_order: Callable[[], object] = ignore,
-    on_difference: Callable[[Difference], object] = ignore,
+    on_order: Callable[[], object] = no_progress,
+    on_difference: Callable[[Difference], object] = no_progress,
 ) -> None:
     """Let each contender meet the events, in their order; the figures are theirs afterwards.
 

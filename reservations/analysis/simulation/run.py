@@ -24,21 +24,21 @@ from warehouses.policies import Policy
 
 AS_IT_WAS = "as it was"
 IN_FORCE = "in force"
-DAYS_MAX = 365
-ORDERS_MAX = 1_000_000  # a day of a very large shop, and minutes of work
+MAX_DAYS = 365
+MAX_ORDERS = 1_000_000  # a day of a very large shop, and minutes of work
 
 Policies = Mapping[str, Policy]
 
 
-class Told(NamedTuple):
-    """What a simulation tells meanwhile: the number of orders at first, then each order and what came out otherwise."""
+class Progress(NamedTuple):
+    """What a simulation calls while it runs: with the number of orders, after each of them, and for each difference."""
 
-    on_total: Callable[[int], object] = replay.ignore
-    on_order: Callable[[], object] = replay.ignore
-    on_difference: Callable[[Difference], object] = replay.ignore
+    on_total: Callable[[int], object] = replay.no_progress
+    on_order: Callable[[], object] = replay.no_progress
+    on_difference: Callable[[Difference], object] = replay.no_progress
 
 
-SILENT = Told()
+NO_PROGRESS = Progress()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +57,15 @@ class Simulation:
     notes: list[str]
 
 
-def of_days(days: int, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation | None:
-    """The orders of the last `days` (1 to DAYS_MAX) times 24 hours by the database's clock; see `of_past`."""
-    return of_past(database.database_now() - timedelta(days=days), tried, told=told)
+def of_days(days: int, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation | None:
+    """The orders of the last `days` (1 to MAX_DAYS) times 24 hours by the database's clock; see `of_past`."""
+    return of_past(database.database_now() - timedelta(days=days), tried, progress=progress)
 
 
-def of_past(since: datetime, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation | None:
+def of_past(since: datetime, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation | None:
     """The orders granted from that moment on, over the stock of that time; also served by the policies to be tried.
 
-    None where there was no order. Raises Invalid where there were more than ORDERS_MAX, Conflict without a warehouse.
+    None where there was no order. Raises Invalid where there were more than MAX_ORDERS, Conflict without a warehouse.
     """
     with history.snapshot():
         until = database.database_now()
@@ -73,25 +73,25 @@ def of_past(since: datetime, tried: Mapping[str, Policies], *, told: Told = SILE
         orders = granted.filter(replaces=None).count()
         if not orders:
             return None
-        if orders > ORDERS_MAX:
+        if orders > MAX_ORDERS:
             raise Invalid(
-                f"{orders:,} orders were reserved since then; at most {ORDERS_MAX:,} can be replayed. "
+                f"{orders:,} orders were reserved since then; at most {MAX_ORDERS:,} can be replayed. "
                 "Choose fewer days."
             )
         simulation = _simulation(orders, history.stock_at(since), tried, since=since, until=until)
-        told.on_total(orders)
+        progress.on_total(orders)
         replay.replay(
             map(itemgetter(2), heapq.merge(history.orders(since), history.movements(since), key=itemgetter(0, 1))),
             simulation.contenders,
             reference=simulation.in_force,
             revived_ids=set(granted.exclude(replaces=None).values_list("replaces_id", flat=True)),
-            on_order=told.on_order,
-            on_difference=told.on_difference,
+            on_order=progress.on_order,
+            on_difference=progress.on_difference,
         )
     return simulation
 
 
-def of_file(file: OrderFile, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation:
+def of_file(file: OrderFile, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation:
     """The orders of the file, each taking its units from what is free today; also served by the policies to be tried.
 
     Raises Invalid for products and warehouses that do not exist, Conflict where there is no warehouse.
@@ -100,14 +100,14 @@ def of_file(file: OrderFile, tried: Mapping[str, Policies], *, told: Told = SILE
         stock = history.stock_today(file)
         simulation = _simulation(len(file.orders), stock, tried)
         _check_warehouses(file, simulation.in_force.network)
-    told.on_total(simulation.orders)
+    progress.on_total(simulation.orders)
     orders = (Order(name, order.postal_code, order.lines) for name, order in file.orders.items())
     replay.replay(
         orders,
         simulation.contenders,
         reference=simulation.in_force,
-        on_order=told.on_order,
-        on_difference=told.on_difference,
+        on_order=progress.on_order,
+        on_difference=progress.on_difference,
     )
     return simulation
 

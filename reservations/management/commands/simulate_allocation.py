@@ -17,10 +17,10 @@ from inventory_project.foundation.errors import Invalid
 from reservations.analysis.simulation import chart, order_file, replay, report, run
 from reservations.analysis.simulation.difference_file import DifferenceFile
 from reservations.analysis.simulation.figures import Difference
-from reservations.analysis.simulation.run import DAYS_MAX, Policies, Simulation, Told
+from reservations.analysis.simulation.run import MAX_DAYS, Policies, Progress, Simulation
 from warehouses import policy_files
 
-POLICIES_MAX = report.CONTENDERS_MAX - 2  # beside what was and what is in force
+MAX_POLICIES = report.MAX_CONTENDERS - 2  # beside what was and what is in force
 PICTURES = (".svg",)
 DEFAULT_PICTURE = Path("simulation.svg")
 PICTURE, DIFFERENCES = "The picture", "The list of differences"
@@ -39,7 +39,7 @@ class Command(ServiceCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         orders = parser.add_mutually_exclusive_group(required=True)
         orders.add_argument(
-            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {DAYS_MAX}"
+            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {MAX_DAYS}"
         )
         columns = f"{','.join(order_file.COLUMNS)}[,{order_file.OPTIONAL[0]}]"
         orders.add_argument("--orders", type=Path, metavar="FILE", help=f"a CSV file with the columns {columns}")
@@ -49,7 +49,7 @@ class Command(ServiceCommand):
             metavar="FILE",
             action="append",
             required=True,
-            help=f"a YAML file of policies to try; up to {POLICIES_MAX} times",
+            help=f"a YAML file of policies to try; up to {MAX_POLICIES} times",
         )
         picture = parser.add_mutually_exclusive_group()
         picture.add_argument(
@@ -77,7 +77,7 @@ class Command(ServiceCommand):
                 _require_room(path, what)
         with ExitStack() as stack:
             rows = _begun(stack, differences) if differences is not None else None
-            found = self._simulate(options, on_difference=partial(_add, rows) if rows else replay.ignore)
+            found = self._simulate(options, on_difference=partial(_add, rows) if rows else replay.no_progress)
             if found is None:
                 days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
                 self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
@@ -94,11 +94,11 @@ class Command(ServiceCommand):
     ) -> Simulation | None:
         try:
             tried = _policies(options["policy"])
-            with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
-                told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
+            with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as bar:
+                progress = Progress(on_total=bar.reset, on_order=bar.update, on_difference=on_difference)
                 if options["since"] is not None:
-                    return run.of_days(options["since"], tried, told=told)
-                return run.of_file(order_file.load(options["orders"]), tried, told=told)
+                    return run.of_days(options["since"], tried, progress=progress)
+                return run.of_file(order_file.load(options["orders"]), tried, progress=progress)
         except Invalid as refusal:
             self._tell(refusal)
             raise
@@ -136,8 +136,8 @@ def _add(rows: DifferenceFile, difference: Difference) -> None:
 
 
 def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= DAYS_MAX:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {DAYS_MAX}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= MAX_DAYS:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_DAYS}")
     return int(text)
 
 
@@ -170,8 +170,8 @@ def _unwritable(what: str, path: Path, error: OSError) -> CommandError:
 
 def _policies(paths: Sequence[Path]) -> dict[str, Policies]:
     """The policies of each file, by the file's name without its ending, which stands in the table."""
-    if len(paths) > POLICIES_MAX:
-        raise CommandError(f"At most {POLICIES_MAX} files of policies can be compared at once, not {len(paths)}.")
+    if len(paths) > MAX_POLICIES:
+        raise CommandError(f"At most {MAX_POLICIES} files of policies can be compared at once, not {len(paths)}.")
     found: dict[str, Policies] = {}
     for path in paths:
         if path.stem in (*found, run.AS_IT_WAS, run.IN_FORCE):

@@ -16,7 +16,7 @@ from inventory_project.foundation.errors import Conflict, Invalid
 from reservations import lifecycle
 from reservations.analysis.simulation import history, order_file, run
 from reservations.analysis.simulation.replay import Contender
-from reservations.analysis.simulation.run import AS_IT_WAS, IN_FORCE, Simulation, Told
+from reservations.analysis.simulation.run import AS_IT_WAS, IN_FORCE, Progress, Simulation
 from reservations.models import Reservation
 from reservations.requests import Item, Outcome, Reserve
 from stock import blocking
@@ -257,7 +257,7 @@ def test_a_sale_in_the_middle_does_not_wait_and_is_not_seen() -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(sale).result(timeout=5)
 
-    found = run.of_past(since, {}, told=Told(on_order=sell_meanwhile))
+    found = run.of_past(since, {}, progress=Progress(on_order=sell_meanwhile))
     assert found is not None
     assert (sold, found.orders, by_name(found)[AS_IT_WAS].total.orders) == (["ACTIVE"] * 3, 3, 3)
     assert stock_of(by_name(found)[AS_IT_WAS])[product.pk, SP] == (7, 3, 10)
@@ -270,7 +270,7 @@ def test_without_orders_there_is_nothing_to_simulate() -> None:
 
 
 def test_too_many_orders_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "ORDERS_MAX", 1)
+    monkeypatch.setattr(run, "MAX_ORDERS", 1)
     product = factories.product({SP: 2})
     since = database_now()
     factories.hold(product.pk)

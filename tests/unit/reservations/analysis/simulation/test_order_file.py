@@ -132,10 +132,10 @@ def test_of_very_many_bad_rows_the_first_are_told(tmp_path: Path) -> None:
 
 
 def test_a_file_with_more_rows_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_file, "ROWS_MAX", 3)
+    monkeypatch.setattr(order_file, "MAX_ROWS", 3)
     assert len(load(tmp_path, HEADER + GOOD * 3).orders) == 1
     assert problems_of(tmp_path, HEADER + GOOD * 5) == ["Line 5: there are more than 3 rows."]
-    monkeypatch.setattr(order_file, "BYTES_MAX", 40)
+    monkeypatch.setattr(order_file, "MAX_BYTES", 40)
     assert problems_of(tmp_path, HEADER + GOOD) == ["The file is larger than 0 MB."]
 
 
