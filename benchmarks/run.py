@@ -26,7 +26,8 @@ from benchmarks.day import Day
 from benchmarks.events import Events
 from benchmarks.growth import Growth
 from benchmarks.soak import Soak
-from reservations import audit, lifecycle
+from reservations import lifecycle
+from reservations.analysis import audit
 from stock.counters import sync
 
 ALLOCATION, IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = (

@@ -14,7 +14,7 @@ from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.http.views import ViewSet
 from inventory_project.urls import handler400, handler403, handler404, handler500
 from inventory_project.urls import urlpatterns as own
-from reservations.api import ReservationOut, ReserveIn
+from reservations.api.reservations import ReservationOut, ReserveIn
 from reservations.models import Reservation
 from reservations.requests import Item, Reserve
 from stock.api.availability import BulkAvailabilityIn

@@ -58,6 +58,7 @@ class App(Celery):
 app = App("inventory_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(["reservations.analysis"])  # a part of an app, where Celery does not look of itself
 
 
 @app.on_after_finalize.connect

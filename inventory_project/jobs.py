@@ -9,7 +9,8 @@ from django.conf import settings
 from inventory_project.foundation.messaging import retention
 from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
 from reservations import lifecycle
-from reservations.tasks import audit_stock, expire_reservations
+from reservations.analysis.tasks import audit_stock
+from reservations.tasks import expire_reservations
 from stock.counters import sync
 from stock.tasks import sync_counters
 

@@ -12,7 +12,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from inventory_project import health, metrics
 from inventory_project.foundation.http import paths as _paths  # noqa: F401  # registers <id:...>
 from inventory_project.foundation.http import problems
-from reservations.api import InspectionViewSet, ReservationViewSet
+from reservations.analysis.api import InspectionViewSet
+from reservations.api.reservations import ReservationViewSet
 from stock.api.availability import AvailabilityViewSet
 from stock.api.counters import CountersViewSet
 from stock.api.documents import DocumentViewSet

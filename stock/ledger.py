@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -27,7 +27,7 @@ from inventory_project.foundation.database import Deferred
 from inventory_project.foundation.errors import BooksDamaged, Conflict
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging.outbox import Event
-from stock import events
+from stock import events, replenishment
 from stock.counters import copies
 from stock.models import Product, StockLevel, StockMovement
 from warehouses.models import Warehouse
@@ -67,14 +67,6 @@ class InsufficientStock(Conflict):
     """A level does not have what a posting would take; `shortages` says what was asked and what is there."""
 
     code = "insufficient_stock"
-
-
-class Replenished(Protocol):
-    """A level as far as a replenishment goes by it."""
-
-    available: int
-    reserved: int
-    replenished: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,21 +294,8 @@ def post(levels: LockedLevels, posting: Posting) -> None:
         }
         raise InsufficientStock("There is not enough stock for this.", shortages=[shortage])
     level.available, level.reserved, level.incoming = available, reserved, incoming
-    level.replenished = replenished_after(level, kind=posting.kind, available=posting.available)
+    level.replenished = replenishment.replenished_after(level, kind=posting.kind, available=posting.available)
     levels.postings.append(posting)
-
-
-def replenished_after(level: Replenished, *, kind: str | None, available: int) -> int:
-    """The level's `replenished` after a posting, which its other numbers have in them already.
-
-    A receipt begins anew with all units on hand. An adjustment corrects the number by as much as the stock, for it is
-    no sale: 5 broken of 10 must not look like half of them sold. Sales, their ends and returns leave it.
-    """
-    if kind == Kind.RECEIPT and available > 0:
-        return level.available + level.reserved
-    if kind == Kind.ADJUSTMENT:
-        return max(0, level.replenished + available)
-    return level.replenished
 
 
 def write(levels: LockedLevels, *, at: datetime) -> list[Event]:

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from inventory_project.foundation.database import database_now
-from reservations import audit, lifecycle
+from reservations import lifecycle
+from reservations.analysis import audit
 from reservations.holds import Hold
 from reservations.models import Reservation
 from reservations.requests import Item, Reserve

@@ -15,7 +15,7 @@ from inventory_project.foundation.http import schema
 from inventory_project.foundation.http.fields import BoundedListField, DigitsField, StrictSerializer, StrictUUIDField
 from inventory_project.foundation.http.views import ViewSet
 from stock import availability
-from stock.api.examples import BEANS, MACHINE, PRODUCT_ID
+from stock.examples import BEANS, MACHINE, PRODUCT_ID
 from stock.models import Product
 from warehouses.fields import PostalCodeField, WarehouseIdField
 

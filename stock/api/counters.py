@@ -13,8 +13,8 @@ from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.http import schema
 from inventory_project.foundation.http.fields import BoundedListField, NothingIn, StrictSerializer, StrictUUIDField
 from inventory_project.foundation.http.views import ViewSet
-from stock.api.examples import BEANS, MACHINE, PRODUCT_ID
 from stock.counters import sync
+from stock.examples import BEANS, MACHINE, PRODUCT_ID
 from stock.models import Product
 from warehouses.fields import WarehouseIdField
 

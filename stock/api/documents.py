@@ -21,7 +21,7 @@ from inventory_project.foundation.http.fields import (
 )
 from inventory_project.foundation.http.views import ViewSet
 from stock import documents
-from stock.api.examples import BEANS
+from stock.examples import BEANS
 from stock.models import StockDocument
 from warehouses.fields import WarehouseIdField
 

@@ -15,7 +15,7 @@ from inventory_project.foundation.http import schema
 from inventory_project.foundation.http.fields import StrictIntegerField, StrictSerializer, TextField
 from inventory_project.foundation.http.views import ViewSet
 from stock import blocking, catalogue
-from stock.api.examples import PRODUCT_ID
+from stock.examples import PRODUCT_ID
 from stock.models import Product
 
 

@@ -12,8 +12,8 @@ from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
 
 from inventory_project.foundation.http import problems
-from reservations import audit
 from reservations import events as reservation_events
+from reservations.analysis import audit
 from stock import events as stock_events
 
 ROOT = Path(settings.BASE_DIR)

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from inventory_project.foundation.commands import ServiceCommand
-from reservations import audit
+from reservations.analysis import audit
 
 
 class Command(ServiceCommand):

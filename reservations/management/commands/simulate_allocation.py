@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from inventory_project.foundation.commands import ServiceCommand
 from inventory_project.foundation.errors import Invalid
-from reservations import order_files, replay, simulation, tables
-from reservations.difference_files import DifferenceFile
-from reservations.replay import Difference
-from reservations.simulation import DAYS_MAX, Policies, Simulation, Told
+from reservations.analysis.simulation import chart, order_file, replay, report, run
+from reservations.analysis.simulation.difference_file import DifferenceFile
+from reservations.analysis.simulation.figures import Difference
+from reservations.analysis.simulation.run import MAX_DAYS, Policies, Progress, Simulation
 from warehouses import policy_files
 
-POLICIES_MAX = tables.CONTENDERS_MAX - 2  # beside what was and what is in force
+MAX_POLICIES = report.MAX_CONTENDERS - 2  # beside what was and what is in force
 PICTURES = (".svg",)
 DEFAULT_PICTURE = Path("simulation.svg")
 PICTURE, DIFFERENCES = "The picture", "The list of differences"
@@ -39,9 +39,9 @@ class Command(ServiceCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         orders = parser.add_mutually_exclusive_group(required=True)
         orders.add_argument(
-            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {DAYS_MAX}"
+            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {MAX_DAYS}"
         )
-        columns = f"{','.join(order_files.COLUMNS)}[,{order_files.OPTIONAL[0]}]"
+        columns = f"{','.join(order_file.COLUMNS)}[,{order_file.OPTIONAL[0]}]"
         orders.add_argument("--orders", type=Path, metavar="FILE", help=f"a CSV file with the columns {columns}")
         parser.add_argument(
             "--policy",
@@ -49,7 +49,7 @@ class Command(ServiceCommand):
             metavar="FILE",
             action="append",
             required=True,
-            help=f"a YAML file of policies to try; up to {POLICIES_MAX} times",
+            help=f"a YAML file of policies to try; up to {MAX_POLICIES} times",
         )
         picture = parser.add_mutually_exclusive_group()
         picture.add_argument(
@@ -77,28 +77,28 @@ class Command(ServiceCommand):
                 _require_room(path, what)
         with ExitStack() as stack:
             rows = _begun(stack, differences) if differences is not None else None
-            found = self._simulate(options, on_difference=partial(_add, rows) if rows else replay.ignore)
+            found = self._simulate(options, on_difference=partial(_add, rows) if rows else replay.no_progress)
             if found is None:
                 days = "24 hours" if options["since"] == 1 else f"{options['since']} days"
                 self.stdout.write(f"No orders were reserved in the last {days}: nothing to simulate.")
                 return
-            for line in tables.report(found):
+            for line in report.lines(found):
                 self.stdout.write(line)
             if rows is not None:
                 self._save(rows.path, DIFFERENCES, rows.keep)
         if picture is not None:
-            self._save(picture, PICTURE, partial(_draw, found, picture))
+            self._save(picture, PICTURE, partial(chart.draw, found, picture))
 
     def _simulate(
         self, options: Mapping[str, Any], *, on_difference: Callable[[Difference], object]
     ) -> Simulation | None:
         try:
             tried = _policies(options["policy"])
-            with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as progress:
-                told = Told(on_total=progress.reset, on_order=progress.update, on_difference=on_difference)
+            with tqdm(unit="order", unit_scale=True, disable=None, leave=False) as bar:
+                progress = Progress(on_total=bar.reset, on_order=bar.update, on_difference=on_difference)
                 if options["since"] is not None:
-                    return simulation.of_days(options["since"], tried, told=told)
-                return simulation.of_file(order_files.load(options["orders"]), tried, told=told)
+                    return run.of_days(options["since"], tried, progress=progress)
+                return run.of_file(order_file.load(options["orders"]), tried, progress=progress)
         except Invalid as refusal:
             self._tell(refusal)
             raise
@@ -121,12 +121,6 @@ class Command(ServiceCommand):
         self.stdout.write(f"{what} is in {path}{', in place of what was there' if is_replaced else ''}.")
 
 
-def _draw(found: Simulation, path: Path) -> None:
-    from reservations import picture  # only here: it takes a second to import, and memory
-
-    picture.draw(found, path)
-
-
 def _begun(stack: ExitStack, path: Path) -> DifferenceFile:
     try:
         return stack.enter_context(DifferenceFile(path))
@@ -142,8 +136,8 @@ def _add(rows: DifferenceFile, difference: Difference) -> None:
 
 
 def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= DAYS_MAX:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {DAYS_MAX}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= MAX_DAYS:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_DAYS}")
     return int(text)
 
 
@@ -176,11 +170,11 @@ def _unwritable(what: str, path: Path, error: OSError) -> CommandError:
 
 def _policies(paths: Sequence[Path]) -> dict[str, Policies]:
     """The policies of each file, by the file's name without its ending, which stands in the table."""
-    if len(paths) > POLICIES_MAX:
-        raise CommandError(f"At most {POLICIES_MAX} files of policies can be compared at once, not {len(paths)}.")
+    if len(paths) > MAX_POLICIES:
+        raise CommandError(f"At most {MAX_POLICIES} files of policies can be compared at once, not {len(paths)}.")
     found: dict[str, Policies] = {}
     for path in paths:
-        if path.stem in (*found, simulation.AS_IT_WAS, simulation.IN_FORCE):
+        if path.stem in (*found, run.AS_IT_WAS, run.IN_FORCE):
             raise CommandError(f"There is another {path.stem} to compare with; give {path} a name of its own.")
         found[path.stem] = policy_files.load(path)
     return found

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from inventory_project.foundation.database import database_now
 from reservations import lifecycle
-from reservations.api import AllocationOut
+from reservations.api.allocation import AllocationOut
 from reservations.holds import Hold
 from reservations.models import Reservation
 from reservations.requests import Cancel, Confirm

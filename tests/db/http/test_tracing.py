@@ -67,7 +67,7 @@ def test_a_refusal_names_the_callers_request_id(api: Client) -> None:
 def test_a_defect_leaves_no_trace_to_the_next_request_of_the_thread(
     api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reservations.api.ReserveIn.read", broken)
+    monkeypatch.setattr("reservations.api.reservations.ReserveIn.read", broken)
     response = api.post(RESERVATIONS, {}, content_type="application/json", headers={"traceparent": TRACE})
     assert response.status_code == 500
     assert tracing.current() == {}

@@ -13,7 +13,7 @@ import redis
 from django.conf import settings as own_settings
 from pytest_django import Settings
 
-from reservations import audit
+from reservations.analysis import audit
 from reservations.models import Reservation
 from stock import availability
 from stock.counters import copies, sync

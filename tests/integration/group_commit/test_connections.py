@@ -13,14 +13,14 @@ from django.test import Client
 from pytest_django import Settings
 
 from inventory_project.foundation.access import authentication, tokens
-from reservations import api, lifecycle, reserving
+from reservations import gathering, lifecycle, reserving
 from stock.models import Product
 from tests import factories
 from tests.integration.group_commit import callers
 from tests.service import PATIENCE_SECONDS, wait_until
 
 CALLERS = 12
-GATHERER = api.GATHERERS[lifecycle.reserve_many]
+GATHERER = gathering.GATHERERS[lifecycle.reserve_many]
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from django.test import Client
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
-from reservations import api
+from reservations import gathering
 from tests import factories
 from tests.integration.group_commit import callers
 
-VERBS = [gatherer.name for gatherer in api.GATHERERS.values()]
+VERBS = [gatherer.name for gatherer in gathering.GATHERERS.values()]
 
 
 @pytest.fixture

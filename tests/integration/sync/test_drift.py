@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
 from inventory_project.foundation.errors import Invalid, NotFound
-from reservations import audit
+from reservations.analysis import audit
 from stock import availability, blocking
 from stock.counters import copies, drift, repair, sync
 from stock.counters.drift import Drift

@@ -11,7 +11,8 @@ from django.db import connection
 from pytest_django import Settings
 from redis import Redis
 
-from reservations import audit, lifecycle
+from reservations import lifecycle
+from reservations.analysis import audit
 from reservations.requests import Cancel
 from stock import availability
 from stock.counters import copies, drift, repair, sync

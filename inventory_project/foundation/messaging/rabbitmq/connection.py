@@ -72,7 +72,10 @@ def _mismatch(error: ChannelClosedByBroker) -> str:
             "once it is empty, or bring it into the declared form; docs/operating/operations.md shows how."
         )
     if error.reply_code == NOT_ALLOWED:
-        return f"The user of RABBITMQ_URL lacks a right: {error.reply_text}. docs/operating/operations.md lists the rights."
+        return (
+            f"The user of RABBITMQ_URL lacks a right: {error.reply_text}. "
+            "docs/operating/operations.md lists the rights."
+        )
     if error.reply_code == NOT_FOUND:
         return f"RabbitMQ lacks what a consumer declares when it starts: {error.reply_text}."
     return f"RabbitMQ refused: {error.reply_text}."

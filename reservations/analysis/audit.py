@@ -20,7 +20,7 @@ from stock.counters import sync as reconciliation
 
 logger = logging.getLogger(__name__)
 
-ROWS_SHOWN = 20  # of each broken invariant; the count is always of all
+MAX_ROWS = 20  # of each broken invariant; the count is always of all
 COUNTED_AT_ONCE = 10_000
 
 
@@ -188,7 +188,7 @@ def run(*, with_counters: bool = False) -> Iterator[Finding]:
     yield from _of_the_books()
     if with_counters:
         report = reconciliation.sync(is_dry_run=True, actor="audit")
-        rows = [asdict(drift) for drift in report.drifts[:ROWS_SHOWN]]
+        rows = [asdict(drift) for drift in report.drifts[:MAX_ROWS]]
         yield Finding(invariant=COUNTERS_AGREE, count=report.differences, rows=rows)
 
 
@@ -206,7 +206,7 @@ def _of_the_books() -> Iterator[Finding]:
             sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
             with connection.chunked_cursor() as found:  # an audit amid an outage may find millions of rows
                 found.execute(sql, moments)
-                rows = list(found.fetchmany(ROWS_SHOWN))
+                rows = list(found.fetchmany(MAX_ROWS))
                 names = [column[0] for column in found.description]
                 count = len(rows)
                 while more := found.fetchmany(COUNTED_AT_ONCE):
@@ -217,7 +217,7 @@ def _of_the_books() -> Iterator[Finding]:
             yield Finding(invariant=invariant, count=count, rows=shown)
 
 
-def watch() -> int:
+def run_periodic() -> int:
     """The periodic audit, in one process at a time; damage is logged; how many rows break the books."""
     broken = 0
     with database.job_lock("audit_stock") as is_ours:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 
 from inventory_project.foundation import moments
-from reservations.replay import Contender, Figures, Reason
-from reservations.simulation import Simulation
+from reservations.analysis.simulation.events import Reason
+from reservations.analysis.simulation.figures import Figures
+from reservations.analysis.simulation.replay import Contender
+from reservations.analysis.simulation.run import Simulation
 
 WIDTH = 120
 LABEL_WIDTH = 36
-CONTENDERS_MAX = 6  # more columns than these could not be read
-WAREHOUSES_TOLD = 20
+MAX_CONTENDERS = 6  # more columns than these could not be read
+MAX_WAREHOUSES = 20
 REASONS: dict[Reason, str] = {
     "stock": "for lack of stock",
     "parcels": "in more parcels only",
@@ -21,14 +23,14 @@ Row = tuple[str, list[str]]  # its label, and a cell for each contender
 Cell = Callable[[Figures], str]
 
 
-def report(simulation: Simulation) -> list[str]:
+def lines(simulation: Simulation) -> list[str]:
     """All of it, in lines."""
-    lines = [_heading(simulation), "", *_table(simulation, _whole(simulation))]
+    found = [_heading(simulation), "", *_table(simulation, _whole(simulation))]
     regions = sorted({region for contender in simulation.contenders for region in contender.by_region})
     if len(regions) > 1:
-        lines += ["", "By region of delivery", *_table(simulation, _by_region(simulation, regions))]
+        found += ["", "By region of delivery", *_table(simulation, _by_region(simulation, regions))]
     sentences = [*simulation.notes, *_not_followed(simulation), _caveat(simulation)]
-    return [*lines, "", *[line for sentence in sentences for line in wrap(sentence, WIDTH)]]
+    return [*found, "", *[line for sentence in sentences for line in wrap(sentence, WIDTH)]]
 
 
 def _heading(simulation: Simulation) -> str:
@@ -82,15 +84,15 @@ def _of_reason(reason: Reason, totals: Sequence[Figures]) -> Row:
 def _by_warehouse(totals: Sequence[Figures]) -> list[Row]:
     """The warehouses with the most parcels, in the order of their ids; the others together."""
     parcels = {key: max(total.parcels[key] for total in totals) for total in totals for key in total.parcels}
-    told = sorted(sorted(parcels, key=lambda key: (-parcels[key], key))[:WAREHOUSES_TOLD])
+    named = sorted(sorted(parcels, key=lambda key: (-parcels[key], key))[:MAX_WAREHOUSES])
     rows = [
         (_shortened(f"Parcels from {key}"), [_share(total.parcels[key], total.parcels.total()) for total in totals])
-        for key in told
+        for key in named
     ]
-    if len(parcels) > len(told):
-        rest = [total.parcels.total() - sum(total.parcels[key] for key in told) for total in totals]
+    if len(parcels) > len(named):
+        rest = [total.parcels.total() - sum(total.parcels[key] for key in named) for total in totals]
         cells = [_share(units, total.parcels.total()) for units, total in zip(rest, totals, strict=True)]
-        rows.append((f"Parcels from {len(parcels) - len(told):,} others", cells))
+        rows.append((f"Parcels from {len(parcels) - len(named):,} others", cells))
     return rows
 
 
@@ -159,15 +161,15 @@ def _spread(contender: Contender) -> str:
 
 def _not_followed(simulation: Simulation) -> list[str]:
     """What a contender's stock could not follow of what has happened, a sentence each."""
-    said = []
+    sentences = []
     for contender in simulation.contenders:
         if contender.late_refused:
             payments = _count(contender.late_refused, "late payment")
-            said.append(f"{contender.name}: {payments} found the goods gone.")
+            sentences.append(f"{contender.name}: {payments} found the goods gone.")
         if contender.stock.missing:
             units = _count(contender.stock.missing, "unit")
-            said.append(f"{contender.name}: corrections took away {units} that had been sold already.")
-    return said
+            sentences.append(f"{contender.name}: corrections took away {units} that had been sold already.")
+    return sentences
 
 
 def _caveat(simulation: Simulation) -> str:

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from inventory_project.foundation.messaging import outbox
-from reservations import audit
+from reservations.analysis import audit
 from reservations.holds import Hold
 from reservations.requests import Item
 from tests import factories
@@ -373,12 +373,12 @@ def test_damage_to_quantities_raises_the_oversell_gauge_and_is_logged_with_the_p
     before = REGISTRY.get_sample_value("inventory_oversell_events")
     assert before is not None
     damage("UPDATE stock_level SET reserved = reserved + 1")
-    with caplog.at_level(logging.ERROR, logger="reservations.audit"):
+    with caplog.at_level(logging.ERROR, logger="reservations.analysis.audit"):
         assert list(found()) == ["I2", "I3", "I5"]
     assert REGISTRY.get_sample_value("inventory_oversell_events") == before + 2  # I2 and I3
     assert caplog.records == []  # the command prints what it finds; the periodic audit logs it
-    with caplog.at_level(logging.ERROR, logger="reservations.audit"):
-        assert audit.watch() == 3
+    with caplog.at_level(logging.ERROR, logger="reservations.analysis.audit"):
+        assert audit.run_periodic() == 3
     messages = [record.getMessage() for record in caplog.records]
     assert [message.partition(" ")[0] for message in messages] == ["I2", "I3", "I5"]
     assert all(str(held.lines[0].product_id) in message for message in messages)
@@ -409,7 +409,7 @@ def test_damage_to_events_does_not_raise_the_oversell_gauge() -> None:
 
 
 def test_all_damage_is_counted_though_only_the_first_rows_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "ROWS_SHOWN", 2)
+    monkeypatch.setattr(audit, "MAX_ROWS", 2)
     for _ in range(3):
         factories.product({SP: 1})
     execute("UPDATE stock_level SET reserved = 1")

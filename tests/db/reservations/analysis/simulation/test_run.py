@@ -13,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.errors import Conflict, Invalid
-from reservations import lifecycle, order_files, simulation
+from reservations import lifecycle
+from reservations.analysis.simulation import history, order_file, run
+from reservations.analysis.simulation.replay import Contender
+from reservations.analysis.simulation.run import AS_IT_WAS, IN_FORCE, Progress, Simulation
 from reservations.models import Reservation
-from reservations.replay import Contender
 from reservations.requests import Item, Outcome, Reserve
-from reservations.simulation import AS_IT_WAS, IN_FORCE, Simulation, Told
 from stock import blocking
 from stock.models import Product, StockLevel
 from tests import factories
@@ -48,7 +49,7 @@ def two_warehouses(books: None) -> None:
 
 
 def simulated(since: datetime, **tried: Mapping[str, Policy]) -> Simulation:
-    found = simulation.of_past(since, tried)
+    found = run.of_past(since, tried)
     assert found is not None
     return found
 
@@ -168,7 +169,7 @@ def test_the_share_taken_at_the_beginning_is_that_of_the_receipt_before() -> Non
     for each in (product, made_by_adjustment):
         factories.hold(each.pk, 1)
         factories.receive(each.pk, SP, 100)
-    stock = simulation._stock_at(since)
+    stock = history.stock_at(since)
     levels = {key: stock.levels[key][SP] for key in (product.pk, made_by_adjustment.pk)}
     assert {key: (level.available, level.reserved, level.replenished) for key, level in levels.items()} == {
         product.pk: (10, 8, 18),
@@ -233,9 +234,9 @@ def test_nothing_is_written_and_nothing_could_be() -> None:
     assert {sql.strip("(").split()[0] for sql in statements[2:]} <= {"SELECT", "DECLARE", "COMMIT"}
     assert not [sql for sql in statements if re.search(r"FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE|LOCK TABLE", sql)]
     product_id = Product.objects.values_list("pk", flat=True)[0]
-    with pytest.raises(DatabaseError, match="read-only transaction"), simulation._snapshot():
+    with pytest.raises(DatabaseError, match="read-only transaction"), history.snapshot():
         Product.objects.filter(pk=product_id).update(name="written")
-    with pytest.raises(DatabaseError, match="read-only transaction"), simulation._snapshot():
+    with pytest.raises(DatabaseError, match="read-only transaction"), history.snapshot():
         StockLevel.objects.select_for_update().first()
 
 
@@ -256,7 +257,7 @@ def test_a_sale_in_the_middle_does_not_wait_and_is_not_seen() -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(sale).result(timeout=5)
 
-    found = simulation.of_past(since, {}, told=Told(on_order=sell_meanwhile))
+    found = run.of_past(since, {}, progress=Progress(on_order=sell_meanwhile))
     assert found is not None
     assert (sold, found.orders, by_name(found)[AS_IT_WAS].total.orders) == (["ACTIVE"] * 3, 3, 3)
     assert stock_of(by_name(found)[AS_IT_WAS])[product.pk, SP] == (7, 3, 10)
@@ -265,11 +266,11 @@ def test_a_sale_in_the_middle_does_not_wait_and_is_not_seen() -> None:
 
 def test_without_orders_there_is_nothing_to_simulate() -> None:
     factories.hold(factories.product({SP: 1}).pk)
-    assert simulation.of_past(database_now(), {}) is None
+    assert run.of_past(database_now(), {}) is None
 
 
 def test_too_many_orders_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "ORDERS_MAX", 1)
+    monkeypatch.setattr(run, "MAX_ORDERS", 1)
     product = factories.product({SP: 2})
     since = database_now()
     factories.hold(product.pk)
@@ -278,7 +279,7 @@ def test_too_many_orders_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         Invalid, match=r"^2 orders were reserved since then; at most 1 can be replayed. Choose fewer days.$"
     ):
-        simulation.of_past(since, {})
+        run.of_past(since, {})
 
 
 def test_a_policy_for_a_region_without_a_postal_area_is_noted_though_a_warehouse_is_there() -> None:
@@ -295,10 +296,10 @@ def test_a_policy_for_a_region_without_a_postal_area_is_noted_though_a_warehouse
 # --- orders of a file ----------------------------------------------------------------------------------------------
 
 
-def order_file(tmp_path: Path, *rows: str) -> order_files.OrderFile:
+def file_of(tmp_path: Path, *rows: str) -> order_file.OrderFile:
     path = tmp_path / "orders.csv"
     path.write_text("\n".join(["order,product_id,quantity,postal_code,warehouse_id", *rows]))
-    return order_files.load(path)
+    return order_file.load(path)
 
 
 def test_orders_of_a_file_take_their_units_from_what_is_free_today(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_orders_of_a_file_take_their_units_from_what_is_free_today(tmp_path: Pat
     rows = [f"1,{product.pk},3,{TO_SP},", f"2,{product.pk},1,{TO_SP},", f"3,{product.pk},1,{TO_RJ},{SP}"]
     rows += [f"{name},{each.pk},1,," for name, each in (("4", blocked), ("5", unstocked), ("6", blocked_nowhere))]
     with records.no_trace():
-        found = simulation.of_file(order_file(tmp_path, *rows), {"nearest": NEAREST})
+        found = run.of_file(file_of(tmp_path, *rows), {"nearest": NEAREST})
     assert [contender.name for contender in found.contenders] == [IN_FORCE, "nearest"]
     for contender in found.contenders:
         assert (contender.total.orders, contender.total.served) == (6, 2)
@@ -325,19 +326,19 @@ def test_products_and_warehouses_that_do_not_exist_are_told_by_their_lines(tmp_p
     product, nowhere = factories.product({SP: 4}), uuid4()
     rows = [f"1,{nowhere},3,,", f"2,{product.pk},1,,{SP}", f"3,{nowhere},1,,"]
     with pytest.raises(Invalid) as refusal:
-        simulation.of_file(order_file(tmp_path, *rows), {})
+        run.of_file(file_of(tmp_path, *rows), {})
     assert refusal.value.extra["problems"] == [f"Line {line}: there is no product {nowhere}." for line in (2, 4)]
     with pytest.raises(Invalid) as refusal:
-        simulation.of_file(order_file(tmp_path, f"1,{product.pk},1,,wh-x"), {})
+        run.of_file(file_of(tmp_path, f"1,{product.pk},1,,wh-x"), {})
     assert refusal.value.extra["problems"] == ["Line 2: there is no warehouse wh-x."]
 
 
 def test_without_warehouses_there_is_nothing_to_simulate(tmp_path: Path) -> None:
     product = factories.product()
     Warehouse.objects.all().delete()
-    file = order_file(tmp_path, f"1,{product.pk},1,,")
+    file = file_of(tmp_path, f"1,{product.pk},1,,")
     with pytest.raises(Conflict, match=r"^There are no warehouses: nothing to simulate.$"):
-        simulation.of_file(file, {})
+        run.of_file(file, {})
     assert not connection.in_atomic_block
     with transaction.atomic():  # the session that was used for it is an ordinary one again
         Product.objects.filter(pk=product.pk).update(name="written")

@@ -1,11 +1,10 @@
 """The HTTP door of reservations: translate in, one call of the lifecycle, translate out."""
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 from django_filters import rest_framework as django_filters
@@ -18,7 +17,6 @@ from rest_framework.response import Response
 from inventory_project.foundation import moments
 from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.errors import NotFound
-from inventory_project.foundation.group_commit import GroupCommit
 from inventory_project.foundation.http import schema
 from inventory_project.foundation.http.fields import (
     NothingIn,
@@ -31,21 +29,15 @@ from inventory_project.foundation.http.fields import (
 )
 from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
-from reservations import inspection, lifecycle
+from reservations import gathering, lifecycle
+from reservations.api.allocation import AllocationOut
 from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
-from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
-from stock.api.examples import BEANS, MACHINE, PRODUCT_ID
-from stock.models import Product
+from reservations.requests import Cancel, Confirm, Expire, Extend, Reserve, Return
+from stock.examples import BEANS, MACHINE
 from warehouses import explanation
-from warehouses.allocation import NOT_SERVED
 from warehouses.fields import PostalCodeField
-from warehouses.geography import Precision
-from warehouses.policies import PREFERENCES, SPLITS
-from warehouses.preferences import BY_ID
-
-LOST_BY = (*PREFERENCES, BY_ID)
 
 # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -172,113 +164,6 @@ def _shown(hold: Hold) -> dict[str, Any]:
     }
 
 
-class AllocationPolicyOut(serializers.Serializer[Any]):
-    region = serializers.CharField(allow_blank=True, help_text="Empty: every region without a policy of its own.")
-    preferences = serializers.ListField(
-        child=serializers.CharField(), help_text=f"In their order, of {', '.join(PREFERENCES)}."
-    )
-    tolerance_km = serializers.FloatField(help_text="No more than this farther than the nearest is equally near.")
-    split = serializers.ChoiceField(choices=SPLITS)
-    most_parcels = serializers.IntegerField(allow_null=True, help_text="Only with `at_most`.")
-    is_built_in = serializers.BooleanField(help_text="Staff have made none that holds there.")
-
-
-class DeliveryOut(serializers.Serializer[Any]):
-    area = serializers.CharField(allow_blank=True, help_text="Country and known beginning of the code, `BR 01310`.")
-    name = serializers.CharField(allow_blank=True)
-    precision = serializers.ChoiceField(
-        choices=get_args(Precision), help_text="How much of the postal code is known; `region`: the state or the like."
-    )
-    region = serializers.CharField(allow_blank=True)
-
-
-class AllocationNoteOut(serializers.Serializer[Any]):
-    code = serializers.ChoiceField(choices=list(explanation.NOTES))
-    detail = serializers.CharField(help_text="A sentence for a person.")
-
-
-class AllocationCandidateOut(serializers.Serializer[Any]):
-    """A warehouse that might sell one of the products there; `available` and `share_taken` are by product id."""
-
-    warehouse_id = serializers.CharField()
-    region = serializers.CharField()
-    priority = serializers.IntegerField()
-    distance_km = serializers.FloatField(allow_null=True, help_text="To the delivery; null where that is not known.")
-    lost_by = serializers.ChoiceField(
-        choices=LOST_BY,
-        allow_null=True,
-        help_text="The preference by which it fell behind, where it could serve alone.",
-    )
-    available = serializers.DictField(child=serializers.IntegerField(), help_text="Units, before this order.")
-    share_taken = serializers.DictField(
-        child=serializers.FloatField(),
-        help_text="0 to 1, of what was there after the last replenishment: what had been sold or was held by then.",
-    )
-
-
-class AllocationRejectedOut(serializers.Serializer[Any]):
-    warehouse_id = serializers.CharField()
-    product_id = serializers.UUIDField()
-    reason = serializers.ChoiceField(choices=["blocked", "closed", NOT_SERVED, "insufficient"])
-    requested = serializers.IntegerField(required=False, help_text="Only where it was insufficient.")
-    available = serializers.IntegerField(required=False, help_text="Likewise.")
-
-
-class AllocationSaidOut(serializers.Serializer[Any]):
-    preference = serializers.ChoiceField(choices=PREFERENCES)
-    best = serializers.FloatField(
-        allow_null=True, help_text="Parcels, kilometres, priorities or shares, added up; null where none is known."
-    )
-    left = serializers.IntegerField(help_text="How many sets of warehouses it left, one being a set too.")
-
-
-class AllocationPartOut(serializers.Serializer[Any]):
-    product_id = serializers.UUIDField()
-    warehouse_id = serializers.CharField()
-    quantity = serializers.IntegerField()
-
-
-class AllocationDecisionOut(serializers.Serializer[Any]):
-    strategy = serializers.ChoiceField(choices=list(explanation.STRATEGIES))
-    tie_break = serializers.ChoiceField(choices=list(explanation.TIE_BREAKS), allow_null=True)
-    said = AllocationSaidOut(many=True, help_text="What each preference that was asked said, in their order.")
-    parts = AllocationPartOut(many=True)
-
-
-class AllocationReasonsOut(serializers.Serializer[Any]):
-    """The record that was kept, in full; null is what version 1 did not keep."""
-
-    version = serializers.IntegerField(help_text="Of the record's form; 1 says less.")
-    sentence = serializers.CharField(help_text="All of it for a person.")
-    strategy = serializers.ChoiceField(
-        choices=list(explanation.STRATEGIES), help_text="Of the decision that had to go furthest."
-    )
-    tie_break = serializers.ChoiceField(
-        choices=list(explanation.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
-    )
-    policy = AllocationPolicyOut(allow_null=True)
-    allow_split = serializers.BooleanField(allow_null=True, help_text="As the order asked.")
-    delivery = DeliveryOut(allow_null=True)
-    notes = AllocationNoteOut(many=True, help_text="What had to be done without.")
-    steps = serializers.IntegerField(allow_null=True, help_text="Sets of warehouses that were looked at.")
-    candidates = AllocationCandidateOut(many=True, help_text="The nearest first, then by priority and id.")
-    candidates_left_out = serializers.IntegerField(help_text="Less preferred ones that were not kept.")
-    rejected = AllocationRejectedOut(many=True, help_text="What kept a warehouse from serving a line whole.")
-    chosen = AllocationDecisionOut(many=True)
-
-
-class AllocationOut(serializers.Serializer[Any]):
-    """Why these warehouses; `ReservationViewSet.allocation` makes it by hand."""
-
-    reservation_id = serializers.UUIDField()
-    order_id = serializers.UUIDField()
-    delivery_postal_code = serializers.CharField(allow_blank=True)
-    allocation = AllocationReasonsOut(
-        allow_null=True,
-        help_text="Null where another version of the service kept it in a form that this one cannot read.",
-    )
-
-
 class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     order_id = UUIDFilter()
     status = ChoiceFilter(choices=Reservation.Status.choices)
@@ -294,41 +179,8 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
 # --- the door ------------------------------------------------------------------------------------------------------
 
 
-def _keep_no_connection() -> None:
-    """Give the database connection that this thread took, to see who calls, back to the pool."""
-    if not connection.in_atomic_block:
-        connection.close()
-
-
-def _gatherer(name: str, verb: Callable[..., Any]) -> GroupCommit[Any, Outcome]:
-    return GroupCommit(
-        name,
-        verb,
-        max_batch=settings.GROUP_COMMIT_MAX_BATCH,
-        max_waiting=settings.GROUP_COMMIT_MAX_WAITING,
-        patience_seconds=settings.GROUP_COMMIT_PATIENCE_SECONDS,
-        work_seconds=settings.GROUP_COMMIT_WORK_SECONDS,
-        slow_seconds=settings.GROUP_COMMIT_SLOW_SECONDS,
-        let_go=_keep_no_connection,
-    )
-
-
-GATHERERS = {
-    lifecycle.reserve_many: _gatherer("reserve", lifecycle.reserve_many),
-    lifecycle.confirm_many: _gatherer("confirm", lifecycle.confirm_many),
-    lifecycle.cancel_many: _gatherer("cancel", lifecycle.cancel_many),
-}
-
-
-def _one(verb: Callable[..., Any], wanted: Any) -> Outcome:
-    """The outcome of one request, decided together with what other threads ask of the verb at this moment."""
-    if settings.GROUP_COMMIT and verb in GATHERERS:
-        return GATHERERS[verb].call(wanted)
-    return lifecycle.one(verb, wanted)
-
-
-def _answer(verb: Callable[..., Any], wanted: Any) -> Response:
-    return Response(_shown(_one(verb, wanted).hold))
+def _respond(verb: Callable[..., Any], wanted: Any) -> Response:
+    return Response(_shown(gathering.one(verb, wanted).hold))
 
 
 class ReservationViewSet(ViewSet[Reservation]):
@@ -389,7 +241,7 @@ class ReservationViewSet(ViewSet[Reservation]):
             allow_split=body["allow_split"],
             actor=actor_of(request),
         )
-        outcome = _one(lifecycle.reserve_many, wanted)
+        outcome = gathering.one(lifecycle.reserve_many, wanted)
         made = _shown(outcome.hold)
         if outcome.is_replay:
             return Response(made)
@@ -404,13 +256,13 @@ class ReservationViewSet(ViewSet[Reservation]):
         """
         part = part_of(ConfirmIn.read(request.data))
         wanted = Confirm(reservation_id=reservation_id, items=part, actor=actor_of(request))
-        return _answer(lifecycle.confirm_many, wanted)
+        return _respond(lifecycle.confirm_many, wanted)
 
     @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
     def cancel(self, request: Request, reservation_id: UUID) -> Response:
         """The hold is released."""
         NothingIn.read(request.data)
-        return _answer(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
+        return _respond(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
 
     @extend_schema(request=ExtendIn, responses={200: ReservationOut, **schema.refusals(409)})
     def extend(self, request: Request, reservation_id: UUID) -> Response:
@@ -419,7 +271,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         Until `expires_at`, or `minutes` more with a `reference`.
         """
         body = ExtendIn.read(request.data)
-        return _answer(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
+        return _respond(lifecycle.extend_many, Extend(reservation_id=reservation_id, actor=actor_of(request), **body))
 
     @extend_schema(request=ReturnIn, responses={200: ReservationOut, **schema.refusals(409)})
     def take_back(self, request: Request, reservation_id: UUID) -> Response:
@@ -428,84 +280,17 @@ class ReservationViewSet(ViewSet[Reservation]):
         wanted = Return(
             reservation_id=reservation_id, reference=body["reference"], items=part_of(body), actor=actor_of(request)
         )
-        return _answer(lifecycle.return_many, wanted)
+        return _respond(lifecycle.return_many, wanted)
 
     @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
     def expire(self, request: Request, reservation_id: UUID) -> Response:
         """Expire the hold now, due or not."""
         NothingIn.read(request.data)
         wanted = Expire(reservation_id=reservation_id, only_if_due=False, actor=actor_of(request))
-        return _answer(lifecycle.expire_many, wanted)
+        return _respond(lifecycle.expire_many, wanted)
 
     def _get(self, reservation_id: UUID) -> Reservation:
         reservation = self.get_queryset().filter(pk=reservation_id).first()
         if reservation is None:
             raise NotFound(f"There is no reservation {reservation_id}.")
         return reservation
-
-
-# --- looking for a difference --------------------------------------------------------------------------------------
-
-
-class LevelCounterOut(serializers.Serializer[Any]):
-    version = serializers.IntegerField()
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-    is_sellable = serializers.BooleanField()
-    replenished = serializers.IntegerField()
-
-
-class LevelNumbersOut(serializers.Serializer[Any]):
-    version = serializers.IntegerField()
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-    replenished = serializers.IntegerField()
-    is_blocked = serializers.BooleanField()
-    is_closed = serializers.BooleanField()
-
-
-class LedgerSumsOut(serializers.Serializer[Any]):
-    available = serializers.IntegerField()
-    reserved = serializers.IntegerField()
-    incoming = serializers.IntegerField()
-
-
-class ActiveHoldsOut(serializers.Serializer[Any]):
-    lines = serializers.IntegerField()
-    units = serializers.IntegerField()
-
-
-class PlaceOut(serializers.Serializer[Any]):
-    warehouse_id = serializers.CharField()
-    counter = LevelCounterOut(allow_null=True, help_text="What Redis says; null where it says nothing that is used.")
-    counter_text = serializers.CharField(allow_null=True, help_text="What stands there, used or not.")
-    database = LevelNumbersOut(allow_null=True, help_text="The stock level; null where there is none.")
-    ledger = LedgerSumsOut(help_text="What all movements add up to.")
-    active_holds = ActiveHoldsOut()
-    drift = serializers.IntegerField(
-        allow_null=True,
-        help_text="The counter's available less the database's; amid sales also what was sold between the two.",
-    )
-
-
-class InspectionOut(serializers.Serializer[Any]):
-    product_id = serializers.UUIDField()
-    is_blocked = serializers.BooleanField()
-    low_stock_threshold = serializers.IntegerField(allow_null=True)
-    counters = serializers.ChoiceField(
-        choices=["sound", "missing", "odd", "away", "none"],
-        help_text="Whether they are used; if not, the database answers in their place.",
-    )
-    summary_text = serializers.CharField(allow_null=True, help_text="What the counters say of the whole product.")
-    warehouses = PlaceOut(many=True)
-
-
-class InspectionViewSet(ViewSet[Product]):
-    required_scopes = scopes.OPERATIONS
-
-    @extend_schema(parameters=[PRODUCT_ID], responses=InspectionOut)
-    def retrieve(self, request: Request, product_id: UUID) -> Response:
-        """A product as Redis, the levels, the ledger and the holds have it, by warehouse."""
-        return Response(InspectionOut(inspection.of_product(product_id)).data)

@@ -74,7 +74,7 @@ class ActiveHolds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class InspectedWarehouse:
     """One warehouse. `counter` is None where Redis has none that can be read; `counter_text` is what stands there.
 
     `drift` is by how much the counter's available is above the row's, None without either.
@@ -103,7 +103,7 @@ class Inspection:
     low_stock_threshold: int | None
     counters: CounterState
     summary_text: str | None
-    warehouses: list[Place]
+    warehouses: list[InspectedWarehouse]
 
 
 def of_product(product_id: UUID) -> Inspection:
@@ -120,7 +120,7 @@ def of_product(product_id: UUID) -> Inspection:
         counters=state,
         summary_text=texts.get(SUMMARY),
         warehouses=[
-            Place(
+            InspectedWarehouse(
                 warehouse_id=warehouse_id,
                 counter=of_warehouses.get(warehouse_id),
                 counter_text=texts.get(warehouse_id),

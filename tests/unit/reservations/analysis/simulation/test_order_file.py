@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from inventory_project.foundation.errors import Invalid
-from reservations import order_files
+from reservations.analysis.simulation import order_file
 from warehouses.allocation import Line
 
 A, B = UUID("5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1001"), UUID("5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1002")
@@ -15,10 +15,10 @@ HEADER = "order,product_id,quantity,postal_code\n"
 GOOD = f"1,{A},2,01310-100\n"
 
 
-def load(tmp_path: Path, content: str | bytes) -> order_files.OrderFile:
+def load(tmp_path: Path, content: str | bytes) -> order_file.OrderFile:
     path = tmp_path / "orders.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return order_files.load(path)
+    return order_file.load(path)
 
 
 def problems_of(tmp_path: Path, content: str | bytes) -> list[str]:
@@ -29,7 +29,7 @@ def problems_of(tmp_path: Path, content: str | bytes) -> list[str]:
     return problems
 
 
-def orders_of(file: order_files.OrderFile) -> list[tuple[str, str, tuple[Line, ...]]]:
+def orders_of(file: order_file.OrderFile) -> list[tuple[str, str, tuple[Line, ...]]]:
     return [(name, order.postal_code, order.lines) for name, order in file.orders.items()]
 
 
@@ -132,14 +132,14 @@ def test_of_very_many_bad_rows_the_first_are_told(tmp_path: Path) -> None:
 
 
 def test_a_file_with_more_rows_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_files, "ROWS_MAX", 3)
+    monkeypatch.setattr(order_file, "MAX_ROWS", 3)
     assert len(load(tmp_path, HEADER + GOOD * 3).orders) == 1
     assert problems_of(tmp_path, HEADER + GOOD * 5) == ["Line 5: there are more than 3 rows."]
-    monkeypatch.setattr(order_files, "BYTES_MAX", 40)
+    monkeypatch.setattr(order_file, "MAX_BYTES", 40)
     assert problems_of(tmp_path, HEADER + GOOD) == ["The file is larger than 0 MB."]
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
-        order_files.load(tmp_path / "none.csv")
+        order_file.load(tmp_path / "none.csv")
     assert refusal.value.detail == f"{tmp_path / 'none.csv'}: The file cannot be read: No such file or directory."

@@ -1,41 +1,30 @@
-"""Other policies tried on orders: those of the last days, or those of a file, replayed without touching any stock.
+"""What a simulation reads of the database: orders, movements, and what lay at the levels when they began.
 
 Everything is read in one snapshot that only reads, so no sale waits for it and nothing can be written; but as long as
-it is open PostgreSQL keeps every version of a row that has been replaced since. The policies in force are always among
-the contenders; of past orders also what really happened.
+it is open PostgreSQL keeps every version of a row that has been replaced since.
 """
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
 
 from inventory_project.foundation import database
-from inventory_project.foundation.errors import Conflict, Invalid
-from reservations import replay
-from reservations.models import Reservation, ReservationItem
-from reservations.order_files import OrderFile
-from reservations.replay import Contender, Difference, Event, Level, Movement, Order, Stock
+from reservations.analysis.simulation.events import Event, Movement, Order, Parts
+from reservations.analysis.simulation.order_file import OrderFile
+from reservations.analysis.simulation.replay import Level, Stock
+from reservations.models import ReservationItem
 from stock.models import Product, StockLevel, StockMovement
-from warehouses import network, postal_areas
 from warehouses.allocation import Line, Part
-from warehouses.network import Network
-from warehouses.policies import Policy
 
 Kind = StockMovement.Kind
 
-AS_IT_WAS = "as it was"
-IN_FORCE = "in force"
-DAYS_MAX = 365
-ORDERS_MAX = 1_000_000  # a day of a very large shop, and minutes of work
 ROWS_AT_ONCE = 500  # the orders of one fetch are replayed before the next, the worst of them in 20 ms a contender
 IDLE_SECONDS = 60  # that the session may stay without a fetch: a process that is frozen must not keep it for ever
 
@@ -57,131 +46,11 @@ LEFT JOIN (SELECT product_id, warehouse_id, MAX(created_at) AS at FROM stock_mov
 WHERE m.created_at < %s AND (l.at IS NULL OR m.created_at >= l.at)
 GROUP BY m.product_id, m.warehouse_id
 """
-Policies = Mapping[str, Policy]
-Place = tuple[UUID, str]
-
-
-class Told(NamedTuple):
-    """What a simulation tells meanwhile: the number of orders at first, then each order and what came out otherwise."""
-
-    on_total: Callable[[int], object] = replay.ignore
-    on_order: Callable[[], object] = replay.ignore
-    on_difference: Callable[[Difference], object] = replay.ignore
-
-
-SILENT = Told()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """What each contender did with the orders. `in_force`, one of them, is what the others are compared with.
-
-    `since` and `until` bound the past that was replayed; None where the orders were a file's. `notes` are sentences
-    about policies that cannot have an effect.
-    """
-
-    orders: int
-    contenders: list[Contender]
-    in_force: Contender
-    since: datetime | None = None
-    until: datetime | None = None
-    notes: list[str]
-
-
-def of_days(days: int, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation | None:
-    """The orders of the last `days` (1 to DAYS_MAX) times 24 hours by the database's clock; see `of_past`."""
-    return of_past(database.database_now() - timedelta(days=days), tried, told=told)
-
-
-def of_past(since: datetime, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation | None:
-    """The orders granted from that moment on, over the stock of that time; also served by the policies to be tried.
-
-    None where there was no order. Raises Invalid where there were more than ORDERS_MAX, Conflict without a warehouse.
-    """
-    with _snapshot():
-        until = database.database_now()
-        granted = Reservation.objects.filter(created_at__gte=since)
-        orders = granted.filter(replaces=None).count()
-        if not orders:
-            return None
-        if orders > ORDERS_MAX:
-            raise Invalid(
-                f"{orders:,} orders were reserved since then; at most {ORDERS_MAX:,} can be replayed. "
-                "Choose fewer days."
-            )
-        simulation = _simulation(orders, _stock_at(since), tried, since=since, until=until)
-        told.on_total(orders)
-        replay.replay(
-            map(itemgetter(2), heapq.merge(_orders(since), _movements(since), key=itemgetter(0, 1))),
-            simulation.contenders,
-            reference=simulation.in_force,
-            revived_ids=set(granted.exclude(replaces=None).values_list("replaces_id", flat=True)),
-            on_order=told.on_order,
-            on_difference=told.on_difference,
-        )
-    return simulation
-
-
-def of_file(file: OrderFile, tried: Mapping[str, Policies], *, told: Told = SILENT) -> Simulation:
-    """The orders of the file, each taking its units from what is free today; also served by the policies to be tried.
-
-    Raises Invalid for products and warehouses that do not exist, Conflict where there is no warehouse.
-    """
-    with _snapshot():
-        stock = _stock_today(file)
-        simulation = _simulation(len(file.orders), stock, tried)
-        _check_warehouses(file, simulation.in_force.network)
-    told.on_total(simulation.orders)
-    orders = (Order(name, order.postal_code, order.lines) for name, order in file.orders.items())
-    replay.replay(
-        orders,
-        simulation.contenders,
-        reference=simulation.in_force,
-        on_order=told.on_order,
-        on_difference=told.on_difference,
-    )
-    return simulation
-
-
-def _simulation(
-    orders: int,
-    stock: Stock,
-    tried: Mapping[str, Policies],
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Simulation:
-    """Everything in its place before the first order."""
-    now = network.current()()
-    if not now.sites:
-        raise Conflict("There are no warehouses: nothing to simulate.")
-    in_force = Contender(IN_FORCE, now, stock.copy())
-    others = [
-        Contender(name, Network(now.version, now.sites, now.areas, dict(policies)), stock.copy())
-        for name, policies in tried.items()
-    ]
-    as_it_was = [Contender(AS_IT_WAS, now, stock, is_as_it_was=True)] if since else []
-    return Simulation(
-        orders=orders,
-        contenders=[*as_it_was, in_force, *others],
-        in_force=in_force,
-        since=since,
-        until=until,
-        notes=_notes(tried),
-    )
-
-
-def _notes(tried: Mapping[str, Policies]) -> list[str]:
-    known = {"", *postal_areas.known_regions()}
-    return [
-        f"{name}: no postal area is in the region {region}, so its policy there serves no order."
-        for name, policies in tried.items()
-        for region in sorted(policies.keys() - known)
-    ]
+LevelKey = tuple[UUID, str]
 
 
 @contextmanager
-def _snapshot() -> Iterator[None]:
+def snapshot() -> Iterator[None]:
     """One state of the database for everything that is read inside, and nothing can be written.
 
     SQLite does without: there even a transaction that only reads would keep writers out.
@@ -203,7 +72,7 @@ def _ordered_product_ids(since: datetime) -> QuerySet[ReservationItem, Any]:
     return ReservationItem.objects.filter(reservation__created_at__gte=since).values("product_id")
 
 
-def _stock_at(since: datetime) -> Stock:
+def stock_at(since: datetime) -> Stock:
     """What lay at the levels of the ordered products at that moment: today's numbers without what has moved since.
 
     No product counts as blocked: an order was granted, so it was not at its moment. Warehouses that are closed today
@@ -240,7 +109,7 @@ def _stock_at(since: datetime) -> Stock:
     return Stock(levels)
 
 
-def _since_the_last_receipt(since: datetime) -> dict[Place, tuple[bool, int, int]]:
+def _since_the_last_receipt(since: datetime) -> dict[LevelKey, tuple[bool, int, int]]:
     """Of levels with a receipt since then: whether one came before, what moved after that one, what was corrected."""
     places = database.fields_of(StockMovement, ("product", "warehouse"))
     moment = connection.ops.adapt_datetimefield_value(since)
@@ -257,7 +126,7 @@ def _levels(levels: QuerySet[StockLevel]) -> Iterator[tuple[UUID, str, Level]]:
         yield row[0], row[1], Level(*row[2:])
 
 
-def _stock_today(file: OrderFile) -> Stock:
+def stock_today(file: OrderFile) -> Stock:
     """What lies there of the file's products, blocked and closed as today. Raises Invalid for unknown products."""
     product_ids = sorted(file.product_lines)
     known: dict[UUID, bool] = {}
@@ -277,22 +146,12 @@ def _stock_today(file: OrderFile) -> Stock:
     return Stock(levels, {product_id for product_id, is_blocked in known.items() if is_blocked})
 
 
-def _check_warehouses(file: OrderFile, now: Network) -> None:
-    problems: dict[int, list[str]] = {}
-    for warehouse_id, lines in file.warehouse_lines.items():
-        if warehouse_id not in now.sites:
-            for line in lines:
-                problems.setdefault(line, []).append(f"there is no warehouse {warehouse_id}.")
-    if problems:
-        raise file.refusal(problems)
-
-
 # --- the past, in order of time ------------------------------------------------------------------------------------
 
 Timed = tuple[datetime, int, Event]  # of what happened at the same moment, orders come first
 
 
-def _orders(since: datetime) -> Iterator[Timed]:
+def orders(since: datetime) -> Iterator[Timed]:
     """The reservations from that moment on; of a batch in the order in which they were decided."""
     rows = (
         ReservationItem.objects.filter(reservation__created_at__gte=since)
@@ -320,7 +179,7 @@ def _orders(since: datetime) -> Iterator[Timed]:
         yield moment, 0, Order(reservation_id, postal_code, asked, allow_split, parts, replaces_id)
 
 
-def _asked(record: list[Any], parts: replay.Parts) -> tuple[tuple[Line, ...], bool]:
+def _asked(record: list[Any], parts: Parts) -> tuple[tuple[Line, ...], bool]:
     """What the order asked for. A record of the first version does not say it: then its lines are free to be moved."""
     version, products, lines, allow_split = record
     if version == 2:
@@ -332,7 +191,7 @@ def _asked(record: list[Any], parts: replay.Parts) -> tuple[tuple[Line, ...], bo
     return tuple([Line(product_id, total, None) for product_id, total in units.items()]), True
 
 
-def _movements(since: datetime) -> Iterator[Timed]:
+def movements(since: datetime) -> Iterator[Timed]:
     """What moved at the ordered products besides the reservations, from that moment on."""
     reservation_id = ReservationItem.objects.filter(pk=OuterRef("line_id")).values("reservation_id")[:1]
     rows = (

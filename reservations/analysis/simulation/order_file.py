@@ -22,15 +22,15 @@ from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
 
 COLUMNS = ("order", "product_id", "quantity", "postal_code")
 OPTIONAL = ("warehouse_id",)
-ROWS_MAX = 1_000_000  # all of them are kept in memory, about 1 kB each
-BYTES_MAX = 256 * 1024 * 1024
-PROBLEMS_TOLD = 100
+MAX_ROWS = 1_000_000  # all of them are kept in memory, about 1 kB each
+MAX_BYTES = 256 * 1024 * 1024
+MAX_PROBLEMS = 100
 
 PRODUCT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 QUANTITY = re.compile(r"[0-9]{1,9}", re.ASCII)
 POSTAL_CODE = re.compile(POSTAL_CODE_PATTERN)
 WAREHOUSE_ID = re.compile(ID_PATTERN)
-Place = tuple[UUID, str | None]
+LineKey = tuple[UUID, str | None]
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class FileOrder:
 
     line: int
     postal_code: str
-    units: dict[Place, int] = field(default_factory=dict)
+    units: dict[LineKey, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -58,9 +58,9 @@ class OrderFile:
     warehouse_lines: dict[str, "array[int]"] = field(default_factory=dict)
 
     def refusal(self, problems: Mapping[int, list[str]]) -> Invalid:
-        """The refusal that says what is wrong in each line, the first PROBLEMS_TOLD of them."""
+        """The refusal that says what is wrong in each line, the first MAX_PROBLEMS of them."""
         sentences = [f"Line {line}: {sentence}" for line, found in sorted(problems.items()) for sentence in found]
-        return files.invalid(self.path, sentences, told=PROBLEMS_TOLD)
+        return files.invalid(self.path, sentences, told=MAX_PROBLEMS)
 
 
 def load(path: Path) -> OrderFile:
@@ -69,7 +69,7 @@ def load(path: Path) -> OrderFile:
     A byte order mark, line ends of any kind, empty lines and spaces around a value do no harm. Raises Invalid with a
     sentence for each thing that is wrong, `problems` among its extra facts.
     """
-    rows = csv.reader(io.StringIO(files.text(path, bytes_max=BYTES_MAX), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(files.text(path, bytes_max=MAX_BYTES), newline=""), strict=True)
     found = OrderFile(path)
     problems: dict[int, list[str]] = {}
     try:
@@ -79,8 +79,8 @@ def load(path: Path) -> OrderFile:
             problems[1] = [f"{wanted}; it is {files.shown(','.join(header))}." if header else f"{wanted}."]
             raise found.refusal(problems)
         for count, cells in enumerate(filter(None, rows), start=1):  # an empty line has no cells
-            if count > ROWS_MAX:
-                problems.setdefault(rows.line_num, []).append(f"there are more than {ROWS_MAX:,} rows.")
+            if count > MAX_ROWS:
+                problems.setdefault(rows.line_num, []).append(f"there are more than {MAX_ROWS:,} rows.")
                 break
             if wrong := _add(found, rows.line_num, header, [cell.strip() for cell in cells]):
                 problems[rows.line_num] = wrong
@@ -115,8 +115,8 @@ def _add(found: OrderFile, line: int, header: tuple[str, ...], cells: list[str])
         return [f"order {name} has another postal code in line {order.line}."]
     product_id = UUID(product)
     warehouse_id = rest[0] if rest and rest[0] else None
-    place = (product_id, warehouse_id)
-    order.units[place] = order.units.get(place, 0) + int(quantity)
+    key = (product_id, warehouse_id)
+    order.units[key] = order.units.get(key, 0) + int(quantity)
     found.product_lines.setdefault(product_id, array("L")).append(line)
     if warehouse_id is not None:
         found.warehouse_lines.setdefault(warehouse_id, array("L")).append(line)

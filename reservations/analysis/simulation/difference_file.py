@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 from uuid import UUID
 
-from reservations.replay import Difference, Outcome
+from reservations.analysis.simulation.events import Outcome
+from reservations.analysis.simulation.figures import Difference
 
 COLUMNS = ("policies", "order", "postal_code", "product_id", "in_force", "instead")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would work out

@@ -9,12 +9,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from reservations.replay import Figures
-from reservations.simulation import Simulation
+from reservations.analysis.simulation.figures import Figures
+from reservations.analysis.simulation.run import Simulation
 
 AS_IT_WAS, IN_FORCE = "#8a8a8a", "#1764ab"  # as in the charts of docs/
 TRIED = ("#c44e2b", "#d9a02f", "#3f8f5b", "#7d5ba6")
-WAREHOUSES_SHOWN = 8
+MAX_WAREHOUSES = 8
 WIDTH, HEIGHT = 1_400, 620
 TOP, BOTTOM = 90, 530  # of the panels; the highest bar fills the panel
 PARCELS, DISTANCES, WAREHOUSES, REFUSED = (40, 250), (290, 660), (820, 1_100), (1_150, 1_360)  # left and right
@@ -94,7 +94,7 @@ def _warehouses(svg: Element, panel: tuple[int, int], totals: Sequence[Figures],
     parcels = [total.parcels for total in totals]
     most = {key: max(one[key] for one in parcels) for one in parcels for key in one}
     ids = sorted(most, key=lambda key: (-most[key], key))
-    shown, rest = ids[:WAREHOUSES_SHOWN], ids[WAREHOUSES_SHOWN:]
+    shown, rest = ids[:MAX_WAREHOUSES], ids[MAX_WAREHOUSES:]
     labels = [*shown, *([f"{len(rest)} others"] if rest else [])]
     shares = [
         [

@@ -1,0 +1,1 @@
+"""What only looks and tries: audit, inspection, simulation. It never writes to the database."""

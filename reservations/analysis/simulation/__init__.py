@@ -1,0 +1,1 @@
+"""Other policies tried on orders, over stock in memory."""

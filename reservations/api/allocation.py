@@ -1,0 +1,120 @@
+"""Why a reservation's warehouses were chosen, as the API says it."""
+
+from typing import Any, get_args
+
+from rest_framework import serializers
+
+from warehouses import explanation
+from warehouses.allocation import NOT_SERVED
+from warehouses.geography import Precision
+from warehouses.policies import PREFERENCES, SPLITS
+from warehouses.preferences import BY_ID
+
+LOST_BY = (*PREFERENCES, BY_ID)
+
+
+class AllocationPolicyOut(serializers.Serializer[Any]):
+    region = serializers.CharField(allow_blank=True, help_text="Empty: every region without a policy of its own.")
+    preferences = serializers.ListField(
+        child=serializers.CharField(), help_text=f"In their order, of {', '.join(PREFERENCES)}."
+    )
+    tolerance_km = serializers.FloatField(help_text="No more than this farther than the nearest is equally near.")
+    split = serializers.ChoiceField(choices=SPLITS)
+    most_parcels = serializers.IntegerField(allow_null=True, help_text="Only with `at_most`.")
+    is_built_in = serializers.BooleanField(help_text="Staff have made none that holds there.")
+
+
+class DeliveryOut(serializers.Serializer[Any]):
+    area = serializers.CharField(allow_blank=True, help_text="Country and known beginning of the code, `BR 01310`.")
+    name = serializers.CharField(allow_blank=True)
+    precision = serializers.ChoiceField(
+        choices=get_args(Precision), help_text="How much of the postal code is known; `region`: the state or the like."
+    )
+    region = serializers.CharField(allow_blank=True)
+
+
+class AllocationNoteOut(serializers.Serializer[Any]):
+    code = serializers.ChoiceField(choices=list(explanation.NOTES))
+    detail = serializers.CharField(help_text="A sentence for a person.")
+
+
+class AllocationCandidateOut(serializers.Serializer[Any]):
+    """A warehouse that might sell one of the products there; `available` and `share_taken` are by product id."""
+
+    warehouse_id = serializers.CharField()
+    region = serializers.CharField()
+    priority = serializers.IntegerField()
+    distance_km = serializers.FloatField(allow_null=True, help_text="To the delivery; null where that is not known.")
+    lost_by = serializers.ChoiceField(
+        choices=LOST_BY,
+        allow_null=True,
+        help_text="The preference by which it fell behind, where it could serve alone.",
+    )
+    available = serializers.DictField(child=serializers.IntegerField(), help_text="Units, before this order.")
+    share_taken = serializers.DictField(
+        child=serializers.FloatField(),
+        help_text="0 to 1, of what was there after the last replenishment: what had been sold or was held by then.",
+    )
+
+
+class AllocationRejectedOut(serializers.Serializer[Any]):
+    warehouse_id = serializers.CharField()
+    product_id = serializers.UUIDField()
+    reason = serializers.ChoiceField(choices=["blocked", "closed", NOT_SERVED, "insufficient"])
+    requested = serializers.IntegerField(required=False, help_text="Only where it was insufficient.")
+    available = serializers.IntegerField(required=False, help_text="Likewise.")
+
+
+class AllocationSaidOut(serializers.Serializer[Any]):
+    preference = serializers.ChoiceField(choices=PREFERENCES)
+    best = serializers.FloatField(
+        allow_null=True, help_text="Parcels, kilometres, priorities or shares, added up; null where none is known."
+    )
+    left = serializers.IntegerField(help_text="How many sets of warehouses it left, one being a set too.")
+
+
+class AllocationPartOut(serializers.Serializer[Any]):
+    product_id = serializers.UUIDField()
+    warehouse_id = serializers.CharField()
+    quantity = serializers.IntegerField()
+
+
+class AllocationDecisionOut(serializers.Serializer[Any]):
+    strategy = serializers.ChoiceField(choices=list(explanation.STRATEGIES))
+    tie_break = serializers.ChoiceField(choices=list(explanation.TIE_BREAKS), allow_null=True)
+    said = AllocationSaidOut(many=True, help_text="What each preference that was asked said, in their order.")
+    parts = AllocationPartOut(many=True)
+
+
+class AllocationReasonsOut(serializers.Serializer[Any]):
+    """The record that was kept, in full; null is what version 1 did not keep."""
+
+    version = serializers.IntegerField(help_text="Of the record's form; 1 says less.")
+    sentence = serializers.CharField(help_text="All of it for a person.")
+    strategy = serializers.ChoiceField(
+        choices=list(explanation.STRATEGIES), help_text="Of the decision that had to go furthest."
+    )
+    tie_break = serializers.ChoiceField(
+        choices=list(explanation.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
+    )
+    policy = AllocationPolicyOut(allow_null=True)
+    allow_split = serializers.BooleanField(allow_null=True, help_text="As the order asked.")
+    delivery = DeliveryOut(allow_null=True)
+    notes = AllocationNoteOut(many=True, help_text="What had to be done without.")
+    steps = serializers.IntegerField(allow_null=True, help_text="Sets of warehouses that were looked at.")
+    candidates = AllocationCandidateOut(many=True, help_text="The nearest first, then by priority and id.")
+    candidates_left_out = serializers.IntegerField(help_text="Less preferred ones that were not kept.")
+    rejected = AllocationRejectedOut(many=True, help_text="What kept a warehouse from serving a line whole.")
+    chosen = AllocationDecisionOut(many=True)
+
+
+class AllocationOut(serializers.Serializer[Any]):
+    """Why these warehouses; `ReservationViewSet.allocation` makes it by hand."""
+
+    reservation_id = serializers.UUIDField()
+    order_id = serializers.UUIDField()
+    delivery_postal_code = serializers.CharField(allow_blank=True)
+    allocation = AllocationReasonsOut(
+        allow_null=True,
+        help_text="Null where another version of the service kept it in a form that this one cannot read.",
+    )
