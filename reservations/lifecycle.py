@@ -17,7 +17,7 @@ from inventory_project.foundation import batches, database, tracing
 from inventory_project.foundation.batches import Work
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from reservations import gate, metrics, paying, reserving, settling
+from reservations import extending, gate, metrics, paying, reserving, returning, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
@@ -143,7 +143,7 @@ def extend_many(requests: Sequence[Extend]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired and the other settled ones, SalesBlocked, ExtensionLimit,
     ReferenceConflict.
     """
-    return counted("extend", batches.run(settling.extend, requests))
+    return counted("extend", batches.run(extending.extend, requests))
 
 
 def return_many(requests: Sequence[Return]) -> list[Answer]:
@@ -151,7 +151,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
     Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
     """
-    return counted("return", batches.run(settling.take_back, requests))
+    return counted("return", batches.run(returning.return_goods, requests))
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:

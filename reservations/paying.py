@@ -15,9 +15,10 @@ from inventory_project.foundation import database, tracing
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import outbox
-from reservations import events, holds, reserving, settling
+from reservations import events, holds, reserving, transitions
 from reservations.holds import Hold, Status
 from reservations.requests import Confirm, Item, Outcome, Pay, merged
+from reservations.working_set import WorkingSet, current_reservations
 from stock import ledger
 from warehouses import explanation, network, policies
 from warehouses.allocation import Allocation
@@ -33,9 +34,9 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
         locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
         reading = network.current()
     levels = locking()
-    current = settling.of_orders(order_ids, locked, current_ids)
+    current = current_reservations(order_ids, locked, current_ids)
     now = database.database_now()
-    settled = settling.Desk(holds=locked, levels=levels, now=now)
+    settled = WorkingSet(holds=locked, levels=levels, now=now)
     revived = reserving.Desk(levels=levels, network=reading(), live={}, now=now)
     outcomes = tracing.decide_each(partial(_decide, settled, revived, current), requests)
     changed = list(settled.changed.values())
@@ -50,7 +51,7 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
 
 
 def _decide(
-    settled: settling.Desk, revived: reserving.Desk, current: Mapping[UUID, Hold | Refusal], request: Pay
+    settled: WorkingSet, revived: reserving.Desk, current: Mapping[UUID, Hold | Refusal], request: Pay
 ) -> Outcome | Refusal:
     made = revived.live.get(request.order_id)
     if made is not None:
@@ -60,7 +61,7 @@ def _decide(
         return hold
     if hold.status == Status.EXPIRED and request.is_revivable:
         return _revive(revived, hold, actor=request.actor)
-    return settling.decide_confirm(
+    return transitions.decide_confirm(
         settled, hold, Confirm(reservation_id=hold.id, actor=request.actor), is_late_allowed=True
     )
 
@@ -86,7 +87,7 @@ def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Ref
     reserving.grant(desk, hold, decision)
     for line in hold.lines:
         line.confirmed = line.quantity
-        settling.post(desk.levels, ledger.Kind.CONFIRM, line, reserved=-line.quantity, actor=actor)
+        transitions.post(desk.levels, ledger.Kind.CONFIRM, line, reserved=-line.quantity, actor=actor)
     desk.recorded.append(events.confirmed(hold))
     return Outcome(hold=hold, is_replay=False)
 
