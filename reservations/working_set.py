@@ -21,7 +21,9 @@ from reservations import holds
 from reservations.holds import Hold
 from reservations.requests import Cancel, Confirm, Expire, Extend, OrderChanged, Outcome, Return
 from stock import ledger
-from stock.models import StockMovement
+from stock.models import Product, StockMovement
+from warehouses import network
+from warehouses.network import Network
 
 Kind = ledger.Kind
 AnyRequest = TypeVar("AnyRequest", Confirm, Cancel, Expire, Extend, Return)
@@ -31,16 +33,25 @@ AnyRequest = TypeVar("AnyRequest", Confirm, Cancel, Expire, Extend, Return)
 class WorkingSet:
     """The locked rows of a batch, and what it has decided so far. Each verb fills the fields that it needs.
 
+    Locked and read:
     `holds` are the locked reservations by id. `current` is, for each order that was asked about, its current
-    reservation out of those, or why it has none to work with. `postings` are the kind and the units that a line moved
-    under a reference: those that were loaded, and this batch's. `changed` and `recorded` are what was decided.
+    reservation out of those, or why it has none to work with. `live` is the live reservation of each order, locked or
+    not; those granted in this batch are added. `network` has the warehouses to choose among; it is empty where the
+    batch reserves nothing. `unstocked` are products without a stock level, and whether their sales are blocked.
+    `postings` are the kind and the units that a line moved under a reference: those that were loaded, and this batch's.
+
+    Decided: `granted` are new reservations, `changed` are locked ones, `recorded` are events.
     """
 
     levels: ledger.LockedLevels
     now: datetime
     holds: dict[UUID, Hold] = field(default_factory=dict)
     current: dict[UUID, Hold | Refusal] = field(default_factory=dict)
+    live: dict[UUID, Hold] = field(default_factory=dict)
+    network: Network = field(default_factory=lambda: network.EMPTY)
+    unstocked: dict[UUID, bool] = field(default_factory=dict)
     postings: dict[tuple[UUID, str], tuple[str, int]] = field(default_factory=dict)
+    granted: list[Hold] = field(default_factory=list)
     changed: dict[UUID, Hold] = field(default_factory=dict)
     recorded: list[Event] = field(default_factory=list)
 
@@ -57,12 +68,43 @@ class WorkingSet:
         return cls(holds=locked(), levels=levels(), now=now())
 
     @classmethod
+    def lock_products(cls, product_ids: Collection[UUID], *, order_ids: Collection[UUID]) -> Self:
+        """Lock all levels of these products, then look for live reservations of the orders, then read the clock.
+
+        One round trip. In this order a reservation that another process makes of the same order is seen, and the clock
+        is not as old as the wait.
+        """
+        with database.pipelined():
+            locking = ledger.locking(product_ids)
+            reading = network.current()  # after the levels: a warehouse that one of them names is there by then
+            live = holds.live_of_orders(order_ids)
+            now = database.read_clock()
+        levels = locking()
+        return cls(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
+
+    @classmethod
     def lock_orders(cls, order_ids: Collection[UUID]) -> Self:
         """Lock the current reservation of each order and the levels of its lines; see `current`."""
         current_ids = holds.current_ids_of_orders(order_ids)
         locked = cls.lock(set(current_ids.values()))
         locked.current = current_reservations(order_ids, locked.holds, current_ids)
         return locked
+
+    @classmethod
+    def lock_orders_for_payment(cls, order_ids: Collection[UUID]) -> Self:
+        """Lock the current reservation of each order and all levels of its products; see `current`.
+
+        All levels, not only those of the lines, because an expired reservation may find its stock elsewhere.
+        """
+        current_ids = holds.current_ids_of_orders(order_ids)
+        locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
+        with database.pipelined():
+            locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
+            reading = network.current()
+        levels = locking()
+        current = current_reservations(order_ids, locked, current_ids)
+        now = database.database_now()
+        return cls(holds=locked, levels=levels, current=current, now=now, network=reading())
 
     def load_postings(self, references: Collection[str]) -> None:
         """Load what the locked reservations moved under these references before. One statement.
@@ -96,11 +138,18 @@ class WorkingSet:
     def write(self) -> None:
         """Write everything that was decided, in one round trip; what did not change takes no statement."""
         changed = list(self.changed.values())
-        self.levels.hold_ends = holds.time_left(changed, self.now)
+        self.levels.hold_ends = holds.time_left([*self.granted, *changed], self.now)
         with database.pipelined():
+            holds.insert(self.granted)
             holds.update(changed)
             crossings = ledger.write(self.levels, at=self.now)
             outbox.record([*self.recorded, *crossings], at=self.now)
+
+
+def _unstocked(product_ids: Collection[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:
+    """Of the products that are stocked nowhere those that exist, and whether their sales are blocked."""
+    unstocked = set(product_ids) - levels.by_product.keys()
+    return dict(Product.objects.filter(pk__in=unstocked).values_list("id", "is_blocked")) if unstocked else {}
 
 
 def current_reservations(
