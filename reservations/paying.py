@@ -5,7 +5,6 @@ reservation, at the same warehouses or at others, unless the payment says not to
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from uuid_utils.compat import uuid7
@@ -13,13 +12,13 @@ from uuid_utils.compat import uuid7
 from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
-from reservations import events, reserving, transitions
+from reservations import events, reserving, reviving, transitions
 from reservations.holds import Hold, Status
-from reservations.requests import Confirm, Item, Outcome, Pay, merged
+from reservations.requests import Confirm, Outcome, Pay
 from reservations.working_set import WorkingSet
 from stock import ledger
-from warehouses import explanation, policies
-from warehouses.allocation import Allocation
+from warehouses import explanation
+from warehouses.allocation import Line
 
 
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
@@ -47,9 +46,15 @@ def _decide(working_set: WorkingSet, request: Pay) -> Outcome | Refusal:
 
 def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | Refusal:
     """Reserve what the hold had at its end, and confirm it; a twin elsewhere fails on the order's one live hold."""
-    decision = _same_warehouses_or_others(working_set, expired)
-    if isinstance(decision, Refusal):
-        return decision
+    # What the order gave up before the hold ran out is not wanted back.
+    wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
+    lines = [Line(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
+    view = working_set.network.seen_from(expired.delivery_postal_code)
+    stock = reserving.candidates(working_set, [line.product_id for line in lines], view)
+    decision, delivery = reviving.allocate_again(lines, stock, view.delivery)
+    refusal = reserving.refusal_of(decision, delivery)
+    if refusal is not None:
+        return refusal
     hold = Hold(
         id=uuid7(),
         order_id=expired.order_id,
@@ -69,16 +74,3 @@ def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | 
         transitions.post(working_set.levels, ledger.Kind.CONFIRM, line, reserved=-line.quantity, actor=actor)
     working_set.recorded.append(events.confirmed(hold))
     return Outcome(hold=hold, is_replay=False)
-
-
-def _same_warehouses_or_others(working_set: WorkingSet, expired: Hold) -> Allocation | Refusal:
-    # What the order gave up before the hold ran out is not wanted back.
-    wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
-    same = [Item(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
-    view = working_set.network.seen_from(expired.delivery_postal_code)
-    decision = reserving.allocate(working_set, same, view, view.delivery, allow_split=True)
-    if not isinstance(decision, ledger.InsufficientStock):
-        return decision
-    anywhere = [Item(item.product_id, item.quantity) for item in same]
-    paid = replace(view.delivery, policy=policies.for_paid(view.delivery.policy))
-    return reserving.allocate(working_set, merged(anywhere), view, paid, allow_split=True)

@@ -78,7 +78,7 @@ def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
             f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
         )
     view = working_set.network.seen_from(request.delivery_postal_code)
-    decision = allocate(working_set, merged(request.items), view, view.delivery, allow_split=request.allow_split)
+    decision = _allocate(working_set, request, view)
     if isinstance(decision, Refusal):
         return decision
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
@@ -114,13 +114,13 @@ def _unknown(working_set: WorkingSet, request: Reserve) -> Invalid | None:
     return unknown_ids(product_ids=list(product_ids), warehouse_ids=list(warehouse_ids))
 
 
-def allocate(
-    working_set: WorkingSet, items: Sequence[Item], view: View, delivery: Delivery, *, allow_split: bool
-) -> Allocation | Refusal:
+def _allocate(working_set: WorkingSet, request: Reserve, view: View) -> Allocation | Refusal:
     """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
-    stock = {item.product_id: _candidates(working_set, item.product_id, view) for item in items}
-    blocked_ids = {item.product_id for item in items if working_set.unstocked.get(item.product_id)}
-    return decide(items, stock, blocked_ids, delivery, allow_split=allow_split)
+    items = merged(request.items)
+    product_ids = [item.product_id for item in items]
+    stock = candidates(working_set, product_ids, view)
+    blocked_ids = {product_id for product_id in product_ids if working_set.unstocked.get(product_id)}
+    return decide(items, stock, blocked_ids, view.delivery, allow_split=request.allow_split)
 
 
 def decide(
@@ -134,6 +134,12 @@ def decide(
     """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
     lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
     decision = allocation.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
+    refusal = refusal_of(decision, delivery, blocked_ids)
+    return decision if refusal is None else refusal
+
+
+def refusal_of(decision: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = frozenset()) -> Refusal | None:
+    """What forbids the order by this decision: SalesBlocked or InsufficientStock; None when nothing does."""
     blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
@@ -148,7 +154,7 @@ def decide(
             for shortage in decision.shortages
         ]
         return ledger.InsufficientStock(_lack(decision, delivery), shortages=shortages, lacking=decision.lacking)
-    return decision
+    return None
 
 
 def _lack(decision: Allocation, delivery: Delivery) -> str:
@@ -165,18 +171,22 @@ def _lack(decision: Allocation, delivery: Delivery) -> str:
     return " ".join(said)
 
 
-def _candidates(working_set: WorkingSet, product_id: UUID, view: View) -> list[Candidate]:
-    return [
-        Candidate(
-            view[level.warehouse_id],
-            level.available,
-            level.is_blocked,
-            level.is_closed,
-            level.reserved,
-            level.replenished,
-        )
-        for level in working_set.levels.by_product.get(product_id, ())
-    ]
+def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View) -> dict[UUID, list[Candidate]]:
+    """The locked levels of these products, as the allocation looks at them from where the order goes."""
+    return {
+        product_id: [
+            Candidate(
+                view[level.warehouse_id],
+                level.available,
+                level.is_blocked,
+                level.is_closed,
+                level.reserved,
+                level.replenished,
+            )
+            for level in working_set.levels.by_product.get(product_id, ())
+        ]
+        for product_id in product_ids
+    }
 
 
 def grant(working_set: WorkingSet, hold: Hold, decision: Allocation) -> None:
