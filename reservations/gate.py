@@ -26,18 +26,18 @@ Known = Mapping[UUID, ProductCounters]
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """By position in the batch: who is turned away, who is the probe of which products, and what it should be told."""
+class Screening:
+    """By position in the batch: the refusals, the products of each probe, and the answer that it should get."""
 
     refused: dict[int, Refusal] = field(default_factory=dict)
     probes: dict[int, set[UUID]] = field(default_factory=dict)
     expected: dict[int, Refusal] = field(default_factory=dict)
 
 
-def watch(requests: Sequence[Reserve]) -> Watch:
-    """Judge a batch: one round trip to Redis, and where somebody would be refused one more and one SELECT."""
+def screen(requests: Sequence[Reserve]) -> Screening:
+    """Screen a batch: one round trip to Redis, and where a request would be refused one more and one SELECT."""
     if not settings.REDIS_URL:
-        return Watch()
+        return Screening()
     known = counters.read({item.product_id for request in requests for item in request.items})
     lacking = {i: lacks for i, request in enumerate(requests) if (lacks := _lacks(request, known))}
     if lacking:
@@ -45,37 +45,39 @@ def watch(requests: Sequence[Reserve]) -> Watch:
         held = _with_reservation({requests[i].order_id for i in lacking})
         lacking = {i: lacks for i, lacks in lacking.items() if requests[i].order_id not in held}
     probed = counters.probe(set().union(*lacking.values())) if lacking else None
-    watched = Watch() if probed is None else _judged(requests, known, lacking, probed)
-    metrics.gate_answers.labels("refused").inc(len(watched.refused))
-    metrics.gate_answers.labels("probed").inc(len(watched.probes))
-    metrics.gate_answers.labels("passed").inc(len(requests) - len(watched.refused) - len(watched.probes))
-    return watched
+    screening = Screening() if probed is None else _judged(requests, known, lacking, probed)
+    metrics.gate_answers.labels("refused").inc(len(screening.refused))
+    metrics.gate_answers.labels("probed").inc(len(screening.probes))
+    metrics.gate_answers.labels("passed").inc(len(requests) - len(screening.refused) - len(screening.probes))
+    return screening
 
 
-def _judged(requests: Sequence[Reserve], known: Known, lacking: Mapping[int, set[UUID]], probed: set[UUID]) -> Watch:
-    watched = Watch()
+def _judged(
+    requests: Sequence[Reserve], known: Known, lacking: Mapping[int, set[UUID]], probed: set[UUID]
+) -> Screening:
+    screening = Screening()
     for i, product_ids in lacking.items():
         if mine := product_ids & probed:
-            watched.probes[i] = mine
-            watched.expected[i] = _refusal(requests[i], known)
+            screening.probes[i] = mine
+            screening.expected[i] = _refusal(requests[i], known)
             probed -= mine
-    of_probes = {requests[i].order_id for i in watched.probes}
-    for i in lacking.keys() - watched.probes.keys():
+    of_probes = {requests[i].order_id for i in screening.probes}
+    for i in lacking.keys() - screening.probes.keys():
         if requests[i].order_id not in of_probes:  # a probe's twin gets the probe's answer
-            watched.refused[i] = _refusal(requests[i], known)
-    return watched
+            screening.refused[i] = _refusal(requests[i], known)
+    return screening
 
 
-def learn(watched: Watch, answers: Sequence[Outcome | Refusal]) -> None:
-    """Where a probe is told something else than the counters would have told it, they were wrong.
+def correct_counters(screening: Screening, answers: Sequence[Outcome | Refusal]) -> None:
+    """Forget the counters of a product whose probe got a better answer than they predicted: they were wrong.
 
-    They are forgotten, and the next reading makes them anew.
+    The next reading creates them again.
     """
-    for i, product_ids in watched.probes.items():
+    for i, product_ids in screening.probes.items():
         answer = answers[i]
         if isinstance(answer, Unavailable):
             continue  # the database has said nothing about the stock
-        if not isinstance(answer, Refusal) or _is_better(answer, watched.expected[i]):
+        if not isinstance(answer, Refusal) or _is_better(answer, screening.expected[i]):
             counters.forget(product_ids)
 
 

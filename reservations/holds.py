@@ -55,7 +55,10 @@ class HoldLine:
 
 @dataclass(slots=True)
 class Hold:
-    """A reservation with its lines (in id order), as one transaction knows it."""
+    """A reservation with its lines (in id order), as one transaction knows it.
+
+    It is called a hold in every status, also once it is CONFIRMED, to tell it from its row, `models.Reservation`.
+    """
 
     id: UUID
     order_id: UUID

@@ -17,7 +17,7 @@ from inventory_project.foundation import batches, database, tracing
 from inventory_project.foundation.batches import Work
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from reservations import gate, metrics, paying, reserving, settling
+from reservations import extending, gate, metrics, paying, reserving, returning, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
@@ -54,26 +54,26 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
     the gate's probes.
     """
     unsound = {i: refusal for i, request in enumerate(requests) if (refusal := reserving.check(request))}
-    answers = with_the_others(_reserve, requests, unsound)
+    answers = decide_rest(_reserve, requests, unsound)
     crash_point("reserve.after_commit")
     return counted("reserve", answers)
 
 
-def with_the_others(
+def decide_rest(
     decide: Callable[[Sequence[Request]], list[Result | Refusal]],
     requests: Sequence[Request],
     refused: Mapping[int, Refusal],
 ) -> list[Result | Refusal]:
-    """All answers in their places: the refusals that stand at these positions, and what is decided of the others."""
+    """Decide the requests that are not refused yet; returns all answers in their places. `refused` is by position."""
     others = [i for i in range(len(requests)) if i not in refused]
     answers = {**refused, **dict(zip(others, decide([requests[i] for i in others]), strict=True))}
     return [answers[i] for i in range(len(requests))]
 
 
 def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
-    watched = gate.watch(requests)
-    answers = with_the_others(partial(run_releasing_overdue, reserving.reserve), requests, watched.refused)
-    gate.learn(watched, answers)
+    screening = gate.screen(requests)
+    answers = decide_rest(partial(run_releasing_overdue, reserving.reserve), requests, screening.refused)
+    gate.correct_counters(screening, answers)
     return answers
 
 
@@ -143,7 +143,7 @@ def extend_many(requests: Sequence[Extend]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired and the other settled ones, SalesBlocked, ExtensionLimit,
     ReferenceConflict.
     """
-    return counted("extend", batches.run(settling.extend, requests))
+    return counted("extend", batches.run(extending.extend, requests))
 
 
 def return_many(requests: Sequence[Return]) -> list[Answer]:
@@ -151,7 +151,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
     Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
     """
-    return counted("return", batches.run(settling.take_back, requests))
+    return counted("return", batches.run(returning.return_goods, requests))
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:

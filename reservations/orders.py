@@ -56,7 +56,7 @@ Decide = Callable[[Known, Sequence[Received[Any]]], list[Decision]]
 def created_many(received: Sequence[Received[Reserve]]) -> list[Answer]:
     """Hold stock for each order, or publish why not. Invalid: quantities or lines out of bounds."""
     unsound = {i: refusal for i, each in enumerate(received) if (refusal := reserving.check(each.request))}
-    return lifecycle.with_the_others(partial(_handle, "reserve", _created), received, unsound)
+    return lifecycle.decide_rest(partial(_handle, "reserve", _created), received, unsound)
 
 
 def paid_many(received: Sequence[Received[Pay]]) -> list[Answer]:
@@ -145,7 +145,7 @@ def _called_off() -> Conflict:
 
 def _created(known: Known, received: Sequence[Received[Reserve]]) -> list[Decision]:
     dead = {i: _called_off() for i, each in enumerate(received) if each.order_id in known.called_off}
-    verdicts = lifecycle.with_the_others(reserving.reserve, [each.request for each in received], dead)
+    verdicts = lifecycle.decide_rest(reserving.reserve, [each.request for each in received], dead)
     return [_of_created(verdict) for verdict in verdicts]
 
 

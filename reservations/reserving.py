@@ -1,12 +1,7 @@
-"""Decides a batch of reservations over locked stock, in the order of arrival, and writes all that was granted.
-
-Runs inside the transaction of its caller. First the levels are locked, then live reservations of the same orders are
-looked up, then the clock is read: so twins in other processes are seen, and the clock is not as old as the wait.
-"""
+"""Grants or refuses a batch of reservations, in the order of arrival. Runs inside its caller's transaction."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,11 +9,9 @@ from uuid import UUID
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from inventory_project.foundation import database, tracing
+from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Invalid, Refusal, unknown_ids
 from inventory_project.foundation.faults import crash_point
-from inventory_project.foundation.messaging import outbox
-from inventory_project.foundation.messaging.outbox import Event
 from reservations import events, holds
 from reservations.holds import Hold, Status
 from reservations.requests import (
@@ -31,28 +24,15 @@ from reservations.requests import (
     is_same_content,
     merged,
 )
+from reservations.working_set import WorkingSet
 from stock import ledger
-from stock.models import Product
-from warehouses import allocation, network
+from warehouses import allocation
 from warehouses.allocation import Allocation, Candidate, Delivery, Line
-from warehouses.network import Network, View
+from warehouses.network import View
 
 Kind = ledger.Kind
 
-MOST_NAMED = 10  # warehouses in a refusal's sentence
-
-
-@dataclass(slots=True)
-class Desk:
-    """Everything a batch decides over, and what it has granted so far."""
-
-    levels: ledger.LockedLevels
-    network: Network
-    live: dict[UUID, Hold]
-    now: datetime
-    unstocked: dict[UUID, bool] = field(default_factory=dict)  # products without a level, and whether they are blocked
-    granted: list[Hold] = field(default_factory=list)
-    recorded: list[Event] = field(default_factory=list)
+MAX_NAMED = 10  # warehouses in a refusal's sentence
 
 
 def check(request: Reserve) -> Invalid | None:
@@ -75,37 +55,21 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """Grant or refuse each request; one refusal leaves its neighbours alone."""
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
-    with database.pipelined():
-        locking = ledger.locking(product_ids)
-        reading = network.current()  # after the levels: a warehouse that one of them names is there by then
-        live = holds.live_of_orders({request.order_id for request in requests})
-        now = database.read_clock()
+    working_set = WorkingSet.lock_products(product_ids, order_ids={request.order_id for request in requests})
     crash_point("reserve.after_lock")
-    levels = locking()
-    desk = Desk(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
-    outcomes = tracing.decide_each(partial(_decide, desk), requests)
-    levels.hold_ends = holds.time_left(desk.granted, desk.now)
-    with database.pipelined():
-        holds.insert(desk.granted)
-        crossings = ledger.write(levels, at=desk.now)
-        outbox.record([*desk.recorded, *crossings], at=desk.now)
+    outcomes = tracing.decide_each(partial(_decide, working_set), requests)
+    working_set.write()
     crash_point("reserve.before_commit")
     return outcomes
 
 
-def _unstocked(product_ids: set[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:
-    """Of the products that are stocked nowhere those that exist, and whether their sales are blocked."""
-    unstocked = product_ids - levels.by_product.keys()
-    return dict(Product.objects.filter(pk__in=unstocked).values_list("id", "is_blocked")) if unstocked else {}
-
-
-def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
-    unknown = _unknown(desk, request)
+def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
+    unknown = _unknown(working_set, request)
     if unknown is not None:
         return unknown
-    twin = desk.live.get(request.order_id)
+    twin = working_set.live.get(request.order_id)
     if twin is not None:
-        if twin.is_overdue(desk.now):
+        if twin.is_overdue(working_set.now):
             detail = "The order's earlier hold has run out and is about to be released; repeat the request."
             return HeldByOverdue(detail, reservation_id=str(twin.id))
         if is_same_content([(line, line.quantity) for line in twin.lines], request.items):
@@ -113,8 +77,8 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
         return OrderConflict(
             f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
         )
-    view = desk.network.seen_from(request.delivery_postal_code)
-    decision = allocate(desk, merged(request.items), view, view.delivery, allow_split=request.allow_split)
+    view = working_set.network.seen_from(request.delivery_postal_code)
+    decision = _allocate(working_set, request, view)
     if isinstance(decision, Refusal):
         return decision
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
@@ -123,20 +87,20 @@ def _decide(desk: Desk, request: Reserve) -> Outcome | Refusal:
         order_id=request.order_id,
         status=Status.ACTIVE.value,
         is_live=True,
-        expires_at=desk.now + timedelta(minutes=float(ttl)),
-        created_at=desk.now,
+        expires_at=working_set.now + timedelta(minutes=float(ttl)),
+        created_at=working_set.now,
         settled_at=None,
         delivery_postal_code=request.delivery_postal_code,
         allocation=decision.record,
         replaces_id=None,
         actor=request.actor,
     )
-    grant(desk, hold, decision)
+    grant(working_set, hold, decision)
     return Outcome(hold=hold, is_replay=False)
 
 
-def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
-    stocked, unstocked, sites = desk.levels.by_product, desk.unstocked, desk.network.sites
+def _unknown(working_set: WorkingSet, request: Reserve) -> Invalid | None:
+    stocked, unstocked, sites = working_set.levels.by_product, working_set.unstocked, working_set.network.sites
     product_ids = {
         str(item.product_id)
         for item in request.items
@@ -150,13 +114,13 @@ def _unknown(desk: Desk, request: Reserve) -> Invalid | None:
     return unknown_ids(product_ids=list(product_ids), warehouse_ids=list(warehouse_ids))
 
 
-def allocate(
-    desk: Desk, items: Sequence[Item], view: View, delivery: Delivery, *, allow_split: bool
-) -> Allocation | Refusal:
+def _allocate(working_set: WorkingSet, request: Reserve, view: View) -> Allocation | Refusal:
     """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
-    stock = {item.product_id: _candidates(desk, item.product_id, view) for item in items}
-    blocked_ids = {item.product_id for item in items if desk.unstocked.get(item.product_id)}
-    return decide(items, stock, blocked_ids, delivery, allow_split=allow_split)
+    items = merged(request.items)
+    product_ids = [item.product_id for item in items]
+    stock = candidates(working_set, product_ids, view)
+    blocked_ids = {product_id for product_id in product_ids if working_set.unstocked.get(product_id)}
+    return decide(items, stock, blocked_ids, view.delivery, allow_split=request.allow_split)
 
 
 def decide(
@@ -170,6 +134,12 @@ def decide(
     """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
     lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
     decision = allocation.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
+    refusal = refusal_of(decision, delivery, blocked_ids)
+    return decision if refusal is None else refusal
+
+
+def refusal_of(decision: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = frozenset()) -> Refusal | None:
+    """What forbids the order by this decision: SalesBlocked or InsufficientStock; None when nothing does."""
     blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
@@ -184,7 +154,7 @@ def decide(
             for shortage in decision.shortages
         ]
         return ledger.InsufficientStock(_lack(decision, delivery), shortages=shortages, lacking=decision.lacking)
-    return decision
+    return None
 
 
 def _lack(decision: Allocation, delivery: Delivery) -> str:
@@ -195,33 +165,37 @@ def _lack(decision: Allocation, delivery: Delivery) -> str:
     if decision.is_given_up:
         said.append(f"Of the ways to serve it in {delivery.policy.most_parcels} parcels not all were looked at.")
     if decision.not_serving:
-        named = ", ".join(decision.not_serving[:MOST_NAMED])
-        more = f" and {len(decision.not_serving) - MOST_NAMED} more" if len(decision.not_serving) > MOST_NAMED else ""
+        named = ", ".join(decision.not_serving[:MAX_NAMED])
+        more = f" and {len(decision.not_serving) - MAX_NAMED} more" if len(decision.not_serving) > MAX_NAMED else ""
         said.append(f"These warehouses do not serve the region {delivery.region}: {named}{more}.")
     return " ".join(said)
 
 
-def _candidates(desk: Desk, product_id: UUID, view: View) -> list[Candidate]:
-    return [
-        Candidate(
-            view[level.warehouse_id],
-            level.available,
-            level.is_blocked,
-            level.is_closed,
-            level.reserved,
-            level.replenished,
-        )
-        for level in desk.levels.by_product.get(product_id, ())
-    ]
+def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View) -> dict[UUID, list[Candidate]]:
+    """The locked levels of these products, as the allocation looks at them from where the order goes."""
+    return {
+        product_id: [
+            Candidate(
+                view[level.warehouse_id],
+                level.available,
+                level.is_blocked,
+                level.is_closed,
+                level.reserved,
+                level.replenished,
+            )
+            for level in working_set.levels.by_product.get(product_id, ())
+        ]
+        for product_id in product_ids
+    }
 
 
-def grant(desk: Desk, hold: Hold, decision: Allocation) -> None:
+def grant(working_set: WorkingSet, hold: Hold, decision: Allocation) -> None:
     """Take the stock for a new hold; written with the batch."""
     for part in decision.parts:
         line = holds.new_line(product_id=part.product_id, warehouse_id=part.warehouse_id, quantity=part.quantity)
         hold.lines.append(line)
         ledger.post(
-            desk.levels,
+            working_set.levels,
             ledger.Posting(
                 kind=Kind.RESERVE,
                 product_id=part.product_id,
@@ -232,6 +206,6 @@ def grant(desk: Desk, hold: Hold, decision: Allocation) -> None:
                 actor=hold.actor,
             ),
         )
-    desk.granted.append(hold)
-    desk.live[hold.order_id] = hold
-    desk.recorded.append(events.reserved(hold))
+    working_set.granted.append(hold)
+    working_set.live[hold.order_id] = hold
+    working_set.recorded.append(events.reserved(hold))

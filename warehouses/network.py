@@ -131,7 +131,8 @@ class Network:
         return View(self.sites, area.point if area else None, delivery)
 
 
-_kept = Network(UNVERSIONED, {}, PostalAreas([], home=""), {})
+EMPTY = Network(UNVERSIONED, {}, PostalAreas([], home=""), {})  # before the first look at the database
+_kept = EMPTY
 _looked_at = -RECENT_SECONDS
 _looking = Lock()
 

@@ -202,8 +202,8 @@ def test_no_order_is_turned_away_unseen_when_the_database_cannot_say_whose_is_a_
         raise Error
 
     monkeypatch.setattr(Reservation.objects, "filter", away)
-    watched = gate.watch([reserve_request(product_id)])
-    assert (watched.refused, watched.probes) == ({}, {})
+    screening = gate.screen([reserve_request(product_id)])
+    assert (screening.refused, screening.probes) == ({}, {})
 
 
 def test_a_reservation_and_its_end_are_told_to_redis() -> None:

@@ -6,15 +6,16 @@ decided itself. What no order is behind (receipts, corrections) happens to all o
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from reservations import reviving
 from reservations.analysis.simulation.events import Event, Movement, Order, Outcome, Parts
 from reservations.analysis.simulation.figures import Difference, Differences, Figures
 from stock import replenishment
 from stock.models import StockMovement
-from warehouses import allocation, policies
-from warehouses.allocation import Candidate, Delivery, Line, Part
+from warehouses import allocation
+from warehouses.allocation import Allocation, Candidate, Line, Part
 from warehouses.network import Network, View
 
 Kind = StockMovement.Kind
@@ -60,6 +61,10 @@ class Stock:
             )
             for warehouse_id, level in self.levels.get(product_id, {}).items()
         ]
+
+    def candidates_of(self, lines: Iterable[Line], view: View) -> dict[UUID, list[Candidate]]:
+        """The same for each product of these lines."""
+        return {line.product_id: self.candidates(line.product_id, view) for line in lines}
 
     def post(
         self, product_id: UUID, warehouse_id: str, *, kind: str | None = None, available: int = 0, reserved: int = 0
@@ -161,7 +166,7 @@ def replay(
 
 def _serve(contender: Contender, order: Order) -> Outcome:
     view = contender.network.seen_from(order.postal_code)
-    outcome = order.parts if contender.is_as_it_was else _decide(contender.stock, order, view, view.delivery)
+    outcome = order.parts if contender.is_as_it_was else _decide(contender.stock, order, view)
     contender.by_region.setdefault(view.delivery.region, Figures()).add(outcome, view)
     _take(contender, order, outcome)
     return outcome
@@ -177,12 +182,17 @@ def _take(contender: Contender, order: Order, outcome: Outcome) -> None:
         contender.held[order.id] = outcome
 
 
-def _decide(stock: Stock, order: Order, view: View, delivery: Delivery) -> Outcome:
-    candidates = {line.product_id: stock.candidates(line.product_id, view) for line in order.lines}
-    decision = allocation.allocate(order.lines, candidates, delivery=delivery, allow_split=order.allow_split)
+def _decide(stock: Stock, order: Order, view: View) -> Outcome:
+    decision = allocation.allocate(
+        order.lines, stock.candidates_of(order.lines, view), delivery=view.delivery, allow_split=order.allow_split
+    )
+    return _outcome(stock, order.lines, decision)
+
+
+def _outcome(stock: Stock, lines: Sequence[Line], decision: Allocation) -> Outcome:
     if decision.parts:
         return decision.parts
-    if decision.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in order.lines):
+    if decision.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in lines):
         return "blocked"
     return decision.lacking or "stock"
 
@@ -235,18 +245,10 @@ def _revive(contender: Contender, order: Order, replaced_id: UUID) -> None:
 
 
 def _decide_again(contender: Contender, order: Order, same: Parts) -> Outcome:
-    """At the same warehouses, else anywhere, in as many parcels as it takes: the order is paid."""
     view = contender.network.seen_from(order.postal_code)
-    named = tuple([Line(part.product_id, part.quantity, part.warehouse_id) for part in same])
-    outcome = _decide(contender.stock, order._replace(lines=named, allow_split=True), view, view.delivery)
-    if not isinstance(outcome, str):
-        return outcome
-    units: Counter[UUID] = Counter()
-    for part in same:
-        units[part.product_id] += part.quantity
-    anywhere = order._replace(lines=tuple([Line(*each, None) for each in units.items()]), allow_split=True)
-    paid = replace(view.delivery, policy=policies.for_paid(view.delivery.policy))
-    return _decide(contender.stock, anywhere, view, paid)
+    lines = [Line(part.product_id, part.quantity, part.warehouse_id) for part in same]
+    decision, _ = reviving.allocate_again(lines, contender.stock.candidates_of(lines, view), view.delivery)
+    return _outcome(contender.stock, lines, decision)
 
 
 def _at_the_end(given: Parts, order: Order) -> Parts:

@@ -1,0 +1,209 @@
+"""How one reservation goes from one state to the next: confirmed, released, closed.
+
+Every function changes a locked hold and its levels in memory; nothing is written before `WorkingSet.write`. So two
+requests for one hold in a batch see each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from inventory_project.foundation import moments
+from inventory_project.foundation.errors import Conflict, Invalid, Refusal
+from reservations import events
+from reservations.events import LineQuantity
+from reservations.holds import Hold, HoldLine, Status
+from reservations.requests import (
+    CallOff,
+    Confirm,
+    ExceedsReservation,
+    Item,
+    Outcome,
+    ReservationCancelled,
+    ReservationConfirmed,
+    ReservationExpired,
+    Return,
+    is_same_content,
+)
+from reservations.working_set import WorkingSet
+from stock import ledger
+from stock.documents import ReferenceConflict
+
+Kind = ledger.Kind
+
+
+def decide_confirm(
+    working_set: WorkingSet, hold: Hold, request: Confirm, *, is_late_allowed: bool
+) -> Outcome | Refusal:
+    """Confirm an ACTIVE hold, whole or the named part; `is_late_allowed` also past its time."""
+    if hold.status == Status.CONFIRMED:
+        confirmed = [(line, line.confirmed) for line in hold.lines]
+        if request.items is None or is_same_content(confirmed, request.items):
+            return Outcome(hold=hold, is_replay=True)
+        return ReservationConfirmed(f"Reservation {hold.id} was confirmed before, with other items.")
+    if hold.status != Status.ACTIVE:
+        return settled_otherwise(hold)
+    if hold.is_overdue(working_set.now) and not is_late_allowed:
+        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.shown(hold.expires_at)}.")
+    if request.items is None:
+        parts: list[LineQuantity] = [(line, line.open) for line in hold.lines]
+    else:
+        filled = fill(hold, request.items, lambda line: line.open)
+        if isinstance(filled, Refusal):
+            return filled
+        parts = filled
+    hold.status = Status.CONFIRMED.value
+    hold.settled_at = working_set.now
+    for line, units in parts:
+        line.confirmed = units
+        post(working_set.levels, Kind.CONFIRM, line, reserved=-units, actor=request.actor)
+    working_set.recorded.append(events.confirmed(hold))
+    rest = [(line, line.open) for line in hold.lines if line.open]
+    if rest:
+        release(working_set, hold, rest, reason="partial", actor=request.actor)
+    working_set.changed[hold.id] = hold
+    return Outcome(hold=hold, is_replay=False)
+
+
+def end(
+    working_set: WorkingSet, hold: Hold, status: Status, *, reason: events.ReleaseReason, actor: str
+) -> Outcome | Refusal:
+    """Release all that an ACTIVE hold still has, due or not."""
+    if hold.status == status:
+        return Outcome(hold=hold, is_replay=True)
+    if hold.status != Status.ACTIVE:
+        return settled_otherwise(hold)
+    release(working_set, hold, [(line, line.open) for line in hold.lines if line.open], reason=reason, actor=actor)
+    close(working_set, hold, status)
+    return Outcome(hold=hold, is_replay=False)
+
+
+def close(working_set: WorkingSet, hold: Hold, status: Status) -> None:
+    """Settle a hold that has nothing left; its order may be reserved again."""
+    hold.status, hold.is_live, hold.settled_at = status.value, False, working_set.now
+    working_set.changed[hold.id] = hold
+
+
+def settled_otherwise(hold: Hold) -> Conflict:
+    """The refusal for a hold that has gone another way."""
+    refusals: dict[str, type[Conflict]] = {
+        Status.CONFIRMED: ReservationConfirmed,
+        Status.EXPIRED: ReservationExpired,
+        Status.CANCELLED: ReservationCancelled,
+    }
+    return refusals[hold.status](f"Reservation {hold.id} is {hold.status}.")
+
+
+def release(
+    working_set: WorkingSet,
+    hold: Hold,
+    parts: Sequence[LineQuantity],
+    *,
+    reason: events.ReleaseReason,
+    actor: str,
+    reference: str = "",
+) -> None:
+    """Free these units of the lines; at its end a hold frees without a reference, and so once."""
+    for line, units in parts:
+        line.released += units
+        post(
+            working_set.levels,
+            Kind.RELEASE,
+            line,
+            available=units,
+            reserved=-units,
+            actor=actor,
+            reason=reason,
+            reference=reference,
+        )
+    if reference:
+        remember_posting(working_set, Kind.RELEASE, parts, reference=reference)
+    working_set.recorded.append(events.released(hold, parts, reason=reason, reference=reference))
+
+
+def post(
+    levels: ledger.LockedLevels,
+    kind: ledger.Kind,
+    line: HoldLine,
+    *,
+    available: int = 0,
+    reserved: int = 0,
+    actor: str,
+    reason: str = "",
+    reference: str = "",
+) -> None:
+    """Post a change on account of a line; one that changes nothing leaves no movement."""
+    if available == 0 and reserved == 0:
+        return
+    ledger.post(
+        levels,
+        ledger.Posting(
+            kind=kind,
+            product_id=line.product_id,
+            warehouse_id=line.warehouse_id,
+            available=available,
+            reserved=reserved,
+            line_id=line.id,
+            reference=reference,
+            actor=actor,
+            reason=reason,
+        ),
+    )
+
+
+def fill(
+    hold: Hold, items: Sequence[Item], room: Callable[[HoldLine], int]
+) -> list[LineQuantity] | Invalid | ExceedsReservation:
+    """Spread the items over the hold's lines, in id order, each up to its `room`; without those that get nothing."""
+    if not items or any(item.quantity < 1 for item in items):
+        return Invalid("A part names at least one item, each with a quantity of 1 or more.")
+    left = {line.id: room(line) for line in hold.lines}
+    units: dict[UUID, int] = defaultdict(int)
+    # Items that name a warehouse first, so that one that does not leaves them their lines.
+    for item in sorted(items, key=lambda item: item.warehouse_id is None):
+        wanted = item.quantity
+        for line in hold.lines:
+            if line.product_id == item.product_id and item.warehouse_id in (None, line.warehouse_id):
+                taken = min(wanted, left[line.id])
+                left[line.id] -= taken
+                units[line.id] += taken
+                wanted -= taken
+        if wanted:
+            return ExceedsReservation(
+                f"Reservation {hold.id} has {wanted} fewer of product {item.product_id} than was named.",
+                product_id=str(item.product_id),
+            )
+    return [(line, units[line.id]) for line in hold.lines if units[line.id]]
+
+
+# --- references ----------------------------------------------------------------------------------------------------
+
+
+def remember_posting(
+    working_set: WorkingSet, kind: ledger.Kind, parts: Sequence[LineQuantity], *, reference: str
+) -> None:
+    """Remember what was moved under the reference, for the requests that come later in the batch."""
+    working_set.postings.update({(line.id, reference): (kind.value, units) for line, units in parts})
+
+
+def repeated_outcome(
+    working_set: WorkingSet, hold: Hold, request: Return | CallOff
+) -> Outcome | ReferenceConflict | None:
+    """The answer where the reference has moved units of this hold before; None where it has not.
+
+    One without items repeats whatever came back under it; what was released under it was never all of a hold.
+    """
+    earlier = [
+        (line, *working_set.postings[line.id, request.reference])
+        for line in hold.lines
+        if (line.id, request.reference) in working_set.postings
+    ]
+    if not earlier:
+        return None
+    if request.items is None:
+        is_same = all(kind == Kind.RETURN for _, kind, _ in earlier)
+    else:
+        is_same = is_same_content([(line, units) for line, _, units in earlier], request.items)
+    if is_same:
+        return Outcome(hold=hold, is_replay=True)
+    return ReferenceConflict(f"Reference {request.reference!r} was used for other goods of this reservation.")

@@ -1,0 +1,171 @@
+"""What a batch decides over: the rows it has locked and read, and what it has decided about them so far.
+
+A batch locks and reads everything it needs, the clock last; decides each request in memory, in the order of arrival;
+then writes all of it in one round trip. It runs inside its caller's transaction. docs/locking.md explains the order of
+the locks, which every function here keeps.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Self, TypeVar
+from uuid import UUID
+
+from inventory_project.foundation import database, tracing
+from inventory_project.foundation.errors import NotFound, Refusal
+from inventory_project.foundation.faults import crash_point
+from inventory_project.foundation.messaging import outbox
+from inventory_project.foundation.messaging.outbox import Event
+from reservations import holds
+from reservations.holds import Hold
+from reservations.requests import Cancel, Confirm, Expire, Extend, OrderChanged, Outcome, Return
+from stock import ledger
+from stock.models import Product, StockMovement
+from warehouses import network
+from warehouses.network import Network
+
+Kind = ledger.Kind
+AnyRequest = TypeVar("AnyRequest", Confirm, Cancel, Expire, Extend, Return)
+
+
+@dataclass(slots=True)
+class WorkingSet:
+    """The locked rows of a batch, and what it has decided so far. Each verb fills the fields that it needs.
+
+    Locked and read:
+    `holds` are the locked reservations by id. `current` is, for each order that was asked about, its current
+    reservation out of those, or why it has none to work with. `live` is the live reservation of each order, locked or
+    not; those granted in this batch are added. `network` has the warehouses to choose among; it is empty where the
+    batch reserves nothing. `unstocked` are products without a stock level, and whether their sales are blocked.
+    `postings` are the kind and the units that a line moved under a reference: those that were loaded, and this batch's.
+
+    Decided: `granted` are new reservations, `changed` are locked ones, `recorded` are events.
+    """
+
+    levels: ledger.LockedLevels
+    now: datetime
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    current: dict[UUID, Hold | Refusal] = field(default_factory=dict)
+    live: dict[UUID, Hold] = field(default_factory=dict)
+    network: Network = field(default_factory=lambda: network.EMPTY)
+    unstocked: dict[UUID, bool] = field(default_factory=dict)
+    postings: dict[tuple[UUID, str], tuple[str, int]] = field(default_factory=dict)
+    granted: list[Hold] = field(default_factory=list)
+    changed: dict[UUID, Hold] = field(default_factory=dict)
+    recorded: list[Event] = field(default_factory=list)
+
+    # --- locking ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def lock(cls, reservation_ids: Collection[UUID]) -> Self:
+        """Lock these reservations, then the levels of their lines, then read the clock. One round trip."""
+        with database.pipelined():
+            locked = holds.locking(reservation_ids)
+            levels = holds.locking_levels(reservation_ids)
+            now = database.read_clock()
+        crash_point("settle.after_lock")
+        return cls(holds=locked(), levels=levels(), now=now())
+
+    @classmethod
+    def lock_products(cls, product_ids: Collection[UUID], *, order_ids: Collection[UUID]) -> Self:
+        """Lock all levels of these products, then look for live reservations of the orders, then read the clock.
+
+        One round trip. In this order a reservation that another process makes of the same order is seen, and the clock
+        is not as old as the wait.
+        """
+        with database.pipelined():
+            locking = ledger.locking(product_ids)
+            reading = network.current()  # after the levels: a warehouse that one of them names is there by then
+            live = holds.live_of_orders(order_ids)
+            now = database.read_clock()
+        levels = locking()
+        return cls(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
+
+    @classmethod
+    def lock_orders(cls, order_ids: Collection[UUID]) -> Self:
+        """Lock the current reservation of each order and the levels of its lines; see `current`."""
+        current_ids = holds.current_ids_of_orders(order_ids)
+        locked = cls.lock(set(current_ids.values()))
+        locked.current = current_reservations(order_ids, locked.holds, current_ids)
+        return locked
+
+    @classmethod
+    def lock_orders_for_payment(cls, order_ids: Collection[UUID]) -> Self:
+        """Lock the current reservation of each order and all levels of its products; see `current`.
+
+        All levels, not only those of the lines, because an expired reservation may find its stock elsewhere.
+        """
+        current_ids = holds.current_ids_of_orders(order_ids)
+        locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
+        with database.pipelined():
+            locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
+            reading = network.current()
+        levels = locking()
+        current = current_reservations(order_ids, locked, current_ids)
+        now = database.database_now()
+        return cls(holds=locked, levels=levels, current=current, now=now, network=reading())
+
+    def load_postings(self, references: Collection[str]) -> None:
+        """Load what the locked reservations moved under these references before. One statement.
+
+        It is sent after the locks, so that a return that another process makes under the same reference is seen.
+        """
+        line_ids = [line.id for hold in self.holds.values() for line in hold.lines]
+        movements = StockMovement.objects.filter(
+            kind__in=(Kind.RELEASE, Kind.RETURN), line_id__in=line_ids, reference__in=references
+        )
+        for line_id, reference, kind, units in movements.values_list("line_id", "reference", "kind", "available_delta"):
+            if line_id is not None:
+                self.postings[line_id, reference] = (kind, units)
+
+    # --- deciding and writing --------------------------------------------------------------------------------------
+
+    def decide_each(
+        self, decide: Callable[[Self, Hold, AnyRequest], Outcome | Refusal], requests: Sequence[AnyRequest]
+    ) -> list[Outcome | Refusal]:
+        """Decide one request after the other over the reservation that it names; NotFound where it is unknown."""
+        return tracing.decide_each(partial(self._decide_known, decide), requests)
+
+    def _decide_known(
+        self, decide: Callable[[Self, Hold, AnyRequest], Outcome | Refusal], request: AnyRequest
+    ) -> Outcome | Refusal:
+        hold = self.holds.get(request.reservation_id)
+        if hold is None:
+            return NotFound(f"There is no reservation {request.reservation_id}.")
+        return decide(self, hold, request)
+
+    def write(self) -> None:
+        """Write everything that was decided, in one round trip; what did not change takes no statement."""
+        changed = list(self.changed.values())
+        self.levels.hold_ends = holds.time_left([*self.granted, *changed], self.now)
+        with database.pipelined():
+            holds.insert(self.granted)
+            holds.update(changed)
+            crossings = ledger.write(self.levels, at=self.now)
+            outbox.record([*self.recorded, *crossings], at=self.now)
+
+
+def _unstocked(product_ids: Collection[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:
+    """Of the products that are stocked nowhere those that exist, and whether their sales are blocked."""
+    unstocked = set(product_ids) - levels.by_product.keys()
+    return dict(Product.objects.filter(pk__in=unstocked).values_list("id", "is_blocked")) if unstocked else {}
+
+
+def current_reservations(
+    order_ids: Collection[UUID], locked: Mapping[UUID, Hold], current_ids: Mapping[UUID, UUID]
+) -> dict[UUID, Hold | Refusal]:
+    """The current reservation of each order, out of the locked ones; NotFound where it has none. One statement.
+
+    `current_ids` is what `holds.current_ids_of_orders` returned before the locks. While we waited for a lock, a
+    reservation may have been cancelled and its order reserved again. Locking the new one now would break the order of
+    locks, so the order's request gets OrderChanged and is decided once more.
+    """
+    others = holds.current_ids_of_orders(order_ids).items() - current_ids.items()
+    current: dict[UUID, Hold | Refusal] = {
+        order_id: NotFound(f"There is no reservation for order {order_id}.") for order_id in order_ids
+    }
+    current.update({order_id: locked[reservation_id] for order_id, reservation_id in current_ids.items()})
+    for order_id, _ in others:
+        current[order_id] = OrderChanged("The order got another reservation just now; repeat the request.")
+    return current
