@@ -19,8 +19,10 @@ from reservations import events, holds, reserving, settling
 from reservations.holds import Hold, Status
 from reservations.requests import Confirm, Item, Outcome, Pay, merged
 from stock import ledger
-from warehouses import explanation, network, policies
-from warehouses.allocation import Allocation
+from warehouses import network
+from warehouses.allocation import policies
+from warehouses.allocation.terms import Allocation
+from warehouses.allocation.words import REVIVED
 
 
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
@@ -79,7 +81,7 @@ def _revive(desk: reserving.Desk, expired: Hold, *, actor: str) -> Outcome | Ref
         created_at=desk.now,
         settled_at=desk.now,
         delivery_postal_code=expired.delivery_postal_code,
-        allocation={**decision.record, "notes": [*decision.record["notes"], explanation.REVIVED]},
+        allocation={**decision.record, "notes": [*decision.record["notes"], REVIVED]},
         replaces_id=expired.id,
         actor=actor,
     )

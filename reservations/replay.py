@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from stock import ledger
-from warehouses import allocation, policies
-from warehouses.allocation import Candidate, Delivery, Line, Part
+from warehouses.allocation import decision, policies
+from warehouses.allocation.terms import Candidate, Delivery, Line, Part
 from warehouses.network import Network, View
 
 Kind = ledger.Kind
@@ -315,12 +315,12 @@ def _take(contender: Contender, order: Order, outcome: Outcome) -> None:
 
 def _decide(stock: Stock, order: Order, view: View, delivery: Delivery) -> Outcome:
     candidates = {line.product_id: stock.candidates(line.product_id, view) for line in order.lines}
-    decision = allocation.allocate(order.lines, candidates, delivery=delivery, allow_split=order.allow_split)
-    if decision.parts:
-        return decision.parts
-    if decision.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in order.lines):
+    answer = decision.allocate(order.lines, candidates, delivery=delivery, allow_split=order.allow_split)
+    if answer.parts:
+        return answer.parts
+    if answer.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in order.lines):
         return "blocked"
-    return decision.lacking or "stock"
+    return answer.lacking or "stock"
 
 
 def _follow(contender: Contender, movement: Movement, revived_ids: Set[UUID]) -> None:

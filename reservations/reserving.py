@@ -33,8 +33,9 @@ from reservations.requests import (
 )
 from stock import ledger
 from stock.models import Product
-from warehouses import allocation, network
-from warehouses.allocation import Allocation, Candidate, Delivery, Line
+from warehouses import network
+from warehouses.allocation import decision
+from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 from warehouses.network import Network, View
 
 Kind = ledger.Kind
@@ -169,11 +170,11 @@ def decide(
 ) -> Allocation | Refusal:
     """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
     lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
-    decision = allocation.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
-    blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
+    answer = decision.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
+    blocked = sorted(str(product_id) for product_id in {*answer.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
-    if decision.shortages:
+    if answer.shortages:
         shortages: list[dict[str, Any]] = [
             {
                 "product_id": str(shortage.product_id),
@@ -181,10 +182,10 @@ def decide(
                 "requested": shortage.requested,
                 "available": shortage.available,
             }
-            for shortage in decision.shortages
+            for shortage in answer.shortages
         ]
-        return ledger.InsufficientStock(_lack(decision, delivery), shortages=shortages, lacking=decision.lacking)
-    return decision
+        return ledger.InsufficientStock(_lack(answer, delivery), shortages=shortages, lacking=answer.lacking)
+    return answer
 
 
 def _lack(decision: Allocation, delivery: Delivery) -> str:

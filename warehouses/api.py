@@ -10,7 +10,8 @@ from rest_framework.response import Response
 from inventory_project.foundation.access import scopes
 from inventory_project.foundation.http.fields import TextField
 from inventory_project.foundation.http.views import ViewSet
-from warehouses import catalogue, policies
+from warehouses import catalogue
+from warehouses.allocation import policies
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
 
 WAREHOUSE_ID = OpenApiParameter(

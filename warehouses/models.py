@@ -10,8 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 
-from warehouses import policies
-from warehouses.policies import PARCELS_MAX, TOLERANCE_MAX_KM, Policy, Split
+from warehouses.allocation import policies
+from warehouses.allocation.policies import PARCELS_MAX, TOLERANCE_MAX_KM, Policy, Split
 
 # \Z and not $, which would let a line break through at the end.
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\Z"
@@ -87,7 +87,7 @@ class Warehouse(models.Model):
 
 
 class PostalArea(models.Model):
-    """Where the postal codes that begin with `prefix` lie; see `warehouses.geography.Area`."""
+    """Where the postal codes that begin with `prefix` lie; see `warehouses.allocation.geography.Area`."""
 
     country = models.CharField(max_length=2, help_text="ISO 3166's two letters.")
     prefix = models.CharField(max_length=16, help_text="Letters and digits as in the codes, nothing between them.")
@@ -112,7 +112,7 @@ class PostalArea(models.Model):
 
 
 class AllocationPolicy(models.Model):
-    """How warehouses are chosen for orders that go to a region; see `warehouses.policies.Policy`."""
+    """How warehouses are chosen for orders that go to a region; see `warehouses.allocation.policies.Policy`."""
 
     region = models.CharField(
         max_length=64, blank=True, unique=True, help_text="Of the delivery. Empty: every region without its own policy."

@@ -15,10 +15,10 @@ from reservations import picture, replay, tables
 from reservations.difference_files import DifferenceFile
 from reservations.replay import Contender, Difference, Event, Figures, Level, Movement, Order, Stock
 from reservations.simulation import Simulation
-from warehouses.allocation import Line, Part
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.terms import Line, Part
 from warehouses.network import UNVERSIONED, Network, Site
-from warehouses.policies import Policy
 
 A, B = UUID(int=1), UUID(int=2)
 FIRST, SECOND, THIRD = UUID(int=11), UUID(int=12), UUID(int=13)

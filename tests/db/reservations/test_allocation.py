@@ -21,7 +21,8 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import PR, RJ, SP, reserve_request
-from warehouses import catalogue, explanation, postal_areas
+from warehouses import catalogue, postal_areas
+from warehouses.allocation import explanation
 from warehouses.models import AllocationPolicy, PostalArea, Warehouse
 
 pytestmark = pytest.mark.usefixtures("books")

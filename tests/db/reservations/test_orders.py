@@ -22,7 +22,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, RJ, SP
-from warehouses import explanation
+from warehouses.allocation import explanation
 from warehouses.models import PostalArea, Warehouse
 
 pytestmark = pytest.mark.usefixtures("books")

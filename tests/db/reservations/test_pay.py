@@ -13,7 +13,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, PR, RJ, SP, reserve_request
-from warehouses import explanation
+from warehouses.allocation import explanation
 from warehouses.models import AllocationPolicy
 
 pytestmark = pytest.mark.usefixtures("books")

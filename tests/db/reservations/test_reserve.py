@@ -18,7 +18,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, PR, RJ, SP, reserve_request
-from warehouses import explanation
+from warehouses.allocation import explanation
 
 pytestmark = pytest.mark.usefixtures("books")
 

@@ -2,140 +2,37 @@
 
 Hard constraints come first: a level must be neither blocked nor closed, its warehouse must serve the region that the
 goods go to, and it must hold enough. A line that names a warehouse is obeyed or refused, never moved elsewhere, and
-what it takes is gone for the other lines. For these a plan is looked for (`warehouses.plans`): a set of warehouses that
+what it takes is gone for the other lines. For these a plan is looked for (`plans`): a set of warehouses that
 can serve all of them together, with those that named lines come from, since a parcel leaves from there anyway. The
-policy's `split` says which plans are allowed, and its preferences choose among them (`warehouses.preferences`).
+policy's `split` says which plans are allowed, and its preferences choose among them (`preferences`).
 
 An order is served as a whole or not at all. The same input gives the same answer, in whatever order candidates come.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from warehouses.geography import Precision
-from warehouses.plans import POOL, Search, Units, covers, holders, less
-from warehouses.policies import BUILT_IN, Policy
-from warehouses.preferences import Choice, Option, Place, Plan, by_distance, choose, ranked
-
-RECORD_VERSION = 2
-Lack = Literal["stock", "parcels", "region"]  # too little; too much for the parcels allowed; not serving the region
-NOT_SERVED = "not_served"
-GIVEN_UP = "given_up"  # in place of a preference: there were more sets of warehouses than are looked at
-MOST_NUMBERS = 300  # stocks kept in a record, and reasons: it is written while the levels are locked
-
-
-class Candidate(NamedTuple):
-    """One stock level of one product; `replenished` is what was on hand after the last replenishment."""
-
-    place: Place
-    available: int
-    is_blocked: bool
-    is_closed: bool
-    reserved: int = 0
-    replenished: int = 0
-
-
-class Line(NamedTuple):
-    """`quantity` units, at least one, of a product; from `warehouse_id`, or from anywhere when that is None."""
-
-    product_id: UUID
-    quantity: int
-    warehouse_id: str | None
-
-
-class Part(NamedTuple):
-    """What one warehouse gives of one product."""
-
-    product_id: UUID
-    warehouse_id: str
-    quantity: int
-
-
-class Shortage(NamedTuple):
-    """A line that cannot be served, and how many units of it could be."""
-
-    product_id: UUID
-    warehouse_id: str | None
-    requested: int
-    available: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Where an order goes, as far as that is known, and the policy that holds there.
-
-    `area` is the country and the known prefix, such as `BR 01310`; `notes` say what had to be done without. `facts` is
-    all of it as a record has it, made once for the many orders that go there.
-    """
-
-    policy: Policy = BUILT_IN
-    precision: Precision = "unknown"
-    area: str = ""
-    name: str = ""
-    region: str = ""
-    notes: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        rules = self.policy
-        facts = {
-            "policy": [
-                *(rules.region, list(rules.preferences), rules.tolerance_km, rules.split, rules.most_parcels),
-                rules.is_built_in,
-            ],
-            "delivery": [self.area, self.name, self.precision, self.region],
-        }
-        object.__setattr__(self, "facts", facts)
-
-
-NOWHERE = Delivery(notes=("no_postal_code",))
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """The answer: either `parts` cover every line exactly, or there are none and the next two say why.
-
-    `parts` has each product and warehouse once, in the order in which rows are locked; `shortages` has every short
-    line, named ones first; `lacking` is what stood in the way of all of them together. `not_serving` are warehouses
-    that have of what is short and do not serve the region; `is_given_up`: a longer search might have found a way.
-    `record`, empty where there are no parts, is JSON-ready, is kept with the reservation, and is read by
-    `warehouses.explanation`.
-    """
-
-    parts: tuple[Part, ...]
-    shortages: tuple[Shortage, ...]
-    blocked_product_ids: tuple[UUID, ...]
-    lacking: Lack | None
-    not_serving: tuple[str, ...]
-    is_given_up: bool
-    record: dict[str, Any]
-
-
-# --- the decision --------------------------------------------------------------------------------------------------
-
-Stocks = dict[UUID, dict[str, int]]  # product, warehouse, units
-
-
-@dataclass(slots=True)
-class _Decision:
-    strategy: str
-    parts: list[Part]
-    choice: Choice | None = None  # a named warehouse leaves nothing to choose
-
-
-@dataclass(slots=True)
-class _Supply:
-    """The stock of one order's products, sorted out once."""
-
-    places: dict[str, Place] = field(default_factory=dict)  # every warehouse that may sell one of the products
-    sellable: Stocks = field(default_factory=dict)
-    whole: Stocks = field(default_factory=dict)  # what the share taken is a share of
-    blocked_product_ids: tuple[UUID, ...] = ()
-    ruled_out: list[tuple[str, UUID, str]] = field(default_factory=list)  # warehouse, product, why
+from warehouses.allocation import record
+from warehouses.allocation.plans import POOL, Search, Units, covers, holders, less
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Choice, Option, Plan, choose, ranked
+from warehouses.allocation.terms import (
+    GIVEN_UP,
+    NOT_SERVED,
+    NOWHERE,
+    Allocation,
+    Candidate,
+    Decision,
+    Delivery,
+    Lack,
+    Line,
+    Part,
+    Shortage,
+    Stocks,
+    Supply,
+)
 
 
 def allocate(
@@ -177,8 +74,8 @@ def allocate(
             is_given_up=search.is_given_up,
             record={},
         )
-    record = _record(supply, lines, decisions, delivery, search, allow_split=allow_split)
-    return Allocation(_merged(decisions), (), (), None, (), search.is_given_up, record)
+    kept = record.create(supply, lines, decisions, delivery, search, allow_split=allow_split)
+    return Allocation(_merged(decisions), (), (), None, (), search.is_given_up, kept)
 
 
 def _lacking(lines: Sequence[Line], shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Candidate]]) -> Lack:
@@ -213,8 +110,8 @@ def _not_serving(shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Ca
     return tuple(sorted(found))
 
 
-def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) -> _Supply:
-    supply = _Supply()
+def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) -> Supply:
+    supply = Supply()
     blocked = []
     for product_id in dict.fromkeys([line.product_id for line in lines]):
         units = supply.sellable[product_id] = {}
@@ -240,7 +137,7 @@ def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) 
     return supply
 
 
-def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[_Decision], list[Shortage]]:
+def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[Decision], list[Shortage]]:
     """Serve each line from the warehouse it names, and take that from `left`."""
     decisions = []
     shortages = []
@@ -251,7 +148,7 @@ def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[_Decisi
             shortages.append(_shortage(line, available))
         else:
             units[warehouse_id] = available - line.quantity
-            decisions.append(_Decision("named", [Part(line.product_id, warehouse_id, line.quantity)]))
+            decisions.append(Decision("named", [Part(line.product_id, warehouse_id, line.quantity)]))
     return decisions, shortages
 
 
@@ -264,7 +161,7 @@ def _search(policy: Policy, *, used: int) -> Search:
     )
 
 
-def _options(free: Sequence[Line], left: Stocks, supply: _Supply, used: set[str]) -> list[Option]:
+def _options(free: Sequence[Line], left: Stocks, supply: Supply, used: set[str]) -> list[Option]:
     """The warehouses that have anything of the free lines' products, in the order of their ids."""
     if len(free) == 1:  # as most orders have, so without the detour over columns
         [line] = free
@@ -286,7 +183,7 @@ def _options(free: Sequence[Line], left: Stocks, supply: _Supply, used: set[str]
 
 def _serve(
     free: Sequence[Line], options: Sequence[Option], policy: Policy, search: Search, *, allow_split: bool
-) -> tuple[list[_Decision], list[Shortage]]:
+) -> tuple[list[Decision], list[Shortage]]:
     """Serve lines that name no warehouse, each of another product: one decision, or shortages."""
     wanted = tuple([line.quantity for line in free])
     used = [option for option in options if option.is_used]
@@ -322,16 +219,16 @@ def _at_best(i: int, options: Sequence[Option], *, is_by_line: bool) -> int:
 
 def _shared_out(
     free: Sequence[Line], wanted: Units, members: Sequence[Option], choice: Choice, policy: Policy
-) -> _Decision:
+) -> Decision:
     """The lines among warehouses that can serve them: all to one, else each line to one, else to as few as can be."""
     if len(members) == 1:
-        return _Decision("one_warehouse", _from_one(free, members[0]), choice)
+        return Decision("one_warehouse", _from_one(free, members[0]), choice)
     in_order = ranked(members, policy)
     for option in in_order:
         if covers(option.units, wanted):
-            return _Decision("one_warehouse", _from_one(free, option), choice)
+            return Decision("one_warehouse", _from_one(free, option), choice)
     parts = [part for i, line in enumerate(free) for part in _line_parts(line, i, in_order)]
-    return _Decision("split_by_line" if len(parts) == len(free) else "split_line", parts, choice)
+    return Decision("split_by_line" if len(parts) == len(free) else "split_line", parts, choice)
 
 
 def _from_one(free: Sequence[Line], option: Option) -> list[Part]:
@@ -371,7 +268,7 @@ def _fewest(in_order: Sequence[Option], i: int, quantity: int) -> list[Option]:
     return chosen
 
 
-def _line_by_line(free: Sequence[Line], options: Sequence[Option], policy: Policy) -> _Decision:
+def _line_by_line(free: Sequence[Line], options: Sequence[Option], policy: Policy) -> Decision:
     """One line after the other, without looking ahead: a warehouse that serves one is used for the next ones."""
     at_hand = list(options)
     parts: list[Part] = []
@@ -383,7 +280,7 @@ def _line_by_line(free: Sequence[Line], options: Sequence[Option], policy: Polic
             option._replace(is_used=True) if option.place.warehouse_id in taken else option for option in at_hand
         ]
     strategy = "split_by_line" if len(parts) == len(free) else "split_line"
-    return _Decision(strategy, parts, Choice((), GIVEN_UP))
+    return Decision(strategy, parts, Choice((), GIVEN_UP))
 
 
 def _enough(options: Sequence[Option], i: int, quantity: int, policy: Policy) -> list[Option]:
@@ -435,7 +332,7 @@ def _shortage(line: Line, available: int) -> Shortage:
     return Shortage(line.product_id, line.warehouse_id, line.quantity, available)
 
 
-def _merged(decisions: Sequence[_Decision]) -> tuple[Part, ...]:
+def _merged(decisions: Sequence[Decision]) -> tuple[Part, ...]:
     """All parts in key order; a named and a free line may have met at one warehouse."""
     parts = [part for decision in decisions for part in decision.parts]
     if len(parts) < 2:
@@ -444,75 +341,3 @@ def _merged(decisions: Sequence[_Decision]) -> tuple[Part, ...]:
     for part in parts:
         units[part.product_id, part.warehouse_id] += part.quantity
     return tuple(Part(*key, quantity) for key, quantity in sorted(units.items()))
-
-
-# --- the record ----------------------------------------------------------------------------------------------------
-
-
-def _record(
-    supply: _Supply,
-    lines: Sequence[Line],
-    decisions: Sequence[_Decision],
-    delivery: Delivery,
-    search: Search,
-    *,
-    allow_split: bool,
-) -> dict[str, Any]:
-    """What the decision went by, short: lists in place of objects, positions in place of product ids.
-
-    MOST_NUMBERS bounds it: the nearest and most preferred warehouses are kept first, and those that serve always.
-    """
-    positions = {product_id: i for i, product_id in enumerate(supply.sellable)}
-    shown = _shown(supply.places, decisions, most=max(1, MOST_NUMBERS // len(positions)))
-    lost: dict[str, str] = {}
-    for decision in decisions:
-        if decision.choice:
-            lost.update(decision.choice.lost)
-    notes = list(delivery.notes)
-    if delivery.area:
-        if None in [place.distance_km for place in supply.places.values()]:
-            notes.append("warehouse_without_place")
-        if any([place.is_by_postal_code for place in supply.places.values()]):  # noqa: C419  # faster
-            notes.append("warehouse_by_postal_code")
-    if search.is_given_up:
-        notes.append("search_given_up")
-    if search.is_narrowed and any(decision.choice and len(decision.choice.plan) > 1 for decision in decisions):
-        notes.append("far_not_compared")
-    return {
-        "version": RECORD_VERSION,
-        **delivery.facts,
-        "allow_split": allow_split,
-        "notes": notes,
-        "steps": search.steps,
-        "products": [str(product_id) for product_id in positions],
-        "lines": [[positions[line.product_id], line.quantity, line.warehouse_id] for line in lines],
-        "candidates": [
-            [key, region, priority, distance_km, lost.get(key)]
-            for key, region, priority, distance_km, *_ in map(supply.places.__getitem__, shown)
-        ],
-        "available": [[units.get(key) for key in shown] for units in supply.sellable.values()],
-        "whole": [[units.get(key) for key in shown] for units in supply.whole.values()],
-        "left_out": len(supply.places) - len(shown),
-        "ruled_out": [
-            [warehouse_id, positions[product_id], why]
-            for warehouse_id, product_id, why in sorted(supply.ruled_out)[:MOST_NUMBERS]
-        ],
-        "chosen": [
-            [
-                decision.strategy,
-                decision.choice.tie_break if decision.choice else None,
-                decision.choice.said if decision.choice else [],
-                [[positions[part.product_id], part.warehouse_id, part.quantity] for part in decision.parts],
-            ]
-            for decision in decisions
-        ],
-    }
-
-
-def _shown(places: Mapping[str, Place], decisions: Sequence[_Decision], *, most: int) -> list[str]:
-    """The ids of those kept, in order."""
-    if len(places) > most:
-        serving = {part.warehouse_id for decision in decisions for part in decision.parts}
-        nearest_first = sorted(places.values(), key=by_distance)
-        return sorted({*serving, *[place.warehouse_id for place in nearest_first[:most]]})
-    return sorted(places)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from warehouses import policies
-from warehouses.policies import BUILT_IN, PREFERENCES, SPLITS, Policy, problems
+from warehouses.allocation import policies
+from warehouses.allocation.policies import BUILT_IN, PREFERENCES, SPLITS, Policy, problems
 
 AT_MOST_TWO = Policy(split="at_most", most_parcels=2)
 

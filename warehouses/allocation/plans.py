@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import ge, sub
 
-from warehouses.policies import PARCELS_MAX
-from warehouses.preferences import Option, Plan, by_distance
+from warehouses.allocation.policies import PARCELS_MAX
+from warehouses.allocation.preferences import Option, Plan, by_distance
 
 POOL = 20  # warehouses
 STEPS = 10_000  # sets of warehouses looked at: some 20 ms for a few lines, more for many

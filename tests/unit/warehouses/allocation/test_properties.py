@@ -11,10 +11,11 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouses import explanation, policies
-from warehouses.allocation import Allocation, Candidate, Delivery, Line, allocate
-from warehouses.policies import PREFERENCES, SPLITS, Policy
-from warehouses.preferences import Place, by_distance
+from warehouses.allocation import explanation, policies
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.policies import PREFERENCES, SPLITS, Policy
+from warehouses.allocation.preferences import Place, by_distance
+from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 
 IDS = [f"wh-{i}" for i in range(6)]
 PRODUCTS = [UUID(int=i) for i in range(1, 4)]

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouses import explanation
-from warehouses.allocation import Candidate, Delivery, Line, allocate
-from warehouses.plans import POOL, STEPS, Search, Units, covers, less
-from warehouses.policies import Policy
-from warehouses.preferences import Option, Place, Plan
+from warehouses.allocation import explanation
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.plans import POOL, STEPS, Search, Units, covers, less
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Option, Place, Plan
+from warehouses.allocation.terms import Candidate, Delivery, Line
 
 SHIRT = UUID(int=1)
 

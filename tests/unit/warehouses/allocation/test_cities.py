@@ -10,12 +10,15 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 
-from warehouses import catalogue, explanation, postal_areas
-from warehouses.allocation import MOST_NUMBERS, Allocation, Candidate, Line, allocate
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses import catalogue, postal_areas
+from warehouses.allocation import explanation, words
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.plans import POOL, STEPS
+from warehouses.allocation.policies import BUILT_IN, PARCELS_MAX, Policy
+from warehouses.allocation.record import MOST_NUMBERS
+from warehouses.allocation.terms import Allocation, Candidate, Line
 from warehouses.network import Network, Site
-from warehouses.plans import POOL, STEPS
-from warehouses.policies import BUILT_IN, PARCELS_MAX, Policy
 
 ROOT = Path(settings.BASE_DIR)
 DOCUMENT = ROOT / "docs" / "allocation.md"
@@ -158,7 +161,7 @@ def test_the_example_of_an_explanation_is_what_is_told() -> None:
 def test_the_notes_and_the_bounds_of_the_document_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text("utf-8")
     notes = re.findall(r"(?m)^\| `(\w+)` \|", text.partition("\n## What is missing")[2].partition("\n## ")[0])
-    assert notes == list(explanation.NOTES)
+    assert notes == list(words.NOTES)
     bounds = text.partition("\n## Bounds\n")[2]
     limits = [cells.split("|")[2].strip() for cells in re.findall(r"(?m)^\|(?!-| what ).*", bounds)]
     assert [re.sub(r"[^0-9]", "", limit) for limit in limits] == [
