@@ -6,16 +6,20 @@ what it takes is gone for the other lines. For these a plan is looked for (`plan
 can serve all of them together, with those that named lines come from, since a parcel leaves from there anyway. The
 policy's `split` says which plans are allowed, and its preferences choose among them (`preferences`).
 
+These are five steps: sort out the stock, obey the lines that name a warehouse, look for plans, choose one of them, and
+share the lines out among its warehouses.
+
 An order is served as a whole or not at all. The same input gives the same answer, in whatever order candidates come.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 from uuid import UUID
 
 from warehouses.allocation import record
-from warehouses.allocation.plans import POOL, Search, Units, covers, holders, less
+from warehouses.allocation.plans import POOL, Search, Units, covers, less
 from warehouses.allocation.policies import Policy
 from warehouses.allocation.preferences import Choice, Option, Plan, choose, ranked
 from warehouses.allocation.terms import (
@@ -34,6 +38,22 @@ from warehouses.allocation.terms import (
     Supply,
 )
 
+_ShortLine = tuple[Line, int]  # a line, and how many units of it could be served
+
+
+class _Free(NamedTuple):
+    """The lines that name no warehouse, each of another product, and the warehouses that could serve them.
+
+    `wanted` has the quantities of the lines. `used` are those of the options that serve named lines and can add to what
+    others give: all of them, or none where one warehouse has to serve all free lines.
+    """
+
+    lines: list[Line]
+    wanted: Units
+    options: list[Option]
+    used: list[Option]
+    policy: Policy
+
 
 def allocate(
     lines: Sequence[Line],
@@ -49,33 +69,63 @@ def allocate(
     no shortage. The `available` of a shortage is what could be sold for that line: at the warehouse it names; in all
     warehouses together; or in as many as may serve the order, those that come nearest to serving all free lines.
     """
+    policy = delivery.policy
     supply = _sort_out(lines, stock)
     lines = [line for line in lines if line.product_id not in supply.blocked_product_ids]
     named = [(line, line.warehouse_id) for line in lines if line.warehouse_id is not None]
-    free = [line for line in lines if line.warehouse_id is None]
+    unnamed = [line for line in lines if line.warehouse_id is None]
 
-    # What the named lines take is gone for the free ones.
+    # What the named lines take is gone for the others.
     left = {product_id: dict(units) for product_id, units in supply.sellable.items()} if named else supply.sellable
-    decisions, shortages = _obey(named, left)
-    search = _search(delivery.policy, used=len({warehouse_id for _, warehouse_id in named}))
-    if free:
-        options = _options(free, left, supply, {warehouse_id for _, warehouse_id in named})
-        decision, short = _serve(free, options, delivery.policy, search, allow_split=allow_split)
-        decisions += decision
-        shortages += short
+    decisions, short = _obey(named, left)
 
-    if shortages or supply.blocked_product_ids:
-        return Allocation(
-            parts=(),
-            shortages=tuple(shortages),
-            blocked_product_ids=supply.blocked_product_ids,
-            lacking=_lacking(lines, shortages, stock) if shortages else None,
-            not_serving=_not_serving(shortages, stock),
-            is_given_up=search.is_given_up,
-            record={},
-        )
+    used_ids = {warehouse_id for _, warehouse_id in named}
+    parcels_left = max(0, policy.most_parcels - len(used_ids)) if policy.most_parcels is not None else None
+    may_split = allow_split and policy.split != "never"
+    search = Search(
+        is_by_line=policy.split == "by_line",
+        most=parcels_left if may_split else 1,
+        is_fewest_first=policy.preferences[:1] == ("fewest_parcels",),
+    )
+    if unnamed:
+        options = _options(unnamed, left, supply, used_ids)
+        used = [option for option in options if option.is_used]
+        if not may_split:  # one warehouse has to serve them: any, or a used one where no further parcel is allowed
+            options, used = used if parcels_left == 0 else options, []
+        free = _Free(unnamed, tuple([line.quantity for line in unnamed]), options, used, policy)
+        decision = _serve(free, search)
+        if decision:
+            decisions.append(decision)
+        else:
+            short += _short(free, search)
+
+    if short or supply.blocked_product_ids:
+        return _refused(lines, short, supply, stock, is_given_up=search.is_given_up)
     kept = record.create(supply, lines, decisions, delivery, search, allow_split=allow_split)
     return Allocation(_merged(decisions), (), (), None, (), search.is_given_up, kept)
+
+
+def _refused(
+    lines: Sequence[Line],
+    short: Sequence[_ShortLine],
+    supply: Supply,
+    stock: Mapping[UUID, Sequence[Candidate]],
+    *,
+    is_given_up: bool,
+) -> Allocation:
+    """The answer to an order that cannot be served: which lines are short, and what stood in the way of them."""
+    shortages = tuple(
+        [Shortage(line.product_id, line.warehouse_id, line.quantity, available) for line, available in short]
+    )
+    return Allocation(
+        parts=(),
+        shortages=shortages,
+        blocked_product_ids=supply.blocked_product_ids,
+        lacking=_lacking(lines, shortages, stock) if shortages else None,
+        not_serving=_not_serving(shortages, stock),
+        is_given_up=is_given_up,
+        record={},
+    )
 
 
 def _lacking(lines: Sequence[Line], shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Candidate]]) -> Lack:
@@ -137,28 +187,19 @@ def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) 
     return supply
 
 
-def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[Decision], list[Shortage]]:
+def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[Decision], list[_ShortLine]]:
     """Serve each line from the warehouse it names, and take that from `left`."""
     decisions = []
-    shortages = []
+    short = []
     for line, warehouse_id in named:
         units = left[line.product_id]
         available = units.get(warehouse_id, 0)
         if available < line.quantity:
-            shortages.append(_shortage(line, available))
+            short.append((line, available))
         else:
             units[warehouse_id] = available - line.quantity
             decisions.append(Decision("named", [Part(line.product_id, warehouse_id, line.quantity)]))
-    return decisions, shortages
-
-
-def _search(policy: Policy, *, used: int) -> Search:
-    """The search that the policy allows, where parcels leave from so many warehouses anyway."""
-    return Search(
-        is_by_line=policy.split == "by_line",
-        most=max(0, policy.most_parcels - used) if policy.most_parcels is not None else None,
-        is_fewest_first=policy.preferences[:1] == ("fewest_parcels",),
-    )
+    return decisions, short
 
 
 def _options(free: Sequence[Line], left: Stocks, supply: Supply, used: set[str]) -> list[Option]:
@@ -181,54 +222,34 @@ def _options(free: Sequence[Line], left: Stocks, supply: Supply, used: set[str])
     ]
 
 
-def _serve(
-    free: Sequence[Line], options: Sequence[Option], policy: Policy, search: Search, *, allow_split: bool
-) -> tuple[list[Decision], list[Shortage]]:
-    """Serve lines that name no warehouse, each of another product: one decision, or shortages."""
-    wanted = tuple([line.quantity for line in free])
-    used = [option for option in options if option.is_used]
-    if not allow_split or policy.split == "never":
-        allowed = used if search.most == 0 else options  # to forbid a split must not allow one more parcel
-        able = holders(allowed, wanted)
-        if not able:
-            return [], _nearly_served(free, wanted, allowed, policy, most=1)[1]
-        choice = choose(able, policy)
-        return [_shared_out(free, wanted, choice.plan, choice, policy)], []
-    plans = search.plans(wanted, options, used)
-    if plans == [()]:
-        return [_shared_out(free, wanted, used, Choice((), "fewest_parcels"), policy)], []
-    if plans:
-        choice = choose(plans, policy)
-        return [_shared_out(free, wanted, (*used, *choice.plan), choice, policy)], []
+def _serve(free: _Free, search: Search) -> Decision | None:
+    """Look for plans, choose one, share the lines out among its warehouses; None where the lines cannot be served."""
+    plans = search.plans(free.wanted, free.options, free.used)
+    if not plans:
+        return _serve_unsearched(free, search) if search.is_given_up else None
+    choice = choose(plans, free.policy) if plans[0] else Choice((), "fewest_parcels")  # the used ones are enough
+    return _shared_out(free, choice)
+
+
+def _serve_unsearched(free: _Free, search: Search) -> Decision | None:
+    """Serve the lines without looking ahead, after a search that was given up before it had found a plan."""
     if search.most is None:
-        at_best = [_at_best(i, options, is_by_line=search.is_by_line) for i in range(len(free))]
-        if not covers(at_best, wanted):
-            return [], _shortages(free, at_best)
-        return [_line_by_line(free, options, policy)], []  # only the search for the best way was given up
-    plan, short = _nearly_served(free, wanted, options, policy, most=search.most, used=used)
-    if short:
-        return [], short
-    return [_shared_out(free, wanted, (*used, *plan), Choice(tuple(plan), GIVEN_UP), policy)], []
+        return _line_by_line(free)
+    plan, missing = _nearest_plan(free, search.most)
+    return None if any(missing) else _shared_out(free, Choice(plan, GIVEN_UP))
 
 
-def _at_best(i: int, options: Sequence[Option], *, is_by_line: bool) -> int:
-    """What the i-th line could be given."""
-    stocks = [option.units[i] for option in options]
-    return max(stocks, default=0) if is_by_line else sum(stocks)
-
-
-def _shared_out(
-    free: Sequence[Line], wanted: Units, members: Sequence[Option], choice: Choice, policy: Policy
-) -> Decision:
+def _shared_out(free: _Free, choice: Choice) -> Decision:
     """The lines among warehouses that can serve them: all to one, else each line to one, else to as few as can be."""
+    members = (*free.used, *choice.plan)
     if len(members) == 1:
-        return Decision("one_warehouse", _from_one(free, members[0]), choice)
-    in_order = ranked(members, policy)
+        return Decision("one_warehouse", _from_one(free.lines, members[0]), choice)
+    in_order = ranked(members, free.policy)
     for option in in_order:
-        if covers(option.units, wanted):
-            return Decision("one_warehouse", _from_one(free, option), choice)
-    parts = [part for i, line in enumerate(free) for part in _line_parts(line, i, in_order)]
-    return Decision("split_by_line" if len(parts) == len(free) else "split_line", parts, choice)
+        if covers(option.units, free.wanted):
+            return Decision("one_warehouse", _from_one(free.lines, option), choice)
+    parts = [part for i, line in enumerate(free.lines) for part in _line_parts(line, i, in_order)]
+    return Decision("split_by_line" if len(parts) == len(free.lines) else "split_line", parts, choice)
 
 
 def _from_one(free: Sequence[Line], option: Option) -> list[Part]:
@@ -268,18 +289,18 @@ def _fewest(in_order: Sequence[Option], i: int, quantity: int) -> list[Option]:
     return chosen
 
 
-def _line_by_line(free: Sequence[Line], options: Sequence[Option], policy: Policy) -> Decision:
+def _line_by_line(free: _Free) -> Decision:
     """One line after the other, without looking ahead: a warehouse that serves one is used for the next ones."""
-    at_hand = list(options)
+    at_hand = list(free.options)
     parts: list[Part] = []
-    for i, line in enumerate(free):
-        found = _line_parts(line, i, _enough(at_hand, i, line.quantity, policy))
+    for i, line in enumerate(free.lines):
+        found = _line_parts(line, i, _enough(at_hand, i, line.quantity, free.policy))
         parts += found
         taken = {part.warehouse_id for part in found}
         at_hand = [
             option._replace(is_used=True) if option.place.warehouse_id in taken else option for option in at_hand
         ]
-    strategy = "split_by_line" if len(parts) == len(free) else "split_line"
+    strategy = "split_by_line" if len(parts) == len(free.lines) else "split_line"
     return Decision(strategy, parts, Choice((), GIVEN_UP))
 
 
@@ -294,42 +315,37 @@ def _enough(options: Sequence[Option], i: int, quantity: int, policy: Policy) ->
     return ranked(largest[: count + POOL], policy)
 
 
-def _nearly_served(
-    free: Sequence[Line],
-    wanted: Units,
-    options: Sequence[Option],
-    policy: Policy,
-    *,
-    most: int,
-    used: Sequence[Option] = (),
-) -> tuple[list[Option], list[Shortage]]:
-    """`most` warehouses that come nearest to serving the lines with the used ones, and what is short then.
+def _nearest_plan(free: _Free, most: int) -> tuple[Plan, Units]:
+    """`most` warehouses that come nearest to serving the lines with the used ones, and what is missing then.
 
     They are picked one after the other, each to leave the fewest lines short, then the fewest units missing; the policy
     says which of equal ones.
     """
-    missing = wanted
-    for option in used:
+    missing = free.wanted
+    for option in free.used:
         missing = less(missing, option.units)
-    left = [option for option in options if option not in used]
+    left = [option for option in free.options if option not in free.used]
     picked: list[Option] = []
     while any(missing) and left and len(picked) < most:
         rests = [less(missing, option.units) for option in left]
         keys = [(sum(map(bool, rest)), sum(rest)) for rest in rests]
         best = min(keys)
-        [first] = choose([(option,) for option, key in zip(left, keys, strict=True) if key == best], policy).plan
+        [first] = choose([(option,) for option, key in zip(left, keys, strict=True) if key == best], free.policy).plan
         picked.append(first)
         left.remove(first)
         missing = less(missing, first.units)
-    return picked, _shortages(free, [want - lacking for want, lacking in zip(wanted, missing, strict=True)])
+    return tuple(picked), missing
 
 
-def _shortages(free: Sequence[Line], available: Sequence[int]) -> list[Shortage]:
-    return [_shortage(line, units) for line, units in zip(free, available, strict=True) if units < line.quantity]
-
-
-def _shortage(line: Line, available: int) -> Shortage:
-    return Shortage(line.product_id, line.warehouse_id, line.quantity, available)
+def _short(free: _Free, search: Search) -> list[_ShortLine]:
+    """The lines that are short: of what all warehouses have, or of what as many as are allowed can give."""
+    if search.most is None:
+        columns = [[option.units[i] for option in free.options] for i in range(len(free.lines))]
+        available = [max(units, default=0) if search.is_by_line else sum(units) for units in columns]
+    else:
+        _, missing = _nearest_plan(free, search.most)
+        available = [want - lacking for want, lacking in zip(free.wanted, missing, strict=True)]
+    return [(line, units) for line, units in zip(free.lines, available, strict=True) if units < line.quantity]
 
 
 def _merged(decisions: Sequence[Decision]) -> tuple[Part, ...]:

@@ -47,7 +47,7 @@ class Search:
             missing = less(missing, self._given(option, wanted))
         if not any(missing):
             return [()]
-        others = [option for option in options if not option.is_used]
+        others = [option for option in options if not option.is_used] if used else list(options)
         most = len(others) if self.most is None else self.most
         # What a line asks for whole is missing whole or not at all, so `units` are as good as what can be given.
         alone = holders(others, missing) if most else []
