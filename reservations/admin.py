@@ -95,7 +95,7 @@ class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
     def explanation(self, reservation: Reservation) -> SafeString:
         """The allocation as a sentence and tables."""
         record = reservation.allocation
-        allocation = explanation.shown(record) if is_readable(record) else None
+        allocation = explanation.explain(record) if is_readable(record) else None
         return render_to_string(
             "admin/reservations/allocation.html",
             allocation

@@ -369,7 +369,7 @@ class ReservationViewSet(ViewSet[Reservation]):
                 "reservation_id": str(reservation.id),
                 "order_id": str(reservation.order_id),
                 "delivery_postal_code": reservation.delivery_postal_code,
-                "allocation": explanation.shown(record) if is_readable(record) else None,
+                "allocation": explanation.explain(record) if is_readable(record) else None,
             }
         )
 

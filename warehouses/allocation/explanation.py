@@ -10,7 +10,7 @@ from warehouses.allocation.record import in_full
 from warehouses.allocation.words import OF_SEVERAL, REVIVED, STRATEGIES, TIE_BREAKS
 
 
-def shown(record: Mapping[str, Any]) -> dict[str, Any]:
+def explain(record: Mapping[str, Any]) -> dict[str, Any]:
     """The readable record in full, after a sentence that says why; see `record.in_full`."""
     full = in_full(record)
     return {"sentence": _sentence(full), **full}
@@ -23,7 +23,10 @@ def _sentence(full: Mapping[str, Any]) -> str:
         places = _listed(sorted({part["warehouse_id"] for part in named}))
         is_revived = REVIVED in [note["code"] for note in full["notes"]]
         said.insert(
-            0, f"Taken again from where it was held: {places}." if is_revived else f"Asked for by name: {places}."
+            0,
+            f"Re-reserved at the original warehouse: {places}."
+            if is_revived
+            else f"Requested by the caller: {places}.",
         )
     absent = [one["warehouse_id"] for one in full["rejected"] if one["reason"] == "not_served"]
     if absent:

@@ -13,7 +13,7 @@ from warehouses.allocation.terms import Decision, Delivery, Line, Part, Supply
 from warehouses.allocation.words import NOTES, STRATEGIES
 
 RECORD_VERSION = 2
-MOST_NUMBERS = 300  # stocks kept in a record, and reasons: it is written while the levels are locked
+MAX_NUMBERS = 300  # stocks kept in a record, and reasons: it is written while the levels are locked
 READABLE = (1, 2)  # versions; a newer service that was rolled back leaves records of others
 ABSENT: dict[str, Any] = {"policy": None, "allow_split": None, "delivery": None, "notes": [], "steps": None}
 
@@ -30,12 +30,12 @@ def create(
     *,
     allow_split: bool,
 ) -> dict[str, Any]:
-    """What the decision went by, short: lists in place of objects, positions in place of product ids.
+    """The record of a decision, JSON-ready, with lists instead of objects and positions instead of product ids.
 
-    MOST_NUMBERS bounds it: the nearest and most preferred warehouses are kept first, and those that serve always.
+    It keeps MAX_NUMBERS stocks at most: those of the nearest warehouses, and always those of warehouses that serve.
     """
     positions = {product_id: i for i, product_id in enumerate(supply.sellable)}
-    shown = _shown(supply.places, decisions, most=max(1, MOST_NUMBERS // len(positions)))
+    kept = _kept(supply.places, decisions, most=max(1, MAX_NUMBERS // len(positions)))
     lost: dict[str, str] = {}
     for decision in decisions:
         if decision.choice:
@@ -60,14 +60,14 @@ def create(
         "lines": [[positions[line.product_id], line.quantity, line.warehouse_id] for line in lines],
         "candidates": [
             [key, region, priority, distance_km, lost.get(key)]
-            for key, region, priority, distance_km, *_ in map(supply.places.__getitem__, shown)
+            for key, region, priority, distance_km, *_ in map(supply.places.__getitem__, kept)
         ],
-        "available": [[units.get(key) for key in shown] for units in supply.sellable.values()],
-        "whole": [[units.get(key) for key in shown] for units in supply.whole.values()],
-        "left_out": len(supply.places) - len(shown),
+        "available": [[units.get(key) for key in kept] for units in supply.sellable.values()],
+        "whole": [[units.get(key) for key in kept] for units in supply.whole.values()],
+        "left_out": len(supply.places) - len(kept),
         "ruled_out": [
             [warehouse_id, positions[product_id], why]
-            for warehouse_id, product_id, why in sorted(supply.ruled_out)[:MOST_NUMBERS]
+            for warehouse_id, product_id, why in sorted(supply.ruled_out)[:MAX_NUMBERS]
         ],
         "chosen": [
             [
@@ -81,8 +81,8 @@ def create(
     }
 
 
-def _shown(places: Mapping[str, Place], decisions: Sequence[Decision], *, most: int) -> list[str]:
-    """The ids of those kept, in order."""
+def _kept(places: Mapping[str, Place], decisions: Sequence[Decision], *, most: int) -> list[str]:
+    """The ids of the warehouses that the record keeps, sorted: at most `most`, and all that serve."""
     if len(places) > most:
         serving = {part.warehouse_id for decision in decisions for part in decision.parts}
         nearest_first = sorted(places.values(), key=by_distance)

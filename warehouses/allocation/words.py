@@ -72,7 +72,7 @@ LOST = {
     "fewest_parcels": "another choice makes fewer parcels",
     "nearest": "another is nearer",
     "priority": "another has a lower priority number",
-    "balance": "of another a smaller share was taken",
+    "balance": "another warehouse has sold a smaller share of its stock",
     "id": "equal in everything, and the id decided",
 }
 PRECISIONS: dict[Precision, str] = {
@@ -96,14 +96,14 @@ EVERY_OTHER = "every region without its own policy"
 
 
 def describe_preferences(preferences: Any) -> str:
-    """A list of preferences for a person; whatever else a row may hold, as it is."""
+    """The names of a list of preferences, with commas; anything else that a row may hold is returned as text."""
     if not isinstance(preferences, list):
         return str(preferences)
     return ", ".join(WORDS[name] if name in PREFERENCES else str(name) for name in preferences)
 
 
 def describe_delivery(delivery: Mapping[str, str] | None) -> str:
-    """Where the order goes, and how well that is known; empty where it was not kept."""
+    """Where the order goes, and how precisely that is known; empty if the record does not say it."""
     if delivery is None:
         return ""
     if not delivery["area"]:
@@ -114,7 +114,7 @@ def describe_delivery(delivery: Mapping[str, str] | None) -> str:
 
 
 def describe_policy(allocation: Mapping[str, Any]) -> str:
-    """What the choice went by; empty where it was not kept."""
+    """The policy that was followed, in one sentence; empty if the record does not say it."""
     policy = allocation["policy"]
     if policy is None:
         return ""
@@ -131,7 +131,7 @@ def describe_step(preference: Preference, best: float | None, left: int) -> dict
 
 
 def _with_unit(preference: Preference, score: float | None) -> str:
-    """A score of the preference for a person; empty where there is none."""
+    """A score of the preference, with its unit; empty if there is none."""
     return "" if score is None else UNITS[preference].format(score)
 
 
@@ -169,7 +169,7 @@ def considered(allocation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _against(allocation: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """Why nothing, or no more, was taken, by product and warehouse."""
+    """The reason why a warehouse gave nothing, or no more than it did, by product id and warehouse id."""
     free = [decision for decision in allocation["chosen"] if decision["strategy"] != "named"]
     free_product_ids = {part["product_id"] for decision in free for part in decision["parts"]}
     short = {one["warehouse_id"] for one in allocation["rejected"]}

@@ -68,7 +68,7 @@ def warehouses(hold: Hold) -> list[str]:
 
 def told(hold: Hold) -> dict[str, Any]:
     """The explanation as the database has it."""
-    return explanation.shown(Reservation.objects.get(pk=hold.id).allocation)
+    return explanation.explain(Reservation.objects.get(pk=hold.id).allocation)
 
 
 def notes(hold: Hold) -> list[str]:

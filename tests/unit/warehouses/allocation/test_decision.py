@@ -57,7 +57,7 @@ def refused(answer: Allocation) -> tuple[Shortage, ...]:
 
 
 def told(answer: Allocation) -> dict[str, Any]:
-    return explanation.shown(answer.record)
+    return explanation.explain(answer.record)
 
 
 def strategy(answer: Allocation) -> tuple[str, str | None]:

@@ -30,7 +30,7 @@ def told(
 ) -> dict[str, Any]:
     answer = allocate(lines, stock, delivery=delivery)
     assert answer.parts
-    return explanation.shown(answer.record)
+    return explanation.explain(answer.record)
 
 
 def shirts(quantity: int) -> Line:
@@ -89,7 +89,7 @@ def test_a_record_is_shown_in_full() -> None:
                 "parts": [{"product_id": str(SHIRT), "warehouse_id": "wh-rj-001", "quantity": 4}],
             },
         ],
-        "sentence": "Asked for by name: wh-rj-001. "
+        "sentence": "Requested by the caller: wh-rj-001. "
         "wh-rj-001 (359 km away) serves the rest: it makes the fewest parcels.",
     }
 
@@ -176,7 +176,7 @@ def test_the_sentence_of_named_lines_says_that_they_were_asked_for() -> None:
         [Line(SHIRT, 1, "wh-sp-001"), Line(SHOE, 1, "wh-rj-001"), Line(SHOE, 1, "wh-sp-001")],
         {SHIRT: [level(SP, 5)], SHOE: [level(RJ, 5), level(SP, 5)]},
     )
-    assert full["sentence"] == "Asked for by name: wh-rj-001 and wh-sp-001."
+    assert full["sentence"] == "Requested by the caller: wh-rj-001 and wh-sp-001."
 
 
 def test_every_word_that_a_decision_can_say_has_a_sentence() -> None:
@@ -344,7 +344,7 @@ def test_a_record_of_the_first_version_is_shown_too() -> None:
             }
         ],
     }
-    full = explanation.shown(record)
+    full = explanation.explain(record)
     assert full == {
         **record,
         "policy": None,

@@ -39,7 +39,7 @@ def test_a_tolerance_is_a_way_on_the_earth(tolerance_km: float) -> None:
     assert problems(Policy(tolerance_km=tolerance_km)) == {}
 
 
-@pytest.mark.parametrize("most_parcels", range(1, policies.PARCELS_MAX + 1))
+@pytest.mark.parametrize("most_parcels", range(1, policies.MAX_PARCELS + 1))
 def test_at_most_takes_a_small_number(most_parcels: int) -> None:
     assert problems(Policy(split="at_most", most_parcels=most_parcels)) == {}
 
