@@ -12,10 +12,11 @@ from uuid import UUID
 
 from benchmarks import measure
 from benchmarks.measure import Range
-from warehouses.allocation import Candidate, Line, allocate
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.policies import BUILT_IN, Policy
+from warehouses.allocation.terms import Candidate, Line
 from warehouses.network import UNVERSIONED, Network, Site
-from warehouses.policies import BUILT_IN, Policy
 
 WAREHOUSES = 20
 TOWNS = 200  # that orders go to

@@ -17,8 +17,9 @@ from reservations.events import RESERVED
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Reserve
 from stock.models import StockLevel, StockMovement
-from warehouses.allocation import Allocation, Candidate, Line, allocate
-from warehouses.preferences import Place
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.preferences import Place
+from warehouses.allocation.terms import Allocation, Candidate, Line
 
 
 @transaction.atomic

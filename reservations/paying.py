@@ -17,8 +17,8 @@ from reservations.holds import Hold, Status
 from reservations.requests import Confirm, Outcome, Pay
 from reservations.working_set import WorkingSet
 from stock import ledger
-from warehouses import explanation
-from warehouses.allocation import Line
+from warehouses.allocation.terms import Line
+from warehouses.allocation.words import REVIVED
 
 
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
@@ -64,7 +64,7 @@ def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | 
         created_at=working_set.now,
         settled_at=working_set.now,
         delivery_postal_code=expired.delivery_postal_code,
-        allocation={**decision.record, "notes": [*decision.record["notes"], explanation.REVIVED]},
+        allocation={**decision.record, "notes": [*decision.record["notes"], REVIVED]},
         replaces_id=expired.id,
         actor=actor,
     )

@@ -26,8 +26,8 @@ from reservations.requests import (
 )
 from reservations.working_set import WorkingSet
 from stock import ledger
-from warehouses import allocation
-from warehouses.allocation import Allocation, Candidate, Delivery, Line
+from warehouses.allocation import decision
+from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 from warehouses.network import View
 
 Kind = ledger.Kind
@@ -78,9 +78,9 @@ def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
             f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
         )
     view = working_set.network.seen_from(request.delivery_postal_code)
-    decision = _allocate(working_set, request, view)
-    if isinstance(decision, Refusal):
-        return decision
+    chosen = _allocate(working_set, request, view)
+    if isinstance(chosen, Refusal):
+        return chosen
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
     hold = Hold(
         id=uuid7(),
@@ -91,11 +91,11 @@ def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
         created_at=working_set.now,
         settled_at=None,
         delivery_postal_code=request.delivery_postal_code,
-        allocation=decision.record,
+        allocation=chosen.record,
         replaces_id=None,
         actor=request.actor,
     )
-    grant(working_set, hold, decision)
+    grant(working_set, hold, chosen)
     return Outcome(hold=hold, is_replay=False)
 
 
@@ -133,17 +133,17 @@ def decide(
 ) -> Allocation | Refusal:
     """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
     lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
-    decision = allocation.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
-    refusal = refusal_of(decision, delivery, blocked_ids)
-    return decision if refusal is None else refusal
+    answer = decision.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
+    refusal = refusal_of(answer, delivery, blocked_ids)
+    return answer if refusal is None else refusal
 
 
-def refusal_of(decision: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = frozenset()) -> Refusal | None:
+def refusal_of(answer: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = frozenset()) -> Refusal | None:
     """What forbids the order by this decision: SalesBlocked or InsufficientStock; None when nothing does."""
-    blocked = sorted(str(product_id) for product_id in {*decision.blocked_product_ids, *blocked_ids})
+    blocked = sorted(str(product_id) for product_id in {*answer.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
-    if decision.shortages:
+    if answer.shortages:
         shortages: list[dict[str, Any]] = [
             {
                 "product_id": str(shortage.product_id),
@@ -151,22 +151,22 @@ def refusal_of(decision: Allocation, delivery: Delivery, blocked_ids: Set[UUID] 
                 "requested": shortage.requested,
                 "available": shortage.available,
             }
-            for shortage in decision.shortages
+            for shortage in answer.shortages
         ]
-        return ledger.InsufficientStock(_lack(decision, delivery), shortages=shortages, lacking=decision.lacking)
+        return ledger.InsufficientStock(_lack(answer, delivery), shortages=shortages, lacking=answer.lacking)
     return None
 
 
-def _lack(decision: Allocation, delivery: Delivery) -> str:
+def _lack(answer: Allocation, delivery: Delivery) -> str:
     """The shortage in sentences, with the warehouses that have stock and do not serve the region."""
     said = ["There is not enough stock for this order."]
-    if decision.lacking == "parcels":
+    if answer.lacking == "parcels":
         said = ["There is enough stock for this order, but not in as few warehouses as it may come from."]
-    if decision.is_given_up:
+    if answer.is_given_up:
         said.append(f"Of the ways to serve it in {delivery.policy.most_parcels} parcels not all were looked at.")
-    if decision.not_serving:
-        named = ", ".join(decision.not_serving[:MAX_NAMED])
-        more = f" and {len(decision.not_serving) - MAX_NAMED} more" if len(decision.not_serving) > MAX_NAMED else ""
+    if answer.not_serving:
+        named = ", ".join(answer.not_serving[:MAX_NAMED])
+        more = f" and {len(answer.not_serving) - MAX_NAMED} more" if len(answer.not_serving) > MAX_NAMED else ""
         said.append(f"These warehouses do not serve the region {delivery.region}: {named}{more}.")
     return " ".join(said)
 
@@ -189,9 +189,9 @@ def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View)
     }
 
 
-def grant(working_set: WorkingSet, hold: Hold, decision: Allocation) -> None:
+def grant(working_set: WorkingSet, hold: Hold, chosen: Allocation) -> None:
     """Take the stock for a new hold; written with the batch."""
-    for part in decision.parts:
+    for part in chosen.parts:
         line = holds.new_line(product_id=part.product_id, warehouse_id=part.warehouse_id, quantity=part.quantity)
         hold.lines.append(line)
         ledger.post(

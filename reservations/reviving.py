@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from warehouses import allocation, policies
-from warehouses.allocation import Allocation, Candidate, Delivery, Line
+from warehouses.allocation import decision, policies
+from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 
 
 def allocate_again(
@@ -21,7 +21,7 @@ def allocate_again(
     `held` names the warehouse of each line. Returns the delivery as well, with the policy that the choice followed.
     A blocked product is not looked for elsewhere, because sales are blocked for all of it.
     """
-    same = allocation.allocate(held, stock, delivery=delivery, allow_split=True)
+    same = decision.allocate(held, stock, delivery=delivery, allow_split=True)
     if not same.shortages or same.blocked_product_ids:
         return same, delivery
     units: dict[UUID, int] = defaultdict(int)
@@ -29,4 +29,4 @@ def allocate_again(
         units[line.product_id] += line.quantity
     anywhere = [Line(product_id, quantity, None) for product_id, quantity in units.items()]
     paid = replace(delivery, policy=policies.for_paid(delivery.policy))
-    return allocation.allocate(anywhere, stock, delivery=paid, allow_split=True), paid
+    return decision.allocate(anywhere, stock, delivery=paid, allow_split=True), paid

@@ -16,8 +16,9 @@ from inventory_project.foundation.errors import NotFound, unknown_ids
 from stock.counters import copies
 from stock.counters.copies import LevelCounter, ProductCounters
 from stock.models import Product
-from warehouses import allocation, network
-from warehouses.allocation import Candidate, Line
+from warehouses import network
+from warehouses.allocation import decision
+from warehouses.allocation.terms import Candidate, Line
 from warehouses.models import Warehouse
 from warehouses.network import View
 
@@ -205,7 +206,7 @@ def _served_by(view: ProductCounters, line: Line, destination: View | None) -> l
     if destination is None:
         return None
     stock = {view.product_id: candidates(view, destination)}
-    parts = allocation.allocate([line], stock, delivery=destination.delivery).parts
+    parts = decision.allocate([line], stock, delivery=destination.delivery).parts
     return [Serving(part.warehouse_id, part.quantity, destination[part.warehouse_id].distance_km) for part in parts]
 
 

@@ -19,9 +19,10 @@ from django.utils.html import format_html, format_html_join
 from inventory_project.foundation import database
 from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, TellsRefusals, flag
 from inventory_project.foundation.errors import Conflict
-from warehouses import catalogue, geography, policies, postal_areas
+from warehouses import catalogue, postal_areas
+from warehouses.allocation import geography, policies, words
+from warehouses.allocation.policies import BUILT_IN, PREFERENCES, Policy, Preference, Split
 from warehouses.models import AllocationPolicy, PostalArea, Warehouse
-from warehouses.policies import BUILT_IN, PREFERENCES, Policy, Preference, Split
 
 # --- warehouses ----------------------------------------------------------------------------------------------------
 
@@ -123,45 +124,20 @@ class WarehouseAdmin(TellsRefusals[Warehouse]):
         if area is None:
             return f"Not known, for no postal area has the beginning of its postal code. {last}"
         at = f"{area.country} {area.prefix}, at {area.point.latitude}, {area.point.longitude}"
-        return f"Known by its postal code: {area.name} ({at}). {PRECISIONS[precision]}"
-
-
-PRECISIONS: dict[geography.Precision, str] = {
-    "exact": "The whole code is known.",
-    "prefix": "The code's beginning is known, which is a town or a part of one.",
-    "region": "No more than a wide region is known, and this is its middle.",
-}
+        return f"Known by its postal code: {area.name} ({at}). {words.PRECISIONS[precision]}"
 
 
 # --- policies ------------------------------------------------------------------------------------------------------
 
-WORDS: dict[Preference, str] = {
-    "fewest_parcels": "fewest parcels",
-    "nearest": "nearest",
-    "priority": "priority",
-    "balance": "balance",
-}
-MEANINGS: dict[Preference, str] = {
-    "fewest_parcels": "As few parcels as can be; one that leaves from a warehouse anyway costs nothing.",
-    "nearest": "The shortest way to the customer; those within the tolerance are equally near.",
-    "priority": "The lower number among the priorities of the warehouses first.",
-    "balance": "Where the least share was taken of what was there after the last replenishment.",
-}
 EXPLAINED = format_html(
     "{}Each is asked about the warehouses that the ones before it left equal; the warehouse id comes last.",
-    format_html_join("", "<b>{}</b>: {}<br>", [(WORDS[name].capitalize(), MEANINGS[name]) for name in WORDS]),
+    format_html_join(
+        "", "<b>{}</b>: {}<br>", [(words.WORDS[name].capitalize(), words.MEANINGS[name]) for name in words.WORDS]
+    ),
 )
 PLACES = ("first", "second", "third", "fourth")
 COLUMNS = ("region", "preferences", "tolerance_km", "split", "most_parcels")
-EVERY_OTHER = "every region without its own policy"
 NO_REGIONS = "Load postal areas first (manage.py load_postal_areas FILE): without them no delivery has a region."
-
-
-def in_words(preferences: Any) -> str:
-    """A list of preferences for a person; whatever else a row may hold, as it is."""
-    if not isinstance(preferences, list):
-        return str(preferences)
-    return ", ".join(WORDS[name] if name in PREFERENCES else str(name) for name in preferences)
 
 
 def readable(preferences: Any) -> list[Preference]:
@@ -181,7 +157,7 @@ def seen(row: AllocationPolicy) -> str:
 
 
 def _choice_of_preference(place: str) -> forms.ChoiceField:
-    return forms.ChoiceField(label=place, required=False, choices=[("", "-"), *WORDS.items()])
+    return forms.ChoiceField(label=place, required=False, choices=[("", "-"), *words.WORDS.items()])
 
 
 class PolicyForm(ModelForm[AllocationPolicy]):
@@ -207,7 +183,10 @@ class PolicyForm(ModelForm[AllocationPolicy]):
         known = postal_areas.known_regions()
         region = cast(forms.ChoiceField, self.fields["region"])
         # The own one too: the last area that named it may be gone.
-        region.choices = [("", EVERY_OTHER), *[(name, name) for name in sorted({*known, self.instance.region} - {""})]]
+        region.choices = [
+            ("", words.EVERY_OTHER),
+            *[(name, name) for name in sorted({*known, self.instance.region} - {""})],
+        ]
         if not known:
             region.help_text = NO_REGIONS
         preferences = BUILT_IN.preferences
@@ -298,8 +277,8 @@ class AllocationPolicyAdmin(TellsRefusals[AllocationPolicy]):
     @admin.display(description="preferences")
     def order(self, policy: AllocationPolicy) -> str:
         """The preferences in words."""
-        words = in_words(policy.preferences)
-        return f"{words} (cannot be followed)" if problems_of(policy) else words
+        order = words.describe_preferences(policy.preferences)
+        return f"{order} (cannot be followed)" if problems_of(policy) else order
 
     @admin.display(description="as it stands")
     def broken(self, policy: AllocationPolicy) -> str:

@@ -7,7 +7,8 @@ from rest_framework.response import Response
 
 from inventory_project.foundation.access import scopes
 from inventory_project.foundation.http.views import ViewSet
-from warehouses import catalogue, policies
+from warehouses import catalogue
+from warehouses.allocation import policies
 from warehouses.models import Warehouse
 
 WAREHOUSE_ID = OpenApiParameter(

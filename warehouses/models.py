@@ -10,8 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 
-from warehouses import policies
-from warehouses.policies import PARCELS_MAX, TOLERANCE_MAX_KM, Policy, Split
+from warehouses.allocation import policies
+from warehouses.allocation.policies import MAX_PARCELS, MAX_TOLERANCE_KM, Policy, Split
 
 # \Z and not $, which would let a line break through at the end.
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\Z"
@@ -87,7 +87,7 @@ class Warehouse(models.Model):
 
 
 class PostalArea(models.Model):
-    """Where the postal codes that begin with `prefix` lie; see `warehouses.geography.Area`."""
+    """Where the postal codes that begin with `prefix` lie; see `warehouses.allocation.geography.Area`."""
 
     country = models.CharField(max_length=2, help_text="ISO 3166's two letters.")
     prefix = models.CharField(max_length=16, help_text="Letters and digits as in the codes, nothing between them.")
@@ -112,7 +112,7 @@ class PostalArea(models.Model):
 
 
 class AllocationPolicy(models.Model):
-    """How warehouses are chosen for orders that go to a region; see `warehouses.policies.Policy`."""
+    """How warehouses are chosen for orders that go to a region; see `warehouses.allocation.policies.Policy`."""
 
     region = models.CharField(
         max_length=64, blank=True, unique=True, help_text="Of the delivery. Empty: every region without its own policy."
@@ -121,7 +121,7 @@ class AllocationPolicy(models.Model):
     tolerance_km = models.FloatField(
         "tolerance (km)",
         default=policies.BUILT_IN.tolerance_km,
-        validators=[MinValueValidator(0), MaxValueValidator(TOLERANCE_MAX_KM)],
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_TOLERANCE_KM)],
         help_text="Warehouses no more than this farther than the nearest count as equally near.",
     )
     split = models.CharField(
@@ -135,7 +135,7 @@ class AllocationPolicy(models.Model):
         default=policies.BUILT_IN.split,
     )
     most_parcels = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text=f"1 to {PARCELS_MAX}, only with the split `at most so many parcels`."
+        null=True, blank=True, help_text=f"1 to {MAX_PARCELS}, only with the split `at most so many parcels`."
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -144,15 +144,15 @@ class AllocationPolicy(models.Model):
         verbose_name_plural = "allocation policies"
         constraints = (
             models.CheckConstraint(
-                condition=Q(tolerance_km__gte=0, tolerance_km__lte=TOLERANCE_MAX_KM),
+                condition=Q(tolerance_km__gte=0, tolerance_km__lte=MAX_TOLERANCE_KM),
                 name="allocation_policy_tolerance_is_a_distance_on_earth",
-                violation_error_message=f"The tolerance is 0 to {TOLERANCE_MAX_KM:,.0f} km.",
+                violation_error_message=f"The tolerance is 0 to {MAX_TOLERANCE_KM:,.0f} km.",
             ),
             models.CheckConstraint(
-                condition=Q(split="at_most", most_parcels__gte=1, most_parcels__lte=PARCELS_MAX)
+                condition=Q(split="at_most", most_parcels__gte=1, most_parcels__lte=MAX_PARCELS)
                 | (~Q(split="at_most") & Q(most_parcels=None)),
                 name="allocation_policy_counts_parcels_with_at_most_alone",
-                violation_error_message=f"A number of parcels, 1 to {PARCELS_MAX}, goes with at_most alone.",
+                violation_error_message=f"A number of parcels, 1 to {MAX_PARCELS}, goes with at_most alone.",
             ),
         )
 

@@ -17,12 +17,12 @@ from django.db import Error
 
 from inventory_project.foundation import database
 from inventory_project.foundation.database import Deferred
-from warehouses import policies
-from warehouses.allocation import Delivery
-from warehouses.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km
+from warehouses.allocation import policies
+from warehouses.allocation.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Place
+from warehouses.allocation.terms import Delivery
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
-from warehouses.policies import Policy
-from warehouses.preferences import Place
 
 logger = logging.getLogger(__name__)
 

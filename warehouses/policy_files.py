@@ -9,10 +9,11 @@ from typing import Any
 from django.db import transaction
 
 from inventory_project.foundation import database
-from warehouses import files, policies
+from warehouses import files
+from warehouses.allocation import policies
+from warehouses.allocation.policies import BUILT_IN, Policy
 from warehouses.files import Replaced, Rule
 from warehouses.models import AllocationPolicy
-from warehouses.policies import BUILT_IN, Policy
 
 logger = logging.getLogger(__name__)
 

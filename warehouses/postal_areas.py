@@ -16,9 +16,10 @@ from django.db import transaction
 
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import Invalid
-from warehouses import files, geography, policies
+from warehouses import files
+from warehouses.allocation import geography, policies
+from warehouses.allocation.geography import Area, Location, Point
 from warehouses.files import Replaced
-from warehouses.geography import Area, Location, Point
 from warehouses.models import POSTAL_CODE_PATTERN, AllocationPolicy, PostalArea, Warehouse
 
 COLUMNS = ("country", "prefix", "latitude", "longitude", "name", "region", "kind")

@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 from rest_framework import serializers
 
-from warehouses import explanation
-from warehouses.allocation import NOT_SERVED
-from warehouses.geography import Precision
-from warehouses.policies import PREFERENCES, SPLITS
-from warehouses.preferences import BY_ID
+from warehouses.allocation import words
+from warehouses.allocation.geography import Precision
+from warehouses.allocation.policies import PREFERENCES, SPLITS
+from warehouses.allocation.preferences import BY_ID
+from warehouses.allocation.terms import NOT_SERVED
 
 LOST_BY = (*PREFERENCES, BY_ID)
 
@@ -34,7 +34,7 @@ class DeliveryOut(serializers.Serializer[Any]):
 
 
 class AllocationNoteOut(serializers.Serializer[Any]):
-    code = serializers.ChoiceField(choices=list(explanation.NOTES))
+    code = serializers.ChoiceField(choices=list(words.NOTES))
     detail = serializers.CharField(help_text="A sentence for a person.")
 
 
@@ -80,8 +80,8 @@ class AllocationPartOut(serializers.Serializer[Any]):
 
 
 class AllocationDecisionOut(serializers.Serializer[Any]):
-    strategy = serializers.ChoiceField(choices=list(explanation.STRATEGIES))
-    tie_break = serializers.ChoiceField(choices=list(explanation.TIE_BREAKS), allow_null=True)
+    strategy = serializers.ChoiceField(choices=list(words.STRATEGIES))
+    tie_break = serializers.ChoiceField(choices=list(words.TIE_BREAKS), allow_null=True)
     said = AllocationSaidOut(many=True, help_text="What each preference that was asked said, in their order.")
     parts = AllocationPartOut(many=True)
 
@@ -92,10 +92,10 @@ class AllocationReasonsOut(serializers.Serializer[Any]):
     version = serializers.IntegerField(help_text="Of the record's form; 1 says less.")
     sentence = serializers.CharField(help_text="All of it for a person.")
     strategy = serializers.ChoiceField(
-        choices=list(explanation.STRATEGIES), help_text="Of the decision that had to go furthest."
+        choices=list(words.STRATEGIES), help_text="Of the decision that had to go furthest."
     )
     tie_break = serializers.ChoiceField(
-        choices=list(explanation.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
+        choices=list(words.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
     )
     policy = AllocationPolicyOut(allow_null=True)
     allow_split = serializers.BooleanField(allow_null=True, help_text="As the order asked.")

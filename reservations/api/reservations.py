@@ -36,7 +36,8 @@ from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Reserve, Return
 from stock.examples import BEANS, MACHINE
-from warehouses import explanation
+from warehouses.allocation import explanation
+from warehouses.allocation.record import is_readable
 from warehouses.fields import PostalCodeField
 
 # --- in ------------------------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ class ReservationViewSet(ViewSet[Reservation]):
                 "reservation_id": str(reservation.id),
                 "order_id": str(reservation.order_id),
                 "delivery_postal_code": reservation.delivery_postal_code,
-                "allocation": explanation.shown(record) if explanation.is_readable(record) else None,
+                "allocation": explanation.explain(record) if is_readable(record) else None,
             }
         )
 

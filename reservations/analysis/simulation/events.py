@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from warehouses.allocation import Line, Part
+from warehouses.allocation.terms import Line, Part
 
 Parts = tuple[Part, ...]
 Reason = Literal["stock", "parcels", "region", "blocked"]

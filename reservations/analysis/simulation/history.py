@@ -16,12 +16,13 @@ from django.db import connection, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
 
 from inventory_project.foundation import database
-from reservations.analysis.simulation.events import Event, Movement, Order, Parts
+from reservations.analysis.simulation.events import Event, Movement, Order
 from reservations.analysis.simulation.order_file import OrderFile
 from reservations.analysis.simulation.replay import Level, Stock
 from reservations.models import ReservationItem
 from stock.models import Product, StockLevel, StockMovement
-from warehouses.allocation import Line, Part
+from warehouses.allocation import record
+from warehouses.allocation.terms import Part
 
 Kind = StockMovement.Kind
 
@@ -173,22 +174,10 @@ def orders(since: datetime) -> Iterator[Timed]:
     )
     for (moment, reservation_id), held in groupby(rows, key=itemgetter(0, 1)):
         lines = list(held)
-        _, _, postal_code, replaces_id, *record = lines[0][:8]
+        _, _, postal_code, replaces_id, *kept = lines[0][:8]
         parts = tuple(sorted(Part(*line[8:]) for line in lines))
-        asked, allow_split = _asked(record, parts)
+        asked, allow_split = record.asked(kept, parts)
         yield moment, 0, Order(reservation_id, postal_code, asked, allow_split, parts, replaces_id)
-
-
-def _asked(record: list[Any], parts: Parts) -> tuple[tuple[Line, ...], bool]:
-    """What the order asked for. A record of the first version does not say it: then its lines are free to be moved."""
-    version, products, lines, allow_split = record
-    if version == 2:
-        ids = [UUID(product_id) for product_id in products]
-        return tuple([Line(ids[i], units, warehouse_id) for i, units, warehouse_id in lines]), allow_split
-    units: dict[UUID, int] = {}
-    for part in parts:
-        units[part.product_id] = units.get(part.product_id, 0) + part.quantity
-    return tuple([Line(product_id, total, None) for product_id, total in units.items()]), True
 
 
 def movements(since: datetime) -> Iterator[Timed]:

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from inventory_project.foundation.errors import Invalid
 from warehouses import files
-from warehouses.allocation import Line
+from warehouses.allocation.terms import Line
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
 
 COLUMNS = ("order", "product_id", "quantity", "postal_code")

@@ -14,8 +14,8 @@ from reservations.analysis.simulation.events import Event, Movement, Order, Outc
 from reservations.analysis.simulation.figures import Difference, Differences, Figures
 from stock import replenishment
 from stock.models import StockMovement
-from warehouses import allocation
-from warehouses.allocation import Allocation, Candidate, Line, Part
+from warehouses.allocation import decision
+from warehouses.allocation.terms import Allocation, Candidate, Line, Part
 from warehouses.network import Network, View
 
 Kind = StockMovement.Kind
@@ -183,18 +183,18 @@ def _take(contender: Contender, order: Order, outcome: Outcome) -> None:
 
 
 def _decide(stock: Stock, order: Order, view: View) -> Outcome:
-    decision = allocation.allocate(
+    answer = decision.allocate(
         order.lines, stock.candidates_of(order.lines, view), delivery=view.delivery, allow_split=order.allow_split
     )
-    return _outcome(stock, order.lines, decision)
+    return _outcome(stock, order.lines, answer)
 
 
-def _outcome(stock: Stock, lines: Sequence[Line], decision: Allocation) -> Outcome:
-    if decision.parts:
-        return decision.parts
-    if decision.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in lines):
+def _outcome(stock: Stock, lines: Sequence[Line], answer: Allocation) -> Outcome:
+    if answer.parts:
+        return answer.parts
+    if answer.blocked_product_ids or any(line.product_id in stock.blocked_ids for line in lines):
         return "blocked"
-    return decision.lacking or "stock"
+    return answer.lacking or "stock"
 
 
 def _follow(contender: Contender, movement: Movement, revived_ids: Set[UUID]) -> None:

@@ -19,8 +19,8 @@ from reservations.analysis.simulation.order_file import OrderFile
 from reservations.analysis.simulation.replay import Contender, Stock
 from reservations.models import Reservation
 from warehouses import network, postal_areas
+from warehouses.allocation.policies import Policy
 from warehouses.network import Network
-from warehouses.policies import Policy
 
 AS_IT_WAS = "as it was"
 IN_FORCE = "in force"

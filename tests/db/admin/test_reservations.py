@@ -118,7 +118,7 @@ def test_a_named_warehouse_a_forbidden_split_and_what_the_other_lines_need_are_t
     request = factories.reserve_request(named.pk, items=items, delivery_postal_code="01310-100", allow_split=False)
     held = lifecycle.one(lifecycle.reserve_many, request).hold
     explanation = explained(ana, held.id)
-    assert paragraphs(explanation)[0].startswith(f"Asked for by name: {RJ}. {SP} (1 km away) serves the rest: ")
+    assert paragraphs(explanation)[0].startswith(f"Requested by the caller: {RJ}. {SP} (1 km away) serves the rest: ")
     assert f"Policy: {EVERY_OTHER}{BUILT_IN} This order forbade splitting." in paragraphs(explanation)
     considered = tables(explanation)[0]
     assert sorted((row[0], row[1], *row[-2:]) for row in considered) == sorted(
@@ -185,7 +185,10 @@ def test_a_preference_that_decided_is_told_of_each_that_lost_by_it(ana: Client) 
     product = factories.product({SP: 10, RJ: 10})
     factories.hold(product.pk, 1, RJ)
     considered, said = tables(explained(ana, factories.hold(product.pk, 2).id))
-    assert [(row[1], row[-1]) for row in considered] == [(RJ, "of another a smaller share was taken"), (SP, "-")]
+    assert [(row[1], row[-1]) for row in considered] == [
+        (RJ, "another warehouse has sold a smaller share of its stock"),
+        (SP, "-"),
+    ]
     assert said[-1] == ["balance", "0.0%", "1"]
 
 

@@ -16,10 +16,11 @@ from inventory_project.foundation import database
 from inventory_project.foundation.admin import BUSY
 from tests import factories
 from tests.db.admin.pages import change, told
-from warehouses import policies
-from warehouses.admin import MEANINGS, PLACES, WORDS, PolicyForm
+from warehouses.admin import PLACES, PolicyForm
+from warehouses.allocation import policies
+from warehouses.allocation.policies import PREFERENCES
+from warehouses.allocation.words import MEANINGS, WORDS
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea
-from warehouses.policies import PREFERENCES
 
 pytestmark = pytest.mark.django_db
 

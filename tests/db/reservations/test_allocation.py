@@ -21,7 +21,8 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import PR, RJ, SP, reserve_request
-from warehouses import catalogue, explanation, postal_areas
+from warehouses import catalogue, postal_areas
+from warehouses.allocation import explanation
 from warehouses.models import AllocationPolicy, PostalArea, Warehouse
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -67,7 +68,7 @@ def warehouses(hold: Hold) -> list[str]:
 
 def told(hold: Hold) -> dict[str, Any]:
     """The explanation as the database has it."""
-    return explanation.shown(Reservation.objects.get(pk=hold.id).allocation)
+    return explanation.explain(Reservation.objects.get(pk=hold.id).allocation)
 
 
 def notes(hold: Hold) -> list[str]:

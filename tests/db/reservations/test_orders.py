@@ -22,7 +22,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, RJ, SP
-from warehouses import explanation
+from warehouses.allocation import explanation
 from warehouses.models import PostalArea, Warehouse
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -282,7 +282,7 @@ def test_an_order_is_served_from_the_warehouse_nearest_to_where_it_says_that_it_
     reservation = Reservation.objects.prefetch_related("items").get(order_id=order.data["order_id"])
     assert reservation.delivery_postal_code == delivery.get("delivery_postal_code", "")
     assert [(line.warehouse_id, line.quantity) for line in reservation.lines] == [(warehouse_id, 2)]
-    told = explanation.shown(reservation.allocation)
+    told = explanation.explain(reservation.allocation)
     assert (told["delivery"]["area"], [note["code"] for note in told["notes"]]) == (area, notes)
 
 

@@ -13,7 +13,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, PR, RJ, SP, reserve_request
-from warehouses import explanation
+from warehouses.allocation import explanation
 from warehouses.models import AllocationPolicy
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -56,7 +56,7 @@ def test_an_expired_hold_comes_back_as_a_new_confirmed_one_at_the_same_warehouse
     assert verbs.status(held) == ("EXPIRED", False)
     row = Reservation.objects.get(pk=revived.id)
     assert (row.order_id, row.replaces_id, row.delivery_postal_code) == (held.order_id, held.id, "01310-100")
-    assert explanation.shown(row.allocation)["strategy"] == "named"
+    assert explanation.explain(row.allocation)["strategy"] == "named"
     assert factories.numbers(product.pk) == (3, 0, 0)
     assert records.movements(product.pk)[-2:] == [("RESERVE", SP, -2, 2, ""), ("CONFIRM", SP, 0, -2, "")]
     with records.no_trace():
@@ -80,7 +80,7 @@ def test_a_paid_order_comes_back_in_more_parcels_than_the_policy_allows_others(
     revived = verbs.pay(held.order_id).hold
     assert sum(quantity for _, _, quantity in verbs.places(revived)) == 4
     assert len(verbs.places(revived)) == 2
-    full = explanation.shown(revived.allocation)
+    full = explanation.explain(revived.allocation)
     assert [note["code"] for note in full["notes"]] == ["no_postal_code", "revived"]
 
 
@@ -89,8 +89,8 @@ def test_the_reason_of_a_revived_order_says_where_it_was_held_and_not_that_someb
     held = factories.hold(product.pk, 2)
     verbs.expire(held)
     revived = verbs.pay(held.order_id).hold
-    assert explanation.shown(revived.allocation)["sentence"] == (
-        f"Taken again from where it was held: {SP}. No postal code was given, so distances said nothing. "
+    assert explanation.explain(revived.allocation)["sentence"] == (
+        f"Re-reserved at the original warehouse: {SP}. No postal code was given, so distances said nothing. "
         "A late payment brought the order back."
     )
 
@@ -106,7 +106,7 @@ def test_an_expired_hold_comes_back_at_another_warehouse_where_its_own_cannot_se
         blocking.close_warehouse(SP, actor=ACTOR)
     revived = verbs.pay(held.order_id).hold
     assert verbs.places(revived) == [(product.pk, RJ, 2)]
-    assert explanation.shown(revived.allocation)["strategy"] == "one_warehouse"
+    assert explanation.explain(revived.allocation)["strategy"] == "one_warehouse"
 
 
 def test_an_expired_hold_that_was_split_comes_back_split() -> None:

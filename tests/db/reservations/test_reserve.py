@@ -18,7 +18,7 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, PR, RJ, SP, reserve_request
-from warehouses import explanation
+from warehouses.allocation import explanation
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -64,7 +64,7 @@ def test_a_reservation_holds_its_units_for_as_long_as_the_setting_says(settings:
     assert (row.expires_at, row.created_at, row.settled_at) == (held.expires_at, held.created_at, None)
     assert (row.delivery_postal_code, row.actor, row.replaces_id) == ("01310-100", ACTOR, None)
     assert row.allocation == held.allocation
-    assert explanation.shown(row.allocation)["strategy"] == "named"
+    assert explanation.explain(row.allocation)["strategy"] == "named"
     assert verbs.lines(held) == [(SP, 2, 0, 0, 0)]
     assert StockMovement.objects.get(kind="RESERVE").line_id == held.lines[0].id
 

@@ -14,8 +14,8 @@ from django.db import OperationalError, transaction
 
 from tests.service import url_of_test_database
 from warehouses import network, policy_files
+from warehouses.allocation.policies import Policy
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea
-from warehouses.policies import Policy
 
 pytestmark = pytest.mark.django_db
 

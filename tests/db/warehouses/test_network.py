@@ -15,12 +15,13 @@ from pytest_django import Settings
 from inventory_project.foundation import database
 from tests import factories
 from tests.factories import PR, RJ, SP
-from warehouses import network, policies
-from warehouses.geography import Point, PostalAreas
+from warehouses import network
+from warehouses.allocation import policies
+from warehouses.allocation.geography import Point, PostalAreas
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Place
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
 from warehouses.network import Network
-from warehouses.policies import Policy
-from warehouses.preferences import Place
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

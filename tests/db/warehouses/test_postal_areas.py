@@ -15,8 +15,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from inventory_project.foundation.errors import Invalid
 from tests import factories
 from warehouses import postal_areas
+from warehouses.allocation.geography import UNKNOWN, Area, Location, Point
 from warehouses.files import Replaced
-from warehouses.geography import UNKNOWN, Area, Location, Point
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
 
 pytestmark = pytest.mark.django_db

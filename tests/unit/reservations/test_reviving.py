@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from reservations import reviving
-from warehouses.allocation import Candidate, Delivery, Line, Part
-from warehouses.policies import Policy
-from warehouses.preferences import Place
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Place
+from warehouses.allocation.terms import Candidate, Delivery, Line, Part
 
 A, B = UUID(int=1), UUID(int=2)
 SP, RJ, PR = "wh-sp", "wh-rj", "wh-pr"

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from inventory_project.foundation.errors import Invalid
 from warehouses import policy_files
-from warehouses.policies import Policy
+from warehouses.allocation.policies import Policy
 
 
 def problems_of(tmp_path: Path, text: str | bytes) -> list[str]:

@@ -6,8 +6,9 @@ import pytest
 from django.conf import settings
 
 from inventory_project.foundation.errors import Invalid
-from warehouses import geography, postal_areas
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses import postal_areas
+from warehouses.allocation import geography
+from warehouses.allocation.geography import Area, Point, PostalAreas
 
 HEADER = "country,prefix,latitude,longitude,name,region,kind"
 PAULISTA = "BR,01310,-23.5614,-46.6558,Bela Vista,southeast,place"

@@ -25,8 +25,8 @@ from tests import factories
 from tests.db.reservations import verbs
 from tests.db.stock import records
 from tests.factories import ACTOR, RJ, SP
+from warehouses.allocation.policies import Policy
 from warehouses.models import AllocationPolicy, PostalArea, Warehouse
-from warehouses.policies import Policy
 
 pytestmark = pytest.mark.usefixtures("books")
 

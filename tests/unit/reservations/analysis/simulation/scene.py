@@ -8,10 +8,10 @@ from reservations.analysis.simulation import replay
 from reservations.analysis.simulation.events import Event, Movement, Order
 from reservations.analysis.simulation.replay import Contender, Level, Stock
 from reservations.analysis.simulation.run import Simulation
-from warehouses.allocation import Line, Part
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.terms import Line, Part
 from warehouses.network import UNVERSIONED, Network, Site
-from warehouses.policies import Policy
 
 A, B = UUID(int=1), UUID(int=2)
 FIRST, SECOND, THIRD = UUID(int=11), UUID(int=12), UUID(int=13)

@@ -8,8 +8,8 @@ from reservations.analysis.simulation.difference_file import DifferenceFile
 from reservations.analysis.simulation.events import Order
 from reservations.analysis.simulation.figures import Difference
 from tests.unit.reservations.analysis.simulation.scene import PRIORITY, RJ, SP, TO_RJ, TO_SP, A, B, contender, order
-from warehouses.allocation import Line
-from warehouses.policies import Policy
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.terms import Line
 
 
 def test_the_list_has_a_row_for_each_product_of_what_is_served_otherwise(tmp_path: Path) -> None:

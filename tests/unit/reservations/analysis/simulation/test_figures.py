@@ -7,7 +7,7 @@ import pytest
 
 from reservations.analysis.simulation.figures import Figures
 from tests.unit.reservations.analysis.simulation.scene import KM, PRIORITY, RJ, SP, TO_RJ, contender, order, run
-from warehouses.policies import Policy
+from warehouses.allocation.policies import Policy
 
 
 def test_the_figures_of_a_hundred_orders_are_exact() -> None:

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from inventory_project.foundation.errors import Invalid
 from reservations.analysis.simulation import order_file
-from warehouses.allocation import Line
+from warehouses.allocation.terms import Line
 
 A, B = UUID("5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1001"), UUID("5f0c6b1e-3a51-4d6e-9c1b-0d5a7f2e1002")
 HEADER = "order,product_id,quantity,postal_code\n"

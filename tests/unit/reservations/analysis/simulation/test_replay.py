@@ -29,9 +29,9 @@ from tests.unit.reservations.analysis.simulation.scene import (
     order,
     run,
 )
-from warehouses.allocation import Line, Part
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.terms import Line, Part
 from warehouses.network import Site
-from warehouses.policies import Policy
 
 
 def numbers(of: Contender, product_id: UUID = A) -> dict[str, tuple[int, int, int]]:

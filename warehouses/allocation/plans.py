@@ -1,7 +1,7 @@
 """Which sets of warehouses can serve an order that no single one has to serve alone: an exact search, within bounds.
 
-Plans of two and more are looked for among the POOL nearest warehouses, and among all where those cannot serve. STEPS
-bounds the work, for the stock is locked meanwhile. Pure.
+Plans of two and more are looked for among the POOL nearest warehouses, and among all where those cannot serve.
+MAX_STEPS limits the work, because the stock is locked meanwhile. Pure.
 """
 
 from bisect import bisect_left
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import ge, sub
 
-from warehouses.policies import PARCELS_MAX
-from warehouses.preferences import Option, Plan, by_distance
+from warehouses.allocation.policies import MAX_PARCELS
+from warehouses.allocation.preferences import Option, Plan, by_distance
 
 POOL = 20  # warehouses
-STEPS = 10_000  # sets of warehouses looked at: some 20 ms for a few lines, more for many
+MAX_STEPS = 10_000  # sets of warehouses looked at: some 20 ms for a few lines, more for many
 
 Units = tuple[int, ...]  # of each line
 Giver = tuple[Option, Units]  # a warehouse, and what it can give
@@ -47,7 +47,7 @@ class Search:
             missing = less(missing, self._given(option, wanted))
         if not any(missing):
             return [()]
-        others = [option for option in options if not option.is_used]
+        others = [option for option in options if not option.is_used] if used else list(options)
         most = len(others) if self.most is None else self.most
         # What a line asks for whole is missing whole or not at all, so `units` are as good as what can be given.
         alone = holders(others, missing) if most else []
@@ -82,7 +82,7 @@ class Search:
         return tuple([want if have >= want else 0 for have, want in zip(option.units, wanted, strict=True)])
 
     def _of_several(self, pool: Sequence[Giver], missing: Units, most: int, *, is_served: bool) -> list[Plan]:
-        """Sizes from two up, to the first that has a plan; to PARCELS_MAX where their number does not come first."""
+        """Sizes from two up, to the first that has a plan; to MAX_PARCELS where their number does not come first."""
         columns = zip(*[given for _, given in pool], strict=True)
         at_best = [list(accumulate(sorted(column, reverse=True), initial=0)) for column in columns]
         if not all(best[-1] >= want for best, want in zip(at_best, missing, strict=True)):
@@ -90,7 +90,7 @@ class Search:
         fewest = max(bisect_left(best, want) for best, want in zip(at_best, missing, strict=True))
         found: list[Plan] = []
         for size in range(max(2, fewest), min(most, len(pool)) + 1):
-            if (found or is_served) and (self.is_fewest_first or size > PARCELS_MAX):
+            if (found or is_served) and (self.is_fewest_first or size > MAX_PARCELS):
                 break
             self._extend((), pool, missing, size, at_best, found)
         return found
@@ -113,7 +113,7 @@ class Search:
         for position, (option, given) in enumerate(pool):
             if not given[line]:
                 continue
-            if self.steps >= STEPS:
+            if self.steps >= MAX_STEPS:
                 self.is_given_up = True
                 return
             self.steps += 1
@@ -121,7 +121,7 @@ class Search:
             if size == 1:
                 if not any(rest):
                     found.append(tuple(sorted((*chosen, option), key=_nearest_first)))
-                    self.steps = min(STEPS, self.steps + len(chosen))  # for it has to be compared with the others
+                    self.steps = min(MAX_STEPS, self.steps + len(chosen))  # for it has to be compared with the others
             elif any(rest) and all([want <= best[size - 1] for want, best in zip(rest, at_best, strict=True)]):  # noqa: C419  # faster
                 others = [giver for giver in pool[:position] if not giver[1][line]]
                 others += pool[position + 1 :]
@@ -129,7 +129,7 @@ class Search:
 
 
 def holders(options: Sequence[Option], wanted: Units) -> list[Plan]:
-    """The warehouses that have enough for each line, a plan each."""
+    """A plan of one warehouse for each warehouse that has enough of every line."""
     if len(wanted) == 1:  # as most orders have
         [want] = wanted
         return [(option,) for option in options if option.units[0] >= want]
@@ -137,12 +137,12 @@ def holders(options: Sequence[Option], wanted: Units) -> list[Plan]:
 
 
 def covers(have: Sequence[int], wanted: Units) -> bool:
-    """Whether there is enough for each line."""
+    """Whether `have` is enough for every line."""
     return all(map(ge, have, wanted))
 
 
 def less(missing: Units, given: Units) -> Units:
-    """What is still missing when so much is given."""
+    """What is missing of each line after `given`; never below zero."""
     return tuple([want if want > 0 else 0 for want in map(sub, missing, given)])
 
 

@@ -8,8 +8,8 @@ Split = Literal["never", "by_line", "fewest_parcels", "at_most"]
 
 PREFERENCES: tuple[Preference, ...] = ("fewest_parcels", "nearest", "priority", "balance")
 SPLITS: tuple[Split, ...] = ("never", "by_line", "fewest_parcels", "at_most")
-PARCELS_MAX = 3  # what `at_most` may allow: the search for the best so many warehouses stays exact and short
-TOLERANCE_MAX_KM = 20_000.0  # half way round the earth: everything is equally near
+MAX_PARCELS = 3  # what `at_most` may allow: the search for the best so many warehouses stays exact and short
+MAX_TOLERANCE_KM = 20_000.0  # half way round the earth: everything is equally near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class Policy:
     is_built_in: bool = False
 
 
-BUILT_IN = Policy(is_built_in=True)  # where staff have made none
+BUILT_IN = Policy(is_built_in=True)  # where staff have created none
 
 
 def for_paid(policy: Policy) -> Policy:
-    """The same for an order that is paid: rather in more parcels than not at all."""
+    """The policy for an order that is already paid: it may go in any number of parcels."""
     return replace(policy, split="fewest_parcels", most_parcels=None)
 
 
@@ -50,13 +50,13 @@ def problems(policy: Policy) -> dict[str, str]:
     wrong = _preferences(policy)
     if wrong:
         found["preferences"] = wrong
-    if not 0 <= policy.tolerance_km <= TOLERANCE_MAX_KM:  # not a number is neither
-        found["tolerance_km"] = f"The tolerance is 0 to {TOLERANCE_MAX_KM:,.0f} km, not {policy.tolerance_km}."
+    if not 0 <= policy.tolerance_km <= MAX_TOLERANCE_KM:  # not a number is neither
+        found["tolerance_km"] = f"The tolerance is 0 to {MAX_TOLERANCE_KM:,.0f} km, not {policy.tolerance_km}."
     if policy.split not in SPLITS:
         found["split"] = f"The split is one of {', '.join(SPLITS)}, not {policy.split!r}."
     elif policy.split == "at_most":
-        if policy.most_parcels is None or not 1 <= policy.most_parcels <= PARCELS_MAX:
-            found["most_parcels"] = f"With at_most say how many parcels: 1 to {PARCELS_MAX}."
+        if policy.most_parcels is None or not 1 <= policy.most_parcels <= MAX_PARCELS:
+            found["most_parcels"] = f"With at_most say how many parcels: 1 to {MAX_PARCELS}."
     elif policy.most_parcels is not None:
         found["most_parcels"] = f"A number of parcels goes with at_most, not with {policy.split}: leave it empty."
     return found

@@ -5,9 +5,9 @@ from itertools import permutations
 
 import pytest
 
-from warehouses import preferences
-from warehouses.policies import PREFERENCES, Policy, Preference
-from warehouses.preferences import SCORES, Choice, Option, Place, by_distance, choose, ranked
+from warehouses.allocation import preferences
+from warehouses.allocation.policies import PREFERENCES, Policy, Preference
+from warehouses.allocation.preferences import SCORES, Choice, Option, Place, by_distance, choose, ranked
 
 
 def option(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from warehouses.policies import Policy, Preference
+from warehouses.allocation.policies import Policy, Preference
 
 ONLY_CANDIDATE = "only_candidate"
 BY_ID = "id"

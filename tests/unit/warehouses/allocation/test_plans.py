@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouses import explanation
-from warehouses.allocation import Candidate, Delivery, Line, allocate
-from warehouses.plans import POOL, STEPS, Search, Units, covers, less
-from warehouses.policies import Policy
-from warehouses.preferences import Option, Place, Plan
+from warehouses.allocation import explanation
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.plans import MAX_STEPS, POOL, Search, Units, covers, less
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Option, Place, Plan
+from warehouses.allocation.terms import Candidate, Delivery, Line
 
 SHIRT = UUID(int=1)
 
@@ -164,7 +165,7 @@ def test_the_search_is_given_up_after_so_many_steps() -> None:
     assert all(any(option.units[line] >= 2 for option in options) for line in range(30))
     found(wanted, options, by)
     assert by.is_given_up
-    assert by.steps == STEPS
+    assert by.steps == MAX_STEPS
 
 
 @pytest.mark.parametrize("split", ["fewest_parcels", "by_line"])
@@ -179,8 +180,8 @@ def test_an_order_that_can_be_served_is_served_though_the_search_was_given_up(sp
     delivery = Delivery(policy=Policy(split="by_line") if split == "by_line" else Policy())
     answer = allocate(lines, stock, delivery=delivery)
     assert [(part.product_id, part.quantity) for part in answer.parts] == [(product, 2) for product in products]
-    full = explanation.shown(answer.record)
-    assert full["steps"] == STEPS
+    full = explanation.explain(answer.record)
+    assert full["steps"] == MAX_STEPS
     assert [note["code"] for note in full["notes"]] == ["search_given_up"]
 
 
@@ -188,7 +189,7 @@ def test_a_line_of_which_each_warehouse_has_one_unit_takes_as_many_as_must_be_wi
     stock = {SHIRT: [Candidate(option(number).place, 1, False, False) for number in range(300)]}
     answer = allocate([Line(SHIRT, 250, None)], stock)
     assert len(answer.parts) == 250
-    assert answer.record["steps"] == STEPS
+    assert answer.record["steps"] == MAX_STEPS
     assert answer.record["notes"] == ["no_postal_code", "search_given_up"]
 
 
@@ -199,7 +200,7 @@ def test_several_that_serve_where_farther_ones_were_not_compared_are_noted(
     near = [Place(f"wh-{number:02}", "", 1, float(number)) for number in range(POOL)]
     far = [Place("wh-far-1", "", 1, 900.0), Place("wh-far-2", "", 1, 901.0)]
     stock = {SHIRT: [Candidate(place, far_units if place in far else 10, False, False) for place in (*near, *far)]}
-    full = explanation.shown(allocate([Line(SHIRT, 30, None)], stock, delivery=Delivery(area="BR 01")).record)
+    full = explanation.explain(allocate([Line(SHIRT, 30, None)], stock, delivery=Delivery(area="BR 01")).record)
     assert len(full["chosen"][0]["parts"]) == parcels
     assert [note["code"] for note in full["notes"]] == notes
 
@@ -211,7 +212,7 @@ def test_at_most_answers_by_the_best_it_has_found_when_the_search_was_given_up()
     answer = allocate([Line(SHIRT, 6, None)], stock, delivery=at_most)
     assert sum(part.quantity for part in answer.parts) == 6
     assert len(answer.parts) == 3
-    assert answer.record["steps"] == STEPS
+    assert answer.record["steps"] == MAX_STEPS
     assert answer.record["notes"] == ["search_given_up"]
 
 

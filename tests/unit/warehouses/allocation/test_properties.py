@@ -11,10 +11,11 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouses import explanation, policies
-from warehouses.allocation import Allocation, Candidate, Delivery, Line, allocate
-from warehouses.policies import PREFERENCES, SPLITS, Policy
-from warehouses.preferences import Place, by_distance
+from warehouses.allocation import explanation, policies
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.policies import PREFERENCES, SPLITS, Policy
+from warehouses.allocation.preferences import Place, by_distance
+from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 
 IDS = [f"wh-{i}" for i in range(6)]
 PRODUCTS = [UUID(int=i) for i in range(1, 4)]
@@ -380,7 +381,7 @@ def test_one_warehouse_serves_all_free_lines_whenever_one_of_the_plan_can(order:
     best = reference.best()
     assert best is not None
     members = best if reference.is_one else best | reference.used
-    [decision] = [d for d in explanation.shown(answer.record)["chosen"] if d["strategy"] != "named"]
+    [decision] = [d for d in explanation.explain(answer.record)["chosen"] if d["strategy"] != "named"]
     giving = {part["warehouse_id"] for part in decision["parts"]}
     one_can = any(reference.serves(frozenset([key])) for key in members)
     assert (decision["strategy"] == "one_warehouse") == one_can == (len(giving) == 1)
@@ -408,7 +409,7 @@ def test_the_record_survives_json_and_names_every_part(order: Order) -> None:
         return
     kept = json.loads(json.dumps(answer.record, allow_nan=False))
     assert kept == answer.record
-    full = explanation.shown(kept)
+    full = explanation.explain(kept)
     told: Counter[tuple[UUID, str]] = Counter()
     for decision in full["chosen"]:
         for part in decision["parts"]:

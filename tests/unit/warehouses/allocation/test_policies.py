@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from warehouses import policies
-from warehouses.policies import BUILT_IN, PREFERENCES, SPLITS, Policy, problems
+from warehouses.allocation import policies
+from warehouses.allocation.policies import BUILT_IN, PREFERENCES, SPLITS, Policy, problems
 
 AT_MOST_TWO = Policy(split="at_most", most_parcels=2)
 
@@ -39,7 +39,7 @@ def test_a_tolerance_is_a_way_on_the_earth(tolerance_km: float) -> None:
     assert problems(Policy(tolerance_km=tolerance_km)) == {}
 
 
-@pytest.mark.parametrize("most_parcels", range(1, policies.PARCELS_MAX + 1))
+@pytest.mark.parametrize("most_parcels", range(1, policies.MAX_PARCELS + 1))
 def test_at_most_takes_a_small_number(most_parcels: int) -> None:
     assert problems(Policy(split="at_most", most_parcels=most_parcels)) == {}
 

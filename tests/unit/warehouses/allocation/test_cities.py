@@ -10,12 +10,15 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 
-from warehouses import catalogue, explanation, postal_areas
-from warehouses.allocation import MOST_NUMBERS, Allocation, Candidate, Line, allocate
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses import catalogue, postal_areas
+from warehouses.allocation import explanation, words
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.plans import MAX_STEPS, POOL
+from warehouses.allocation.policies import BUILT_IN, MAX_PARCELS, Policy
+from warehouses.allocation.record import MAX_NUMBERS
+from warehouses.allocation.terms import Allocation, Candidate, Line
 from warehouses.network import Network, Site
-from warehouses.plans import POOL, STEPS
-from warehouses.policies import BUILT_IN, PARCELS_MAX, Policy
 
 ROOT = Path(settings.BASE_DIR)
 DOCUMENT = ROOT / "docs" / "concepts" / "allocation.md"
@@ -102,7 +105,7 @@ def shown(row: Row, answer: Allocation) -> Row:
     if not answer.parts:
         [shortage] = answer.shortages
         return replace(row, served_by=f"nobody: {shortage.available} available", km=NOTHING, decided_by=NOTHING)
-    full = explanation.shown(answer.record)
+    full = explanation.explain(answer.record)
     assert full["notes"] == []
     [decision] = full["chosen"]
     distances = {one["warehouse_id"]: round(one["distance_km"]) for one in full["candidates"]}
@@ -152,15 +155,15 @@ def test_the_example_of_an_explanation_is_what_is_told() -> None:
         for key, (available, whole) in stock.items()
     ]
     answer = allocate([Line(product_id, 10, None)], {product_id: candidates}, delivery=view.delivery)
-    assert json.loads(example) == explanation.shown(answer.record)
+    assert json.loads(example) == explanation.explain(answer.record)
 
 
 def test_the_notes_and_the_bounds_of_the_document_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text("utf-8")
     notes = re.findall(r"(?m)^\| `(\w+)` \|", text.partition("\n## What is missing")[2].partition("\n## ")[0])
-    assert notes == list(explanation.NOTES)
+    assert notes == list(words.NOTES)
     bounds = text.partition("\n## Bounds\n")[2]
     limits = [cells.split("|")[2].strip() for cells in re.findall(r"(?m)^\|(?!-| what ).*", bounds)]
     assert [re.sub(r"[^0-9]", "", limit) for limit in limits] == [
-        str(number) for number in (PARCELS_MAX, POOL, PARCELS_MAX, STEPS, MOST_NUMBERS, postal_areas.AREAS_MAX)
+        str(number) for number in (MAX_PARCELS, POOL, MAX_PARCELS, MAX_STEPS, MAX_NUMBERS, postal_areas.AREAS_MAX)
     ]

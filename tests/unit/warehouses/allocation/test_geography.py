@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouses import geography
-from warehouses.geography import EARTH_RADIUS_KM, UNKNOWN, Area, Location, Point, PostalAreas
+from warehouses.allocation import geography
+from warehouses.allocation.geography import EARTH_RADIUS_KM, UNKNOWN, Area, Location, Point, PostalAreas
 
 HALF_ROUND_KM = math.pi * EARTH_RADIUS_KM
 SLACK_KM = 1e-3  # near the other side of the earth the formula keeps half of its digits, and a metre is none

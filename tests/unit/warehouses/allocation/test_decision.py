@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from warehouses import explanation
-from warehouses.allocation import NOWHERE, Allocation, Candidate, Delivery, Line, Part, Shortage, allocate
-from warehouses.policies import Policy
-from warehouses.preferences import Place
+from warehouses.allocation import explanation
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.policies import Policy
+from warehouses.allocation.preferences import Place
+from warehouses.allocation.terms import NOWHERE, Allocation, Candidate, Delivery, Line, Part, Shortage
 
 SP = Place("wh-sp-001", "southeast", 1)
 RJ = Place("wh-rj-001", "southeast", 2)
@@ -56,7 +57,7 @@ def refused(answer: Allocation) -> tuple[Shortage, ...]:
 
 
 def told(answer: Allocation) -> dict[str, Any]:
-    return explanation.shown(answer.record)
+    return explanation.explain(answer.record)
 
 
 def strategy(answer: Allocation) -> tuple[str, str | None]:

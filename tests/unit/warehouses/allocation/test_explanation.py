@@ -6,12 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from warehouses import explanation
-from warehouses.allocation import NOWHERE, Candidate, Delivery, Line, allocate
-from warehouses.geography import Area, Point, PostalAreas
+from warehouses.allocation import explanation, words
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.geography import Area, Point, PostalAreas
+from warehouses.allocation.policies import PREFERENCES, Policy
+from warehouses.allocation.preferences import BY_ID, ONLY_CANDIDATE, Place
+from warehouses.allocation.terms import NOWHERE, Candidate, Delivery, Line
 from warehouses.network import Network, Site
-from warehouses.policies import PREFERENCES, Policy
-from warehouses.preferences import BY_ID, ONLY_CANDIDATE, Place
 
 SP = Place("wh-sp-001", "southeast", 1, 1.2)
 RJ = Place("wh-rj-001", "southeast", 2, 359.1)
@@ -29,7 +30,7 @@ def told(
 ) -> dict[str, Any]:
     answer = allocate(lines, stock, delivery=delivery)
     assert answer.parts
-    return explanation.shown(answer.record)
+    return explanation.explain(answer.record)
 
 
 def shirts(quantity: int) -> Line:
@@ -88,7 +89,7 @@ def test_a_record_is_shown_in_full() -> None:
                 "parts": [{"product_id": str(SHIRT), "warehouse_id": "wh-rj-001", "quantity": 4}],
             },
         ],
-        "sentence": "Asked for by name: wh-rj-001. "
+        "sentence": "Requested by the caller: wh-rj-001. "
         "wh-rj-001 (359 km away) serves the rest: it makes the fewest parcels.",
     }
 
@@ -175,13 +176,13 @@ def test_the_sentence_of_named_lines_says_that_they_were_asked_for() -> None:
         [Line(SHIRT, 1, "wh-sp-001"), Line(SHOE, 1, "wh-rj-001"), Line(SHOE, 1, "wh-sp-001")],
         {SHIRT: [level(SP, 5)], SHOE: [level(RJ, 5), level(SP, 5)]},
     )
-    assert full["sentence"] == "Asked for by name: wh-rj-001 and wh-sp-001."
+    assert full["sentence"] == "Requested by the caller: wh-rj-001 and wh-sp-001."
 
 
 def test_every_word_that_a_decision_can_say_has_a_sentence() -> None:
-    assert {*PREFERENCES, ONLY_CANDIDATE, BY_ID} <= explanation.TIE_BREAKS.keys()
-    assert list(explanation.STRATEGIES) == ["named", "one_warehouse", "split_by_line", "split_line"]
-    assert all(sentence.endswith(".") for sentence in [*explanation.NOTES.values(), *explanation.STRATEGIES.values()])
+    assert {*PREFERENCES, ONLY_CANDIDATE, BY_ID} <= words.TIE_BREAKS.keys()
+    assert list(words.STRATEGIES) == ["named", "one_warehouse", "split_by_line", "split_line"]
+    assert all(sentence.endswith(".") for sentence in [*words.NOTES.values(), *words.STRATEGIES.values()])
 
 
 # --- what is wrong or missing --------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def seen(postal_code: str, *sites: Site, policies: dict[str, Policy | None] | No
 
 def codes(full: dict[str, Any]) -> list[str]:
     for note in full["notes"]:
-        assert note["detail"] == explanation.NOTES[note["code"]]
+        assert note["detail"] == words.NOTES[note["code"]]
         assert note["detail"] in full["sentence"]
     return [note["code"] for note in full["notes"]]
 
@@ -308,7 +309,7 @@ def test_each_region_has_its_own_policy_and_the_others_the_one_for_all() -> None
 
 
 def test_every_note_is_shown_by_one_of_the_tests_here_or_of_the_search() -> None:
-    assert list(explanation.NOTES) == [
+    assert list(words.NOTES) == [
         "no_postal_code",
         "unknown_postal_code",
         "rough_delivery",
@@ -343,7 +344,7 @@ def test_a_record_of_the_first_version_is_shown_too() -> None:
             }
         ],
     }
-    full = explanation.shown(record)
+    full = explanation.explain(record)
     assert full == {
         **record,
         "policy": None,

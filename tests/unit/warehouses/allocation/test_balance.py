@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from warehouses.allocation import Candidate, Delivery, Line, allocate
-from warehouses.preferences import Place
+from warehouses.allocation.decision import allocate
+from warehouses.allocation.preferences import Place
+from warehouses.allocation.terms import Candidate, Delivery, Line
 
 SHIRT = UUID(int=1)
 NEAR_EQUALS = (("wh-a", 10.0), ("wh-b", 20.0), ("wh-c", 30.0))
