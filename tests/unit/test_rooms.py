@@ -1,9 +1,10 @@
-"""The documents name the same floors as the import contract, in the same order."""
+"""The documents name the same floors and rooms as the import contracts, in the same order."""
 
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
@@ -55,3 +56,35 @@ def test_the_rules_for_contributors_have_the_floors_of_the_contract() -> None:
 
     assert len(rule) == 1
     assert re.findall(r"`([\w.]+)`", rule[0]) == floors_of_contract()
+
+
+APPS = ("reservations", "stock", "warehouses")
+
+
+def rooms_of_contract(app: str) -> list[tuple[str, list[str]]]:
+    """The rooms of an app from the top: the name of each, which stands in a comment, and its modules."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    [block] = re.findall(rf'(?ms)^id = "rooms-of-{app}"$.*?^\]$', text)
+    rows: list[tuple[str, str]] = re.findall(r'(?m)^    "([^"]+)",  # (.+)$', block)
+    return [(name, modules.split(" : ")) for modules, name in rows]
+
+
+def rooms_of_table(app: str) -> list[tuple[str, list[str]]]:
+    """The rooms in the table of docs/concepts/architecture.md, with the modules of each."""
+    text = (ROOT / "docs/concepts/architecture.md").read_text(encoding="utf-8")
+    [table] = re.findall(rf"(?ms)^\| `{app}` \| modules \| does \|\n\|---\|---\|---\|\n(.*?)\n\n", text)
+    rows = [line.strip("|").split("|") for line in table.splitlines()]
+    return [(name.strip(), re.findall(r"`(\w+)`", modules)) for name, modules, _ in rows]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_page_on_architecture_has_the_rooms_of_the_contract(app: str) -> None:
+    assert rooms_of_table(app) == rooms_of_contract(app)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_rules_for_contributors_have_the_rooms_of_the_contract(app: str) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [names] = re.findall(rf"(?m)^  - `{app}`: (.+)$", text)
+
+    assert names.split(", ") == [name for name, _ in rooms_of_contract(app)]
