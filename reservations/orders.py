@@ -37,7 +37,6 @@ Verdict = requests.Outcome | Refusal  # what a verb says of a message's request
 UNKNOWN = {"product_ids": "unknown_product", "warehouse_ids": "unknown_warehouse"}
 DUPLICATE = Handled(outcome="duplicate")
 CALLED_OFF = "order_cancelled"
-SETTLED = (ReservationConfirmed, ReservationExpired, ReservationCancelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +135,11 @@ def _done(verdict: requests.Outcome, outcome: Outcome) -> Decided:
     return Decided(Handled(outcome=Outcome.REPEATED if verdict.is_replay else outcome), verdict)
 
 
+def _noted(outcome: Outcome, refusal: Refusal) -> Decided:
+    """Handled without effect: the inbox keeps the outcome and the refusal's code."""
+    return Decided(Handled(outcome=outcome, code=refusal.code), refusal)
+
+
 def _called_off() -> Conflict:
     return Conflict("The order was cancelled.", code=CALLED_OFF)
 
@@ -150,14 +154,15 @@ def _created(known: Known, received: Sequence[Received[Reserve]]) -> list[Decisi
 
 
 def _of_created(verdict: Verdict) -> Decision:
-    if isinstance(verdict, requests.Outcome):
-        return _done(verdict, Outcome.RESERVED)
-    if isinstance(verdict, OrderConflict):
-        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
-    if isinstance(verdict, Conflict):
-        return _rejected(verdict, verdict)
-    if isinstance(verdict, Invalid) and "unknown" in verdict.extra:
-        return _rejected(verdict, _of_unknown(verdict))
+    match verdict:
+        case requests.Outcome():
+            return _done(verdict, Outcome.RESERVED)
+        case OrderConflict():
+            return _noted(Outcome.CONFLICT, verdict)
+        case Conflict():
+            return _rejected(verdict, verdict)
+        case Invalid() if "unknown" in verdict.extra:
+            return _rejected(verdict, _of_unknown(verdict))
     return verdict
 
 
@@ -173,14 +178,16 @@ def _paid(known: Known, received: Sequence[Received[Pay]]) -> list[Decision]:
 
 
 def _of_paid(known: Known, received: Received[Pay], verdict: Verdict) -> Decision:
-    if isinstance(verdict, requests.Outcome):
-        return _done(verdict, Outcome.CONFIRMED)
-    is_without_hold = isinstance(verdict, (NotFound, ReservationExpired))
-    if is_without_hold and received.order_id in known.called_off:
-        return _rejected(verdict, _called_off())
-    if isinstance(verdict, NotFound) and received.order_id in known.rejected:
-        return _rejected(verdict, Conflict("The order was rejected when it was created.", code="order_rejected"))
-    return _rejected(verdict, verdict) if isinstance(verdict, Conflict) else verdict
+    match verdict:
+        case requests.Outcome():
+            return _done(verdict, Outcome.CONFIRMED)
+        case NotFound() | ReservationExpired() if received.order_id in known.called_off:
+            return _rejected(verdict, _called_off())
+        case NotFound() if received.order_id in known.rejected:
+            return _rejected(verdict, Conflict("The order was rejected when it was created.", code="order_rejected"))
+        case Conflict():
+            return _rejected(verdict, verdict)
+    return verdict
 
 
 def _payment_failed(known: Known, received: Sequence[Received[CallOff]]) -> list[Decision]:
@@ -189,10 +196,13 @@ def _payment_failed(known: Known, received: Sequence[Received[CallOff]]) -> list
 
 
 def _of_failed(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
-    if isinstance(verdict, requests.Outcome):
-        return _done(verdict, Outcome.RELEASED)
-    if isinstance(verdict, Conflict) or (isinstance(verdict, NotFound) and known.is_over(received.order_id)):
-        return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
+    match verdict:
+        case requests.Outcome():
+            return _done(verdict, Outcome.RELEASED)
+        case Conflict():
+            return _noted(Outcome.IGNORED, verdict)
+        case NotFound() if known.is_over(received.order_id):
+            return _noted(Outcome.IGNORED, verdict)
     return verdict
 
 
@@ -205,27 +215,30 @@ def _cancelled(known: Known, received: Sequence[Received[CallOff]]) -> list[Deci
 
 
 def _of_cancelled(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
-    if isinstance(verdict, NotFound):
-        if not known.is_over(received.order_id) and not received.message.is_last_try:
+    match verdict:
+        case NotFound() if not known.is_over(received.order_id) and not received.message.is_last_try:
             return verdict
-    elif isinstance(verdict, Conflict) and not isinstance(verdict, SETTLED):
-        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
-    elif isinstance(verdict, Refusal) and not isinstance(verdict, SETTLED):
-        return verdict
-    is_repeated = received.order_id in known.called_off and not _has_changed(verdict)
-    return Decided(Handled(outcome=Outcome.REPEATED if is_repeated else Outcome.CANCELLED), verdict)
+        case requests.Outcome() | NotFound() | ReservationConfirmed() | ReservationExpired() | ReservationCancelled():
+            is_repeated = received.order_id in known.called_off and not _has_changed(verdict)
+            return Decided(Handled(outcome=Outcome.REPEATED if is_repeated else Outcome.CANCELLED), verdict)
+        case Conflict():
+            return _noted(Outcome.CONFLICT, verdict)
+    return verdict
 
 
 def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Decision:
-    if isinstance(verdict, requests.Outcome):
-        return _done(verdict, Outcome.RELEASED)
-    if isinstance(verdict, ReservationExpired) and received.order_id not in known.called_off:
-        # A late payment would buy the whole order again, with the part that is not wanted any more: it buys nothing.
-        return Decided(Handled(outcome=Outcome.CANCELLED, code=verdict.code), verdict)
-    if isinstance(verdict, SETTLED) or (isinstance(verdict, NotFound) and known.is_over(received.order_id)):
-        return Decided(Handled(outcome=Outcome.IGNORED, code=verdict.code), verdict)
-    if isinstance(verdict, Conflict):
-        return Decided(Handled(outcome=Outcome.CONFLICT, code=verdict.code), verdict)
+    match verdict:
+        case requests.Outcome():
+            return _done(verdict, Outcome.RELEASED)
+        case ReservationExpired() if received.order_id not in known.called_off:
+            # A late payment would buy the whole order again, with the part that is no longer wanted: it buys nothing.
+            return _noted(Outcome.CANCELLED, verdict)
+        case ReservationConfirmed() | ReservationExpired() | ReservationCancelled():
+            return _noted(Outcome.IGNORED, verdict)
+        case NotFound() if known.is_over(received.order_id):
+            return _noted(Outcome.IGNORED, verdict)
+        case Conflict():
+            return _noted(Outcome.CONFLICT, verdict)
     return verdict
 
 
