@@ -1,4 +1,4 @@
-# What one does with this repository, each in one word. `make help` lists it.
+# The tasks of this repository. `make help` lists them.
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -12,14 +12,14 @@ SCRATCH := .cache/check
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --custom-compile-command "make lock"
 
-# The Debian packages that each target needs, besides make and Python.
+# The Debian packages that each target needs, in addition to make and Python.
 PACKAGES_run := python3-venv
 PACKAGES_check := $(PACKAGES_run)
 PACKAGES_test := $(PACKAGES_run) postgresql redis-server rabbitmq-server wrk
 PACKAGES_bench := $(PACKAGES_test)
 PACKAGES_e2e := $(PACKAGES_test) chromium
 
-# What a developer's shell tells Python must not decide what passes here.
+# PYTHON... variables of a developer's shell must not decide what passes here.
 $(foreach name,$(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))),$(eval unexport $(name)))
 
 BASH := /bin/bash
@@ -27,8 +27,8 @@ BASH_FLAGS := -euo pipefail -c
 SHELL := $(BASH)
 .SHELLFLAGS := $(BASH_FLAGS)
 
-# Root in another user's checkout works as that user, so that no file of root's is left in it. Root's own are only the
-# targets that call apt, and `clean`, which removes what an earlier run of root's has left.
+# In another user's checkout root works as that user, so that no file of root's is left in it. Only these run as root:
+# the targets that call apt, and `clean`, which removes what an earlier run as root has left.
 OWNER := $(shell owner=$$(stat -c %u .); test "$$(id -u)" = 0 && test "$$owner" != 0 && \
     setpriv --reuid "$$owner" --regid "$$(stat -c %g .)" --clear-groups test -w "$$PWD" && echo "$$owner")
 ifneq ($(OWNER),)
@@ -39,12 +39,12 @@ servers packages-% clean: SHELL := $(BASH)
 servers packages-% clean: .SHELLFLAGS := $(BASH_FLAGS)
 endif
 
-# Settings as a production has them, so that `check --deploy` judges those. Nothing is connected to.
+# Production settings for `check --deploy`. It connects to nothing.
 PRODUCTION := DATABASE_URL=postgres://inventory@postgres/inventory REDIS_URL=redis://redis:6379/0 \
     RABBITMQ_URL=amqp://inventory@rabbitmq:5672/%2F ALLOWED_HOSTS=inventory.example.com INVENTORY_HOST=0.0.0.0 \
     INVENTORY_HTTPS=on INVENTORY_API_AUTH=on
 
-# $(call install,STAMP,FILE): the virtual environment with the packages of FILE. Of two that start at once, one waits.
+# $(call install,STAMP,FILE): the virtual environment with the packages of FILE. If two start at once, one waits.
 install = exec 9<Makefile; flock 9; \
     test ! -e .venv || test -w .venv || \
     { echo ".venv belongs to $$(stat -c %U .venv). Remove it with: sudo make clean" >&2; exit 1; }; \
@@ -63,10 +63,10 @@ servers: ## install the Debian packages that the tests need (the only step for r
 run: packages-run $(RUNTIME) ## serve the API and the admin on port 3006, with example warehouses and products
 	@exec $(BIN)/python manage.py serve --set-up
 
-test: packages-test $(DEVELOPMENT) ## run all tests but the browser's, on servers of their own; ARGS="-k name" goes to pytest
+test: packages-test $(DEVELOPMENT) ## run all tests except those in a browser, on servers of their own; ARGS="-k name" goes to pytest
 	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-soak: packages-test $(DEVELOPMENT) ## run at its full length what `make test` shortens
+soak: packages-test $(DEVELOPMENT) ## run the test that `make test` shortens, at full length
 	@TEST_SOAK=1 $(SERVERS) -- python -m pytest tests/integration/messaging/faults/test_minute.py $(ARGS)
 
 check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI, container files
@@ -103,7 +103,7 @@ lock: $(DEVELOPMENT) ## pin every package with its hashes: requirements*.in beco
 	$(LOCK) requirements.in --output-file requirements.txt
 	$(LOCK) requirements-dev.in --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## remove the virtual environment, every cache and the results of benchmarks; data stay
+clean: ## remove the virtual environment, every cache and the results of benchmarks; data are kept
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
