@@ -75,7 +75,7 @@ def _write(
         data={
             "reservation_id": str(reservation.id),
             "order_id": str(reservation.order_id),
-            "expires_at": moments.shown(reservation.expires_at),
+            "expires_at": moments.utc_text(reservation.expires_at),
             "items": [
                 {"product_id": str(part.product_id), "warehouse_id": part.warehouse_id, "quantity": part.quantity}
                 for part in decision.parts

@@ -1,1 +1,1 @@
-"""Joins the apps of the Inventory Service and holds what they all stand on; see docs/concepts/architecture.md."""
+"""Joins the apps of the Inventory Service and holds their common foundation; see docs/concepts/architecture.md."""

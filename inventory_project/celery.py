@@ -1,4 +1,4 @@
-"""Celery: the worker runs the periodic jobs, beat says when. RabbitMQ is the broker; results are not kept."""
+"""Celery: beat schedules the periodic jobs and a worker runs them. RabbitMQ is the broker; results are not kept."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from prometheus_client import start_http_server
 if TYPE_CHECKING:
     from celery.beat import Service
 
-TASK_LIFE_SECONDS = 60  # at least; the worker's clock is compared with beat's, and the two may differ somewhat
-BEAT_STOP_SECONDS = 10.0  # from the signal to the end, at most; containers are killed after 30
+TASK_LIFE_SECONDS = 60  # the shortest life of a task; the clocks of worker and beat may differ a little
+BEAT_STOP_SECONDS = 10.0  # the longest stop; containers are killed after 30
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
@@ -45,7 +45,7 @@ def stop_beat_on_signals(_beat: object, service: "Service") -> None:
 
 
 class App(Celery):
-    """Celery with a beat that stops when told."""
+    """A Celery app whose beat stops reliably on SIGTERM and SIGINT."""
 
     @cached_property
     def Beat(self) -> type[Any]:  # noqa: N802  # Celery's name for it
@@ -58,15 +58,15 @@ class App(Celery):
 app = App("inventory_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.autodiscover_tasks(["reservations.analysis"])  # a part of an app, where Celery does not look of itself
+app.autodiscover_tasks(["reservations.analysis"])  # a package inside an app, where Celery does not look by default
 
 
 @app.on_after_finalize.connect
 def schedule_jobs(sender: Celery, **_kwargs: object) -> None:
-    """Hand the periodic jobs to beat, which keeps them in the database for the admin to see.
+    """Pass the periodic jobs to beat, which keeps them in the database, so that the admin lists them.
 
-    A task that no worker took soon expires, or a worker that was away would find thousands of them. The option is
-    the database scheduler's `expire_seconds`; it drops Celery's own `expires` without a word.
+    A task expires soon if no worker takes it. Otherwise a worker that was down would find thousands of them. The option
+    is the database scheduler's `expire_seconds`; that scheduler silently drops Celery's own `expires`.
     """
     from inventory_project.jobs import JOBS
 
@@ -82,7 +82,7 @@ def schedule_jobs(sender: Celery, **_kwargs: object) -> None:
 
 @worker_ready.connect
 def serve_metrics(**_kwargs: object) -> None:
-    """Show this worker's counts on a port of its own. Its pool must be of threads: they count in one process."""
+    """Serve this worker's metrics on a port of its own. The pool must use threads, which count in one process."""
     from django.conf import settings
 
     if settings.WORKER_METRICS_PORT:
@@ -90,10 +90,10 @@ def serve_metrics(**_kwargs: object) -> None:
 
 
 def is_broker_reachable(*, timeout_seconds: int = 1) -> bool:
-    """Whether RabbitMQ lets us in now; one try, in which each wait for the broker lasts so long at most."""
+    """Whether RabbitMQ accepts a connection now. It is tried once, and each wait takes `timeout_seconds` at most."""
     try:
         with app.connection_for_write(connect_timeout=timeout_seconds) as connection:
             connection.ensure_connection(max_retries=0)
-    except Exception:  # whatever stands in the way, the broker is not reachable
+    except Exception:  # whatever the cause, the broker is not reachable
         return False
     return True

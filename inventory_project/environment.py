@@ -1,6 +1,6 @@
 """Reads settings from the environment and from the file `.env`: one function for each kind of value.
 
-A value that is not of its kind raises ImproperlyConfigured, whose message names the variable.
+An invalid value raises ImproperlyConfigured with a message that names the variable.
 """
 
 import re
@@ -18,7 +18,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 
 
 def text(name: str, default: str = "") -> str:
-    """A string, taken literally: a leading `$` names no other variable. An empty one counts as unset."""
+    """A string, taken literally: a leading `$` does not refer to another variable. An empty one counts as unset."""
     value: str = env.ENVIRON.get(name, "").strip()
     return value or default
 
@@ -44,7 +44,7 @@ def positive_decimal(name: str, default: str, *, high: int) -> Decimal:
 
 
 def switch(name: str, *, default: bool) -> bool:
-    """`on` or `off`."""
+    """A switch: True for `on`, False for `off`."""
     value = text(name, "on" if default else "off").lower()
     if value not in ("on", "off"):
         raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
@@ -60,7 +60,7 @@ def choice(name: str, default: str, options: tuple[str, ...]) -> str:
 
 
 def country(name: str, default: str) -> str:
-    """Two letters of ISO 3166, large."""
+    """A country code of ISO 3166: two upper-case letters."""
     value = text(name, default)
     if not re.fullmatch("[A-Z]{2}", value):
         raise ImproperlyConfigured(f"{name} must be a country's two letters, such as BR, not {value!r}.")
@@ -68,7 +68,7 @@ def country(name: str, default: str) -> str:
 
 
 def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
-    """The URL of a server, or an empty string. `password` is put into a URL that has none, whatever its characters."""
+    """A server's URL, or an empty string. A URL without a password gets `password`, which is quoted as needed."""
     value = text(name)
     if not value:
         return ""
@@ -76,7 +76,7 @@ def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
         raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where what should be the port is the rest of a password
+        _ = parts.port  # raises ValueError if the rest of a password stands in place of the port
         if parts.fragment:
             raise ValueError("it contains #")
     except ValueError as error:

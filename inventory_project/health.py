@@ -1,4 +1,4 @@
-"""Is the service well? Live: the process answers. Ready: it can decide, for which it needs the database alone."""
+"""Health checks. Live: the process answers. Ready: it can decide, for which it needs only the database."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from inventory_project.celery import is_broker_reachable
 from inventory_project.foundation.http import problems
 from stock.counters import copies
 
-CACHE_SECONDS = 1.0  # the page is open to all; asking it often must not become load on the servers behind it
+CACHE_SECONDS = 1.0  # anybody can request the page; frequent requests must not load the servers behind it
 
 
 class Report:
-    """Which parts are well, looked at afresh at most once in CACHE_SECONDS."""
+    """The state of some parts of the service, checked at most once in CACHE_SECONDS."""
 
     def __init__(self, look: Callable[[], dict[str, bool]]) -> None:
         self._look = look
@@ -25,7 +25,7 @@ class Report:
         self._good_until = 0.0
 
     def parts(self) -> dict[str, str]:
-        """`ok` or `down` for each part."""
+        """The state of each part by name: `ok` or `down`."""
         with self._lock:
             if time.monotonic() >= self._good_until:
                 self._parts = {name: "ok" if is_well else "down" for name, is_well in self._look().items()}
@@ -34,7 +34,7 @@ class Report:
 
 
 def _look_at_helpers() -> dict[str, bool]:
-    """The servers beside the database that this installation is configured to use."""
+    """Whether Redis and RabbitMQ are reachable, if this installation is configured to use them."""
     parts = {}
     if settings.REDIS_URL:
         parts["redis"] = copies.is_reachable()
@@ -53,14 +53,14 @@ def _database_answers() -> bool:
     return True
 
 
-# Two, for a helper that does not answer must not delay the word that requests may be sent here.
+# Two reports, because a helper that does not answer must not delay the answer of /health/ready.
 database = Report(lambda: {"database": _database_answers()})
 helpers = Report(_look_at_helpers)
 
 
 @problems.reading_only
 def health(request: HttpRequest) -> JsonResponse:
-    """All parts. `degraded`: the service decides, but without Redis or RabbitMQ. 503 only without the database."""
+    """The state of all parts. `degraded`: Redis or RabbitMQ is unreachable. `down`, with 503: the database is."""
     parts = database.parts() | helpers.parts()
     if parts["database"] == "down":
         return JsonResponse({"status": "down", "parts": parts}, status=503)
@@ -70,12 +70,12 @@ def health(request: HttpRequest) -> JsonResponse:
 
 @problems.reading_only
 def live(request: HttpRequest) -> JsonResponse:
-    """The process answers; restart it when this fails."""
+    """200 if the process answers. Restart the process if this fails."""
     return JsonResponse({"status": "ok"})
 
 
 @problems.reading_only
 def ready(request: HttpRequest) -> JsonResponse:
-    """The database answers; send no requests here while this fails."""
+    """200 if the database answers, otherwise 503. Send no requests to this process while this fails."""
     is_ready = database.parts()["database"] == "ok"
     return JsonResponse({"status": "ok" if is_ready else "down"}, status=200 if is_ready else 503)

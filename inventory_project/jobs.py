@@ -1,4 +1,4 @@
-"""The periodic jobs, in one list: beat schedules them, and where there is no broker `run_jobs` runs them itself."""
+"""The list of periodic jobs. Celery beat schedules them; without a broker, `run_jobs` runs them itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from stock.tasks import sync_counters
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A Celery task and how often it runs; `stoppable` is the same work where it can end early, after a batch."""
+    """A Celery task and how often it runs. `stoppable` is the same work in a form that can stop after a batch."""
 
     name: str
     task: Any
@@ -25,7 +25,7 @@ class Job:
     stoppable: Callable[..., object] | None = None
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
-        """Do the work once, in this process."""
+        """Run the job once, in this process. A stoppable job ends early once `should_stop()` is true."""
         if self.stoppable is None:
             self.task()
         else:

@@ -1,4 +1,4 @@
-"""/metrics: what the processes counted, added up, and what the database knows at this moment."""
+"""/metrics: the sum of what all processes counted, and current numbers from the database."""
 
 import os
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations.models import Reservation
 from stock.models import StockLevel
 
-EVENTS_COUNTED = 100_000  # a scrape amid an outage must not read millions
-STOCK_LEVELS_SHOWN = 1_000  # series; Prometheus suffers from more, and the scarcest are the ones to watch
+EVENTS_COUNTED = 100_000  # a scrape during an outage must not read millions of rows
+STOCK_LEVELS_SHOWN = 1_000  # more series would burden Prometheus; the scarcest levels matter most
 
 
 class BooksCollector(Collector):
-    """Read from the database at each scrape; without it, only that it is away."""
+    """Collects numbers from the database at each scrape. If it is unreachable, `inventory_database_up` is 0."""
 
     def collect(self) -> Iterator[Metric]:
-        """The families; few and cheap statements, each over an index."""
+        """Yield the metric families. The queries are few and cheap, and each uses an index."""
         up = GaugeMetricFamily("inventory_database_up", "1 when the database answered this scrape.")
         try:
             families = [_stock_levels(), *_outbox(), _overdue()]
@@ -82,7 +82,7 @@ def _overdue() -> Metric:
 
 @problems.reading_only
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text. Several processes of one `serve` share PROMETHEUS_MULTIPROC_DIR and are added up here."""
+    """All metrics as Prometheus text. The processes of a `serve` share PROMETHEUS_MULTIPROC_DIR, and are added up."""
     registry = CollectorRegistry()
     registry.register(BooksCollector())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

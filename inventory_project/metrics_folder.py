@@ -1,8 +1,7 @@
-"""A folder for the counts that the processes of one `serve` share, gone when that `serve` has ended.
+"""A folder for the metrics that the processes of one `serve` share. It is removed when that `serve` ends.
 
-A `serve` that is killed outright leaves its folder behind. Each holds a lock on a file in its folder as long as it
-lives, and the kernel releases the lock with the process. The next `serve` of the same user removes the folders whose
-lock is free.
+A `serve` that is killed leaves its folder behind. Each `serve` holds a lock on a file in its folder, and the kernel
+releases the lock when the process ends. The next `serve` of the same user removes the folders whose lock is free.
 """
 
 import fcntl
@@ -19,11 +18,11 @@ LOCK = "serve.lock"
 
 @contextmanager
 def metrics_folder() -> Iterator[str]:
-    """A new folder for PROMETHEUS_MULTIPROC_DIR; those of processes that were killed are removed first."""
+    """A new folder for PROMETHEUS_MULTIPROC_DIR. Folders of processes that were killed are removed first."""
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, (Path(folder) / "new.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        os.rename(lock.name, Path(folder) / LOCK)  # under this name it is never there without being locked
+        os.rename(lock.name, Path(folder) / LOCK)  # a file with this name is locked from the start
         yield folder
 
 

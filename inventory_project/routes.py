@@ -1,4 +1,4 @@
-"""Message name to handler: what the consumer takes from RabbitMQ, as urls.py is for HTTP."""
+"""The handler for each message name. It is for the consumer what urls.py is for HTTP."""
 
 from reservations import handlers
 

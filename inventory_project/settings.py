@@ -1,9 +1,8 @@
 """All settings. What comes from the environment is read by `inventory_project.environment`.
 
-Two ways to run. Embedded: no DATABASE_URL, everything in one SQLite file, nothing else needed. Real: PostgreSQL by
-DATABASE_URL, with Redis, RabbitMQ or both. A value that makes no sense, or that contradicts another one, stops the
-start with a sentence that names it. docs/reference/configuration.md has the table of variables; `.env.example` has them
-as a file.
+There are two ways to run. Embedded: without DATABASE_URL, everything is in one SQLite file and no server is needed.
+Real: PostgreSQL at DATABASE_URL, optionally with Redis and RabbitMQ. An invalid or conflicting value aborts start-up
+with a message that names it. docs/reference/configuration.md lists all variables; `.env.example` is a template.
 """
 
 import fcntl
@@ -32,7 +31,7 @@ from inventory_project.environment import (
     whole,
 )
 
-django_stubs_ext.monkeypatch()  # ModelAdmin[Product] and its like mean something to the type checker alone
+django_stubs_ext.monkeypatch()  # allows ModelAdmin[Product] and the like, which only the type checker needs
 
 # --- which servers -------------------------------------------------------------------------------------------------
 
@@ -40,27 +39,27 @@ DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"), password=t
 REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"), password=text("REDIS_PASSWORD"))
 RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"), password=text("RABBITMQ_PASSWORD"))
 EMBEDDED = not DATABASE_URL
-OUTBOX_TO_LOG = not RABBITMQ_URL  # where no broker is, events end in the log
+OUTBOX_TO_LOG = not RABBITMQ_URL  # without a broker, events are written to the log
 for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
     if EMBEDDED and _url:
         raise ImproperlyConfigured(
-            f"{_name} is set but DATABASE_URL is not: the embedded SQLite file works alone. Set DATABASE_URL as well."
+            f"{_name} is set but DATABASE_URL is not: SQLite runs without other servers. Set DATABASE_URL too."
         )
 
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
-# Four processes' pools fit a PostgreSQL as it is installed, with 100 connections.
+# The pools of four processes fit into a default PostgreSQL, which allows 100 connections.
 WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
-# The more threads, the more requests share a transaction; the pools of all processes, four larger each, shall fit too.
+# With more threads, more requests share a transaction. But all pools, each four larger, must fit as well.
 WEB_THREADS = whole("WEB_THREADS", 16 if EMBEDDED else max(1, min(32, 80 // WEB_WORKERS - 4)), low=1, high=256)
 GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
 GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
-# While batches are slow so many may wait, and the other threads still answer: that it is too busy, and all the rest.
+# How many requests may wait while batches are slow. The other threads stay free for 503 and for other requests.
 GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS // 4)
 GROUP_COMMIT_SLOW_SECONDS = 1
-GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than LOCK_TIMEOUT_MS, so that one batch without luck does not fail the next
-GROUP_COMMIT_WORK_SECONDS = 15  # with the patience less than the web server's graceful_timeout
+GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than LOCK_TIMEOUT_MS, so that one slow batch does not fail the next
+GROUP_COMMIT_WORK_SECONDS = 15  # plus the patience, below the web server's graceful_timeout
 if EMBEDDED and WEB_WORKERS != 1:
     raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")
 
@@ -77,22 +76,22 @@ DATA_DIR = Path(text("INVENTORY_DATA_DIR", str(BASE_DIR / "var"))).resolve()
 
 
 def embedded_secret_key() -> str:
-    """A key of this installation's own, made at the first start and kept beside the SQLite file."""
+    """This installation's own key, created at the first start and kept next to the SQLite file."""
     path = DATA_DIR / "secret_key"
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        return kept_key(path) or make_key(path)
+        return kept_key(path) or create_key(path)
     except OSError as error:
         raise ImproperlyConfigured(f"INVENTORY_DATA_DIR {DATA_DIR} cannot be written: {error}.") from error
 
 
 def kept_key(path: Path) -> str:
-    """The key in the file; an empty string where there is none, or an empty file."""
+    """The key in the file, or an empty string if the file is missing or empty."""
     return path.read_text().strip() if path.exists() else ""
 
 
-def make_key(path: Path) -> str:
-    """A key in a file that appears whole and is for its owner alone; two starts at once end with one key."""
+def create_key(path: Path) -> str:
+    """Create the key's file atomically, readable only by its owner. Two starts at once end up with one key."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -115,7 +114,7 @@ elif not SECRET_KEY:
 elif len(SECRET_KEY) < 50:
     raise ImproperlyConfigured(f"SECRET_KEY is too short: {len(SECRET_KEY)} characters, at least 50 are needed.")
 elif len(set(SECRET_KEY)) < 5:
-    raise ImproperlyConfigured("SECRET_KEY is too simple: the same few characters again and again, not random ones.")
+    raise ImproperlyConfigured("SECRET_KEY is too simple: it repeats a few characters. Use random ones.")
 
 ALLOWED_HOSTS = [host.strip() for host in text("ALLOWED_HOSTS").split(",") if host.strip()]
 if "*" in ALLOWED_HOSTS:
@@ -131,14 +130,14 @@ for _origin in CSRF_TRUSTED_ORIGINS:
     if not _origin.startswith(("https://", "http://")):
         raise ImproperlyConfigured(f"CSRF_TRUSTED_ORIGINS must begin with https:// or http:// each, not {_origin!r}.")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$"]  # probes and scrapers come past the proxy that ends TLS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$"]  # health checks and scrapers do not pass the proxy that ends TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 X_FRAME_OPTIONS = "DENY"
-DEBUG = False  # no variable turns it on: an error page that shows the settings has no place in this service
+DEBUG = False  # no variable turns it on: its error pages would expose the settings
 
-# --- what the business decides -------------------------------------------------------------------------------------
+# --- business rules ------------------------------------------------------------------------------------------------
 
 RESERVATION_TTL_MAX_MINUTES = whole("RESERVATION_TTL_MAX_MINUTES", 60, low=1, high=10_080)
 RESERVATION_TTL_MINUTES = positive_decimal("RESERVATION_TTL_MINUTES", "15", high=RESERVATION_TTL_MAX_MINUTES)
@@ -161,7 +160,7 @@ DOCUMENT_MAX_QUANTITY = 10_000_000  # units in one line of a receipt or an adjus
 DOCUMENT_MAX_LINES = 500
 AVAILABILITY_MAX_PRODUCTS = 500
 MAX_BODY_BYTES = 262_144
-INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests alone; see inventory_project.foundation.faults
+INVENTORY_CRASH_POINT = text("INVENTORY_CRASH_POINT")  # for tests only; see inventory_project.foundation.faults
 CRASH_POINT = re.compile(r"[a-z_.]+=(kill|sleep:[0-9]+(\.[0-9]+)?)")
 if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INVENTORY_CRASH_POINT.split(",")):
     raise ImproperlyConfigured(
@@ -236,7 +235,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 FORMAT_MODULE_PATH = "inventory_project.formats"
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # the admin's files are served from the packages: no collectstatic step to forget
+WHITENOISE_USE_FINDERS = True  # the admin's files are served from the packages, without collectstatic
 FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
 
 # --- the database --------------------------------------------------------------------------------------------------
@@ -248,7 +247,7 @@ DATABASE_POOL_SIZE = whole("DATABASE_POOL_SIZE", WEB_THREADS + 4, low=2, high=50
 
 
 def postgresql(url: str) -> dict[str, Any]:
-    """Django's settings for the PostgreSQL at `url`: pooled, and no statement or lock wait without an end."""
+    """Django's settings for the PostgreSQL at `url`: with a pool, and time limits for statements and locks."""
     try:
         config: dict[str, Any] = environ.Env.db_url_config(url)
     except ValueError as error:
@@ -259,17 +258,17 @@ def postgresql(url: str) -> dict[str, Any]:
         "lock_timeout": LOCK_TIMEOUT_MS,
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
-        # The server's side of the options below: what a machine that is gone had locked is free within half a minute.
+        # The server's side of the options below: the locks of a dead machine are free within half a minute.
         "tcp_keepalives_idle": 10,
         "tcp_keepalives_interval": 3,
         "tcp_keepalives_count": 3,
     }
     config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {
-        "prepare_threshold": 2,  # for the SQL of foundation.database alone; the ORM's is never prepared
+        "prepare_threshold": 2,  # only for the SQL of foundation.database; the ORM's is never prepared
         **config.get("OPTIONS", {}),
         "connect_timeout": 5,
-        # A server that is gone without a word, by a cut cable or a fail-over, is noticed within twenty seconds.
+        # A server that vanishes, by a cut cable or a fail-over, is noticed within twenty seconds.
         "tcp_user_timeout": 10_000,  # ms
         "keepalives_idle": 10,
         "keepalives_interval": 3,
@@ -282,7 +281,7 @@ def postgresql(url: str) -> dict[str, Any]:
 
 
 def sqlite() -> dict[str, Any]:
-    """Django's settings for the embedded SQLite file; IMMEDIATE, so that writers wait for each other and never fail."""
+    """Django's settings for the embedded SQLite file; IMMEDIATE, so that writers wait instead of failing."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "inventory.sqlite3",
@@ -298,7 +297,7 @@ DATABASES = {"default": sqlite() if EMBEDDED else postgresql(DATABASE_URL)}
 
 # --- cache, sessions, background jobs ------------------------------------------------------------------------------
 
-REDIS_TIMEOUT_SECONDS = 0.05  # to connect, and for each answer
+REDIS_TIMEOUT_SECONDS = 0.05  # for connecting, and for each answer
 
 if REDIS_URL:
     CACHES: dict[str, Any] = {
@@ -307,16 +306,16 @@ if REDIS_URL:
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "inventory",
             "OPTIONS": {
-                # JSON: whoever can write to Redis must not be able to run code here by a pickle.
+                # JSON, not pickle: a client that can write to Redis must not be able to run code here.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-                # A helper that is slow is worth less than none. The client does not repeat on its own, as it would
-                # when built from host and port: from a URL it has no retries unless it is given some.
+                # A slow helper is worse than none. Built from a URL, the client does not retry on its own; built from
+                # host and port, it would.
                 "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
                 "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
                 "IGNORE_EXCEPTIONS": True,
                 "CONNECTION_POOL_KWARGS": {
-                    "max_connections": 1_024,  # more than a process has threads; past it a call would fail
-                    # A new connection begins with nothing but AUTH and SELECT, each of which may cost the time-out.
+                    "max_connections": 1_024,  # more than a process has threads; beyond it a call would fail
+                    # A new connection sends only AUTH and SELECT, because each command may cost the time-out.
                     "protocol": 2,
                     "driver_info": None,
                     "retry_on_timeout": False,
@@ -327,12 +326,12 @@ if REDIS_URL:
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-# Without Redis each process has a cache of its own, in which a log-in would outlive its log-out in another process.
+# Without Redis each process has its own cache, in which a session would survive a logout in another process.
 SESSION_ENGINE = f"django.contrib.sessions.backends.{'cached_db' if REDIS_URL else 'db'}"
 
 CELERY_BROKER_URL = RABBITMQ_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_DEFAULT_QUEUE = "inventory-jobs"  # not Celery's own "celery", which others at the same broker may use
+CELERY_TASK_DEFAULT_QUEUE = "inventory-jobs"  # not Celery's default "celery", which others at the same broker may use
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics
@@ -371,24 +370,24 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is 405
     "EXCEPTION_HANDLER": "inventory_project.foundation.http.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    "URL_FORMAT_OVERRIDE": None,  # ?format= is a parameter like any other unknown one
+    "URL_FORMAT_OVERRIDE": None,  # ?format= is an unknown parameter like any other
 }
 KNOX_TOKEN_MODEL = "access.ApiToken"  # noqa: S105  # a model's name
-MIGRATION_MODULES = {"knox": None}  # knox's own migrations would make a token table that nobody uses
+MIGRATION_MODULES = {"knox": None}  # knox's own migrations would create an unused token table
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Inventory Service",
     "DESCRIPTION": "Stock over several warehouses: reserve it for a limited time, confirm, release, return.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SCHEMA_PATH_PREFIX": r"/(?:api|admin)(?:/inventory)?",  # what follows it groups the operations
-    # The page to try the API shows the groups in this order: first what a newcomer wants.
+    "SCHEMA_PATH_PREFIX": r"/(?:api|admin)(?:/inventory)?",  # the path after it groups the operations
+    # The API page lists the groups in this order: the ones for newcomers first.
     "TAGS": [
         {"name": "reservations", "description": "Hold stock for an order, then deduct or free it."},
         {"name": "availability", "description": "What can be sold now."},
         {"name": "products", "description": "What is stocked."},
-        {"name": "stock", "description": "How much lies where, the ledger, and the documents that change it."},
-        {"name": "warehouses", "description": "Where stock lies."},
-        {"name": "operations", "description": "For staff: block sales, end a hold, look after the counters."},
+        {"name": "stock", "description": "Stock levels, the ledger, and the documents that change them."},
+        {"name": "warehouses", "description": "Where stock is kept."},
+        {"name": "operations", "description": "For staff: block sales, end a hold, maintain the counters."},
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "/static/inventory_project/favicon.svg",
@@ -410,7 +409,7 @@ LOG_FORMAT = choice("LOG_FORMAT", "console" if EMBEDDED else "json", ("json", "c
 
 
 def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop the line at a request's beginning; the one at its end has the status, and both have the id."""
+    """Drop the log line at the start of a request. The one at its end has the status, and both have the id."""
     if event.get("event") == "request_started":
         raise structlog.DropEvent
     return event
@@ -433,7 +432,7 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
-# What a line may have besides its text: the members of an event. `event` itself is structlog's name for the text.
+# A line can also have the members of an event. `event` itself is structlog's name for the text.
 _members = structlog.stdlib.ExtraAdder(allow=("event_id", "event_type", "subject", "data"))
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -449,10 +448,10 @@ LOGGING: dict[str, Any] = {
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
-    # What was refused stands in the request's own line, without a stack trace that anybody could fill the log with.
+    # Refusals are in the request's own line, without stack traces with which anybody could fill the log.
     "loggers": {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "pika": {"level": "CRITICAL"},  # twenty lines for a connection; what matters of it, messaging.rabbitmq says
+        "pika": {"level": "CRITICAL"},  # it logs twenty lines for a connection; messaging.rabbitmq logs what matters
     },
 }

@@ -1,4 +1,4 @@
-"""What a process that decides over stock does once before its first batch, so that no batch has to wait for it."""
+"""Warm-up: work that a process does once before its first batch, so that no batch has to wait for it."""
 
 import gc
 from threading import Thread
@@ -7,14 +7,14 @@ from django.db import connection
 
 from warehouses import network
 
-READ_SECONDS = 5  # at most for a database that does not answer; gunicorn ends who takes half a minute to start
+READ_SECONDS = 5  # the longest wait; gunicorn kills a worker that takes 30 s to start
 
 
 def warm_up() -> None:
-    """Read the network of warehouses, and have the garbage collector leave alone whatever is there by now.
+    """Read the network of warehouses, then exclude all existing objects from garbage collection.
 
-    A full collection would go through all of it, some 50 ms in which stock may be locked. Without a database there is
-    a warning, and the first batch reads the network.
+    A full collection of them would take some 50 ms, during which stock may be locked. Without a database a warning is
+    logged, and the first batch reads the network.
     """
     reading = Thread(target=_read, name="warm-up", daemon=True)
     reading.start()

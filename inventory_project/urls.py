@@ -1,4 +1,4 @@
-"""Every path of the service."""
+"""All paths of the service."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ from warehouses.api import WarehouseViewSet
 
 
 def _moved_to(url: str) -> Callable[..., HttpResponseBase]:
-    """A view that sends a reader to `url`, with the query string of the request."""
+    """A view that redirects to `url`, with the query string of the request."""
     return RedirectView.as_view(url=url, permanent=True, query_string=True)
 
 
@@ -47,7 +47,7 @@ inventory = [
     path("adjustments", DocumentViewSet.as_view({"post": "adjust"})),
 ]
 
-# For tokens, never for the admin's session; they stand before the Django admin's own pages.
+# These require tokens, not the admin's session. They come before the Django admin's own pages.
 operations = [
     path("inventory/sync", CountersViewSet.as_view({"post": "sync"})),
     path("inventory/products/<id:product_id>/reset-counter", CountersViewSet.as_view({"post": "reset"})),
@@ -67,15 +67,15 @@ urlpatterns = [
     path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),
-    # What is malformed there is 404 to a program, and no redirect to the admin's log-in.
+    # A malformed path of these is 404, and does not redirect to the admin's login.
     re_path(r"^admin/(?:(?:inventory|products)/.*|reservations/[^/]+/expire/?)$", problems.not_found),
     path("admin/", admin.site.urls),
 ]
 
-# A slash too many is forgiven where people type the path: the pages that are open to all.
+# The open pages, whose paths people type, also accept a slash at the end.
 OPEN_PAGES = ("health", "health/live", "health/ready", "metrics", "api/schema", "api/docs")
 urlpatterns += [re_path(rf"^{page}/$", problems.reading_only(_moved_to(f"/{page}"))) for page in OPEN_PAGES]
-# Browsers ask for it where a page names no icon: one that shows JSON, for instance.
+# Browsers request it if a page names no icon, for instance a page of JSON.
 urlpatterns.append(
     re_path(r"^favicon\.ico$", problems.reading_only(_moved_to(static("inventory_project/favicon.svg"))))
 )

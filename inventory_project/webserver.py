@@ -1,4 +1,4 @@
-"""gunicorn's settings: processes with threads, since the work is waiting for PostgreSQL."""
+"""gunicorn's settings: processes with threads, because most of the time is spent waiting for PostgreSQL."""
 
 import time
 from typing import Any
@@ -16,23 +16,23 @@ MAX_CONNECTIONS_COUNTED = 40  # so 2 ms at most
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's worker with threads, which shares new connections fairly and leaves none of them unheard at its end.
+    """gunicorn's threaded worker, with fair sharing of new connections and no unanswered connection on stopping.
 
-    Whichever process wakes first takes a new connection, and clients keep it: one process may get nearly all of them,
-    and work on one core while the others have nothing to do.
+    The process that wakes first accepts a new connection, and clients keep it. One process may then get nearly all of
+    them and use one core, while the others are idle.
 
-    The kernel goes on making connections until the last process has closed the port, and then resets those that nobody
-    has accepted. gunicorn's own worker stops accepting at once, and closes the port seconds later.
+    The kernel continues to open connections until the last process has closed the port, and then resets those that were
+    not accepted. gunicorn's own worker stops accepting at once, but closes the port seconds later.
     """
 
     def accept(self, listener: Any) -> None:
-        """Accept a connection, the later the more there are here: a process with fewer comes first then."""
+        """Accept a connection after a pause that grows with their number, so that a less busy process comes first."""
         if self.alive and self.cfg.workers > 1:
             time.sleep(min(self.nr_conns, MAX_CONNECTIONS_COUNTED) * SECONDS_A_CONNECTION)
         super().accept(listener)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Begin or cease to accept; to stop, take in whoever stands at the port, and close it at once."""
+        """Start or stop accepting. On stopping, accept all waiting connections, then close the port at once."""
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
@@ -54,8 +54,8 @@ worker_class = Worker
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 keepalive = 5
-timeout = 30  # a worker that does not answer its master for so long is replaced
-graceful_timeout = 20  # on SIGTERM requests in hand get this long to finish
+timeout = 30  # seconds without a sign of life, after which a worker is replaced
+graceful_timeout = 20  # seconds that requests in progress have to finish on SIGTERM
 control_socket_disable = True
 logconfig_dict = {
     **settings.LOGGING,
@@ -68,13 +68,13 @@ logconfig_dict = {
 
 
 def post_worker_init(_worker: Any) -> None:
-    """A process hears its first request with everything loaded that requests need."""
+    """Load everything that requests need, before the process gets its first one."""
     from inventory_project import startup  # only here: its models need the settings above
 
-    resolve("/health")  # has the views and what they import loaded
+    resolve("/health")  # loads the views and their imports
     startup.warm_up()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A worker that is gone must not be counted among the living gauges."""
+    """Remove an ended worker from the gauges of live processes."""
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ def reserved(hold: Hold) -> Event:
         data={
             "reservation_id": str(hold.id),
             "order_id": str(hold.order_id),
-            "expires_at": moments.shown(hold.expires_at),
+            "expires_at": moments.utc_text(hold.expires_at),
             "items": _items([(line, line.quantity) for line in hold.lines]),
         },
     )

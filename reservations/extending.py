@@ -65,7 +65,7 @@ def _decide_extend(working_set: WorkingSet, hold: Hold, request: Extend) -> Outc
     if hold.status != Status.ACTIVE:
         return transitions.settled_otherwise(hold)
     if hold.is_overdue(working_set.now):
-        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.shown(hold.expires_at)}.")
+        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.utc_text(hold.expires_at)}.")
     levels = [working_set.levels.at(line.product_id, line.warehouse_id) for line in hold.lines if line.open]
     blocked = sorted({str(level.product_id) for level in levels if level.is_blocked})
     if blocked:
@@ -75,7 +75,9 @@ def _decide_extend(working_set: WorkingSet, hold: Hold, request: Extend) -> Outc
         until = hold.expires_at + timedelta(minutes=request.minutes or 0)
     limit = hold.created_at + timedelta(minutes=settings.RESERVATION_EXTEND_MAX_MINUTES)
     if until > limit:
-        return ExtensionLimit(f"This hold can last until {moments.shown(limit)} at most.", limit=moments.shown(limit))
+        return ExtensionLimit(
+            f"This hold can last until {moments.utc_text(limit)} at most.", limit=moments.utc_text(limit)
+        )
     if until <= hold.expires_at:
         return Outcome(hold=hold, is_replay=True)
     hold.expires_at = until

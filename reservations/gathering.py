@@ -26,7 +26,7 @@ def _gatherer(name: str, verb: Callable[..., Any]) -> GroupCommit[Any, Outcome]:
         patience_seconds=settings.GROUP_COMMIT_PATIENCE_SECONDS,
         work_seconds=settings.GROUP_COMMIT_WORK_SECONDS,
         slow_seconds=settings.GROUP_COMMIT_SLOW_SECONDS,
-        let_go=_keep_no_connection,
+        release_resources=_keep_no_connection,
     )
 
 

@@ -44,7 +44,7 @@ def decide_confirm(
     if hold.status != Status.ACTIVE:
         return settled_otherwise(hold)
     if hold.is_overdue(working_set.now) and not is_late_allowed:
-        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.shown(hold.expires_at)}.")
+        return ReservationExpired(f"Reservation {hold.id} ran out at {moments.utc_text(hold.expires_at)}.")
     if request.items is None:
         parts: list[LineQuantity] = [(line, line.open) for line in hold.lines]
     else:

@@ -16,7 +16,7 @@ from inventory_project.foundation.admin import (
     LargeTableAdmin,
     ReadOnly,
     ReadOnlyInline,
-    TellsRefusals,
+    ReportsRefusals,
     answered,
     flag,
     staff_actor,
@@ -85,7 +85,7 @@ class SalesBlockInline(ReadOnlyInline[SalesBlock, Product]):
 
 
 @admin.register(Product)
-class ProductAdmin(TellsRefusals[Product], LargeTableAdmin[Product]):
+class ProductAdmin(ReportsRefusals[Product], LargeTableAdmin[Product]):
     """List, make, correct; block and unblock sales."""
 
     form = ProductForm

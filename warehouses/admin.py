@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 
 from inventory_project.foundation import database
-from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, TellsRefusals, flag
+from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, ReportsRefusals, flag
 from inventory_project.foundation.errors import Conflict
 from warehouses import catalogue, postal_areas
 from warehouses.allocation import geography, policies, words
@@ -64,7 +64,7 @@ class WarehouseForm(ModelForm[Warehouse]):
 
 
 @admin.register(Warehouse)
-class WarehouseAdmin(TellsRefusals[Warehouse]):
+class WarehouseAdmin(ReportsRefusals[Warehouse]):
     """List, make, correct."""
 
     form = WarehouseForm
@@ -222,7 +222,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
 
 
 @admin.register(AllocationPolicy)
-class AllocationPolicyAdmin(TellsRefusals[AllocationPolicy]):
+class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
     """List, make, change, delete. What is decided after a save goes by it."""
 
     form = PolicyForm
@@ -267,7 +267,7 @@ class AllocationPolicyAdmin(TellsRefusals[AllocationPolicy]):
         self, request: HttpRequest, queryset: QuerySet[AllocationPolicy]
     ) -> HttpResponse | None:
         """Do the action wholly or not at all; Django by itself writes into its log what it then may fail to delete."""
-        return self.told(request, transaction.atomic(partial(super().response_action, request, queryset)))
+        return self.report_refusals(request, transaction.atomic(partial(super().response_action, request, queryset)))
 
     @admin.display(description="region", ordering="region")
     def for_region(self, policy: AllocationPolicy) -> str:

@@ -1,1 +1,1 @@
-"""How the admin writes values down, by language; FORMAT_MODULE_PATH points here."""
+"""The admin's formats for values, by language. FORMAT_MODULE_PATH refers to this package."""

@@ -1,1 +1,1 @@
-"""What every app stands on: tokens, HTTP, messages, transactions, errors. It knows no app."""
+"""What all apps build on: tokens, HTTP, messaging, transactions, errors. It imports no app."""

@@ -1,7 +1,7 @@
-"""The manner of the admin, one for all apps.
+"""What every admin page of this service has in common.
 
-Lists stay quick on a million rows. The books are only read. An action asks first and is sent by POST; it calls the
-domain, and what the domain refuses is told by one table: Invalid is a form error, every other refusal a message.
+Lists stay fast on a million rows. The books are read-only. An action asks for confirmation, is sent by POST and calls
+the domain. A refusal is translated by one rule: Invalid becomes a form error, every other refusal a message.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-import django_celery_beat.admin  # noqa: F401  # registers what is unregistered below
+import django_celery_beat.admin  # noqa: F401  # registers the models that are unregistered below
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
@@ -30,21 +30,21 @@ admin.site.index_title = "Warehouses, stock and reservations"
 admin.site.site_url = "/api/docs"
 admin.site.enable_nav_sidebar = False  # the lists need its width
 
-MAX_LISTED = 10_000  # rows that can be paged through; who looks for others searches or filters
-MAX_SELECTED = 500  # rows that one action takes, as many as the sweeper releases in one transaction
-MAX_TOLD = 10  # refusals shown one by one
-BUSY = "Somebody else is changing this just now. Nothing was changed: try again."
-ACTOR_LENGTH = 150  # as the books store it; a user's name may be as long without its prefix
+MAX_LISTED = 10_000  # rows that can be paged through; search or filter to find others
+MAX_SELECTED = 500  # rows for one action, as many as the expiry job releases in one transaction
+MAX_REPORTED = 10  # refusals listed one by one
+BUSY = "Somebody else is changing this right now. Nothing was changed. Try again."
+ACTOR_LENGTH = 150  # the length of the column; a user name can be as long without the prefix
 
 Row = TypeVar("Row", bound=Model)
 Child = TypeVar("Child", bound=Model)
 Result = TypeVar("Result")
-# Takes the ids of the selected rows and the cleaned form; answers for each row.
+# Takes the ids of the selected rows and the cleaned form; returns an answer for each row.
 Act = Callable[[Sequence[UUID], dict[str, Any]], Sequence[object]]
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts no further than MAX_LISTED: an exact count reads the whole table, on every page."""
+    """Counts at most MAX_LISTED rows: an exact count would read the whole table for every page."""
 
     @cached_property
     def count(self) -> int:
@@ -53,23 +53,23 @@ class BoundedPaginator(Paginator[Any]):
 
 
 class ReadOnly:
-    """Mixed into an admin or an inline of the books: whoever may view them may view them, and nobody does more."""
+    """A mixin for an admin or an inline of the books: it allows viewing to users with the right, and nothing else."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The domain adds."""
+        """False: only the domain adds rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The domain changes."""
+        """False: only the domain changes rows."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing that happened is deleted."""
+        """False: the record of what happened is never deleted."""
         return False
 
 
 class ReadOnlyInline(ReadOnly, admin.TabularInline[Child, Row]):
-    """The lines that belong to a row."""
+    """A read-only table of the rows that belong to a row, such as the lines of a reservation."""
 
     extra = 0
 
@@ -77,10 +77,10 @@ class ReadOnlyInline(ReadOnly, admin.TabularInline[Child, Row]):
         css = {"all": ["inventory_project/admin.css"]}
 
 
-class TellsRefusals(admin.ModelAdmin[Row]):
-    """What is refused on saving or deleting although the form was in order is told, on the page it was sent from.
+class ReportsRefusals(admin.ModelAdmin[Row]):
+    """Shows a refusal on saving or deleting as a message, on the page from which it was sent.
 
-    So is a wait for somebody else's lock that took too long.
+    It does the same if waiting for somebody else's lock took too long.
     """
 
     def changeform_view(
@@ -90,22 +90,22 @@ class TellsRefusals(admin.ModelAdmin[Row]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save."""
+        """Show the form or save it."""
         view = super().changeform_view
-        return self.told(request, partial(view, request, object_id, form_url, extra_context))
+        return self.report_refusals(request, partial(view, request, object_id, form_url, extra_context))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        """Ask or delete."""
-        return self.told(request, partial(super().delete_view, request, object_id, extra_context))
+        """Ask for confirmation, or delete."""
+        return self.report_refusals(request, partial(super().delete_view, request, object_id, extra_context))
 
-    def told(self, request: HttpRequest, work: Callable[[], Result]) -> Result | HttpResponse:
-        """What `work` answers, or the way back with a message. When it was posted, `work` is one transaction."""
+    def report_refusals(self, request: HttpRequest, work: Callable[[], Result]) -> Result | HttpResponse:
+        """Return the answer of `work`, or redirect with a message if it refuses. On POST, `work` is one transaction."""
         try:
             return work()
         except Refusal as refusal:
             sentence = f"{refusal.detail} Nothing was changed."
         except DatabaseError as error:
-            # Whoever only looks is not sent back to the same page, to wait there again.
+            # A GET is not redirected to the same page, where it would only wait again.
             if request.method != "POST" or not database.is_timeout(error):
                 raise
             sentence = BUSY
@@ -114,21 +114,21 @@ class TellsRefusals(admin.ModelAdmin[Row]):
 
 
 class LargeTableAdmin(admin.ModelAdmin[Row]):
-    """A list of many rows. `search_fields` are lookups that an index carries; the whole term must fit."""
+    """The list of a large table. `search_fields` are lookups that an index supports; they match the whole term."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
+    show_facets = admin.ShowFacets.NEVER  # facets would count every choice of every filter
     list_per_page = 50
-    sortable_by = ()  # only the order of the list has an index
+    sortable_by = ()  # only the list's own ordering has an index
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """The rows that the first fitting one of `search_fields` finds.
+        """The rows found by the first of `search_fields` that finds any.
 
-        One after the other, for no index serves an OR over several; and Django's own search turns a UUID column into
-        text, which none serves either.
+        The lookups are tried one after the other, because no index serves an OR over several. Django's own search casts
+        a UUID column to text, which no index serves either.
         """
         term = search_term.strip()
         if not term:
@@ -136,7 +136,7 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         for lookup in self.get_search_fields(request):
             try:
                 found = queryset.filter(**{lookup: term})
-            except ValidationError:  # no UUID, where the column holds one
+            except ValidationError:  # the term is not a UUID, and the column holds one
                 continue
             if found.exists():
                 return found, False
@@ -145,7 +145,7 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
     def response_action(  # type: ignore[override]  # the stubs are a version ahead
         self, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
-        """Do the action; ids that are none, which Django would fail on, are refused."""
+        """Run the action. Malformed ids, on which Django would fail, are refused with a message."""
         try:
             return super().response_action(request, queryset)
         except ValidationError:
@@ -162,9 +162,9 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         act: Act,
         form_class: type[forms.Form] = forms.Form,
     ) -> HttpResponse | None:
-        """Show the question with the selected rows; once it is answered, `act` on them and tell what came of it."""
+        """Show the question with the selected rows. Once it is confirmed, `act` on them and report the result."""
         is_answered = "is_answered" in request.POST
-        # The answer's own ids: the list behind it may be filtered, and the rows may have left it since the question.
+        # The ids in the confirmed form: the list may be filtered, and rows may have left it since the question.
         posted = request.POST.getlist(ACTION_CHECKBOX_NAME)
         rows = self.model._default_manager.filter(pk__in=posted) if is_answered else queryset
         selected = list(rows.order_by("pk")[: MAX_SELECTED + 1])
@@ -177,7 +177,7 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
                 answers = act([row.pk for row in selected], form.cleaned_data)
             except Refusal as refusal:
                 answers = [refusal]
-            self._tell(request, form, answers, done=done)
+            self._report(request, form, answers, done=done)
             if form.is_valid():
                 return None
         context = {
@@ -192,21 +192,21 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         }
         return TemplateResponse(request, "admin/ask_first.html", context)
 
-    def _tell(self, request: HttpRequest, form: forms.Form, answers: Sequence[object], *, done: str) -> None:
+    def _report(self, request: HttpRequest, form: forms.Form, answers: Sequence[object], *, done: str) -> None:
         refusals = [answer for answer in answers if isinstance(answer, Refusal)]
-        told = [refusal for refusal in refusals if not isinstance(refusal, Invalid)]
+        listed = [refusal for refusal in refusals if not isinstance(refusal, Invalid)]
         self.message_user(request, f"{done}: {len(answers) - len(refusals)}.", messages.SUCCESS)
         for refusal in refusals:
             if isinstance(refusal, Invalid):
                 form.add_error(None, refusal.detail)
-        for refusal in told[:MAX_TOLD]:
+        for refusal in listed[:MAX_REPORTED]:
             self.message_user(request, refusal.detail, messages.WARNING)
-        if len(told) > MAX_TOLD:
-            self.message_user(request, f"Refused besides: {len(told) - MAX_TOLD}.", messages.WARNING)
+        if len(listed) > MAX_REPORTED:
+            self.message_user(request, f"{len(listed) - MAX_REPORTED} more were refused.", messages.WARNING)
 
 
 def answered(call: Callable[[], Result]) -> Result | Refusal:
-    """What `call` returns or refuses."""
+    """Return the result of `call`, or the refusal that it raises."""
     try:
         return call()
     except Refusal as refusal:
@@ -214,9 +214,9 @@ def answered(call: Callable[[], Result]) -> Result | Refusal:
 
 
 def flag(field: str, word: str, *, when: bool = True) -> Callable[[Any, Any], str]:
-    """A column of an admin that says `word` where the field is `when`.
+    """A column of an admin list that shows `word` in rows where the field is `when`.
 
-    Django's own shows a green tick for true, which makes a blocked product look well.
+    Django's own boolean column shows a green tick for true, which makes a blocked product look fine.
     """
 
     @admin.display(description=word, ordering=field)
@@ -227,11 +227,11 @@ def flag(field: str, word: str, *, when: bool = True) -> Callable[[Any, Any], st
 
 
 def staff_actor(request: HttpRequest) -> str:
-    """The name of whoever sits at the admin, for the books."""
+    """The name under which the books record the user of the admin, such as `staff:ana`."""
     return f"staff:{request.user.get_username()}"[:ACTOR_LENGTH]
 
 
 if not settings.RABBITMQ_URL:
-    # The tables of django-celery-beat are for beat alone, which runs only with RabbitMQ: a change would do nothing.
+    # Only beat reads the tables of django-celery-beat, and it runs only with RabbitMQ: a change would do nothing.
     for model in [model for model in admin.site._registry if model._meta.app_label == "django_celery_beat"]:
         admin.site.unregister(model)

@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class FoundationConfig(AppConfig):
-    """No models of its own: an app so that Django finds the admin's template and style sheet here."""
+    """An app without models. It exists so that Django finds the admin's templates and style sheet here."""
 
     name = "inventory_project.foundation"
     label = "foundation"

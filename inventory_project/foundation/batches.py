@@ -1,7 +1,7 @@
-"""Runs a batch of requests in one transaction, and keeps one request's bad luck from failing its neighbours.
+"""Runs a batch of requests in one transaction, so that the failure of one request does not fail the others.
 
-The work decides all requests and writes all results; a refusal is a result like any other. Only what fails the whole
-transaction is handled here: twins that raced, a deadlock, a lost connection, a time-out.
+The work decides all requests and writes all results. A refusal is a result like any other. This module handles only
+what fails the whole transaction: two requests that raced, a deadlock, a lost connection, a time-out.
 """
 
 import logging
@@ -22,29 +22,30 @@ Work = Callable[[Sequence[Request]], list[Result | Refusal]]
 
 oversell_events = Gauge(
     "inventory_oversell_events",
-    "Broken books seen: CHECK violations in the ledger and rows that an audit found wrong. Only ever rises.",
+    "Inconsistent stock records: CHECK violations in the ledger and rows that an audit found wrong. Never falls.",
     multiprocess_mode="sum",
 )
 batch_failures = Counter(
-    "inventory_batch_failures", "Transactions that failed as a whole, by what was done next.", ["handled_by"]
+    "inventory_batch_failures", "Transactions that failed as a whole, by what was done then.", ["handled_by"]
 )
 transaction_seconds = Histogram(
     "inventory_transaction_seconds",
-    "For how long a batch held a database connection: from the wish for one to the commit, and telling Redis after it.",
+    "How long a batch used a database connection: from requesting it to the commit and the update of Redis after it.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 
 
 class Undecided(Unavailable):
-    """The database failed on this one request, which was reported; it may fail again, and may not."""
+    """The database failed on this one request, and the failure is logged. A retry may succeed or fail again."""
 
 
 def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
-    """Do `work(requests)` in one transaction; results come in the order of the requests.
+    """Run `work(requests)` in one transaction. The results are in the order of the requests.
 
-    A constraint violation, a deadlock or damaged books: each request is run again alone, once. A lost connection: the
-    same batch once more, which is safe because every verb can be repeated. Raises Unavailable when the database is
-    away, too slow, or was lost while committing (code `outcome_unknown`).
+    After a constraint violation, a deadlock or inconsistent books, each request is run once more in a transaction of
+    its own. After a lost connection, the same batch is run once more, which is safe because every verb can be repeated.
+    Raises Unavailable if the database is unreachable or too slow, or if the connection was lost while committing (code
+    `outcome_unknown`).
     """
     if not requests:
         return []
@@ -57,23 +58,23 @@ def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result
         is_counted = _is_damage(error)
         if is_counted:
             _count_oversell(error)
-    return [_alone(work, request, is_counted=is_counted) for request in requests]
+    return [_one_by_one(work, request, is_counted=is_counted) for request in requests]
 
 
 def run_one(work: Work[Request, Result], request: Request) -> Result:
-    """`run` for a single request; raises its refusal."""
+    """Run `work` for a single request in one transaction. Returns its result, or raises its refusal."""
     return result_of(run(work, [request])[0])
 
 
 def result_of(outcome: Result | Refusal) -> Result:
-    """The result, or the refusal raised."""
+    """Return the outcome if it is a result; raise it if it is a refusal."""
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome
 
 
-def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -> Result | Refusal:
-    """The request in a transaction of its own; raises nothing, for its neighbours' may be committed by now."""
+def _one_by_one(work: Work[Request, Result], request: Request, *, is_counted: bool) -> Result | Refusal:
+    """Run one request in its own transaction. Returns failures as refusals: other requests may be committed by now."""
     try:
         return _in_one_transaction(work, [request])[0]
     except Refusal as refusal:
@@ -82,18 +83,21 @@ def _alone(work: Work[Request, Result], request: Request, *, is_counted: bool) -
         if _is_damage(error):
             if not is_counted:
                 _count_oversell(error)
-            return Conflict("The books do not allow this; it was refused and reported.", code="insufficient_stock")
+            return Conflict(
+                "Refused: it would make the stock records inconsistent. The problem has been logged.",
+                code="insufficient_stock",
+            )
         if database.is_constraint_violation(error) or database.is_deadlock(error):
-            return Unavailable("Another request for the same thing is being decided; repeat this one.")
-        logger.exception("a request failed alone")
+            return Unavailable("A concurrent request for the same order is in progress. Retry this one.")
+        logger.exception("a request failed in its own transaction")
         return reported(error)
 
 
 def reported(error: Error | BooksDamaged) -> Unavailable:
-    """The refusal for a request that the database failed on, once the log has the failure."""
+    """The refusal for a request on which the database failed. The caller has logged the failure already."""
     if database.is_passing(error):
-        return Unavailable("The database cannot be used just now; nothing was changed.")
-    return Undecided("The database could not decide this request; it was reported.")
+        return Unavailable("The database cannot be used at the moment; nothing was changed.")
+    return Undecided("The database failed on this request. The problem has been logged.")
 
 
 def _is_damage(error: Error | BooksDamaged) -> bool:

@@ -1,4 +1,4 @@
-"""The door of the command line: what every manage.py command of ours does with a refusal or a missing database."""
+"""The command line's door: how our manage.py commands report a refusal or an unusable database."""
 
 import signal
 from threading import Event
@@ -12,11 +12,11 @@ from psycopg_pool import PoolTimeout
 
 from inventory_project.foundation.errors import Refusal
 
-CONNECT_SECONDS = 2  # for a second opinion, after the pool has waited for its own time
+CONNECT_SECONDS = 2  # for one direct attempt, after the pool has timed out
 
 
 def stop_on_signals() -> Event:
-    """An event that SIGTERM and Ctrl-C set, for a command that ends after the work in hand."""
+    """An event that SIGTERM and Ctrl-C set. A command checks it and stops after the work in progress."""
     stop = Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
@@ -24,18 +24,18 @@ def stop_on_signals() -> Event:
 
 
 def require_broker() -> None:
-    """Raises CommandError where no RabbitMQ is configured."""
+    """Raise CommandError if no RabbitMQ is configured."""
     if not settings.RABBITMQ_URL:
         raise CommandError("RABBITMQ_URL is not set; without RabbitMQ events go to the log.")
 
 
 class ServiceCommand(BaseCommand):
-    """A command that fails with one clear line and a non-zero exit, never with a stack trace for what is no defect."""
+    """A command that reports expected failures in one line with a non-zero exit code, not with a stack trace."""
 
-    requires_system_checks: list[str] = []  # `manage.py check` is for those; a command at 3 a.m. should start at once
+    requires_system_checks: list[str] = []  # `manage.py check` runs those; a command in an emergency starts at once
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. Raises CommandError for each family of refusal, and when the database is away."""
+        """Run the command. Raises CommandError for every refusal, and if the database is unreachable."""
         try:
             return super().execute(*args, **options)
         except Refusal as refusal:
@@ -53,12 +53,12 @@ class ServiceCommand(BaseCommand):
 
 
 def why_unusable(error: OperationalError) -> str:
-    """One line on a database that is away, misnamed or too busy, with the reason that its server gives."""
+    """One line for a database that is unreachable, misnamed or too busy, with the reason that its server gives."""
     return f"The database cannot be used: {_first_line(_reason(error))}"
 
 
 def _reason(error: OperationalError) -> Exception:
-    """The pool says only that it waited in vain; one connection past it is told why."""
+    """The real cause of a failure. The pool reports only a time-out, so connect once without it to learn why."""
     if not isinstance(error.__cause__, PoolTimeout):
         return error
     try:

@@ -1,7 +1,7 @@
-"""What the two databases can do for a set of rows: one clock, set-based statements, locks for jobs, kinds of failure.
+"""Database access below the ORM: set-based statements, the database's clock, locks for jobs, kinds of failure.
 
-PostgreSQL and SQLite differ in spelling only; the callers' SQL is written once, over `rows()` and `among()`. On
-PostgreSQL it is prepared once for each connection, and what stands in `pipelined()` is sent in one go.
+Callers write their SQL once; `rows()` and `among()` hide the differences between PostgreSQL and SQLite. On PostgreSQL a
+statement is prepared once for each connection, and all statements inside `pipelined()` are sent together.
 """
 
 import fcntl
@@ -25,11 +25,11 @@ from psycopg import Cursor, Pipeline
 from psycopg_pool import PoolTimeout
 
 T = TypeVar("T")
-Deferred = Callable[[], T]  # waits for the answer of a statement that was sent; raises what it failed with
+Deferred = Callable[[], T]  # waits for the answer of a statement that was sent; raises the statement's error
 
 job_last_success = Gauge(
     "inventory_job_last_success_timestamp_seconds",
-    "When each periodic job last ended well, in Unix time.",
+    "When each periodic job last succeeded, in Unix time.",
     ["job"],
     multiprocess_mode="mostrecent",
 )
@@ -49,8 +49,8 @@ CONNECTION_LOST = ("08", "57P")  # class 08, connection exception; 57P01 to 57P0
 def pipelined() -> Iterator[None]:
     """Send the statements inside together, so that all of them cost one round trip.
 
-    PostgreSQL still does one after the other: each sees what was committed while the one before waited for its locks.
-    The first that fails is raised, at the latest by leaving. SQLite has no round trips to save.
+    PostgreSQL still runs them one after the other: each sees what was committed while the previous one waited for its
+    locks. The first error is raised at the end of the block at the latest. SQLite has no round trips to save.
     """
     if connection.vendor != "postgresql":
         yield
@@ -62,10 +62,10 @@ def pipelined() -> Iterator[None]:
 
 
 class _Pipeline(Pipeline):
-    """psycopg's, without the Flush that it sends after the Sync at the end.
+    """psycopg's pipeline, without the Flush that it sends after the Sync at the end.
 
-    PostgreSQL would take the Flush for the next request, and not count the time from then on as idle: a process that is
-    frozen in its transaction would keep its locks for ever. (tests/integration/faults/test_frozen.py sees it.)
+    PostgreSQL would take the Flush for the next request and would not count the time after it as idle. A process that
+    is frozen in its transaction would then keep its locks for ever (see tests/integration/faults/test_frozen.py).
     """
 
     def _exit_gen(self) -> Generator[Any, Any, None]:
@@ -77,16 +77,18 @@ class _Pipeline(Pipeline):
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:
-    """Send a statement, on PostgreSQL as a prepared one; so its text must not depend on the values."""
+    """Send a statement. PostgreSQL prepares it, so its text must not depend on the values."""
     cursor = _prepared_cursor() if connection.vendor == "postgresql" else connection.cursor()
     cursor.execute(sql, parameters)
     if connection.queries_logged:
-        connection.queries_log[-1]["sql"] = sql  # psycopg does not tell the text of what it had prepared before
+        connection.queries_log[-1]["sql"] = (
+            sql  # psycopg does not report the text of a statement that it prepared earlier
+        )
     return cursor
 
 
 def _prepared_cursor() -> CursorWrapper:
-    """Django's own cursors write the values into the text."""
+    """A cursor that sends the values apart from the text. Django's own cursors write them into it."""
     connection.ensure_connection()
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     prepared: Any = Cursor(connection.connection)
@@ -94,7 +96,7 @@ def _prepared_cursor() -> CursorWrapper:
 
 
 def _deferred(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Deferred[T]:
-    """What `make` makes of the rows, once they are there."""
+    """A function that waits for the rows and returns `make(rows)`."""
 
     def answer() -> T:
         with cursor:
@@ -104,7 +106,7 @@ def _deferred(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Defe
 
 
 def fields_of(model: type[models.Model], names: Sequence[str]) -> tuple[models.Field[Any, Any], ...]:
-    """The model's fields of these names."""
+    """The fields of the model with these names, in the same order."""
     return tuple(cast("models.Field[Any, Any]", model._meta.get_field(name)) for name in names)
 
 
@@ -114,7 +116,7 @@ def select(
     parameters: Sequence[Any],
     make: Callable[[Sequence[Any]], T],
 ) -> Deferred[T]:
-    """Send a SELECT of these fields; `make` gets the rows, with the values that the fields would have."""
+    """Send a SELECT of these fields. `make` gets the rows, with values converted as the ORM would convert them."""
     converters = _converters(tuple(fields))
     if not converters:
         return _deferred(execute(sql, parameters), make)
@@ -123,7 +125,7 @@ def select(
 
 @lru_cache(maxsize=64)
 def _converters(fields: tuple[models.Field[Any, Any], ...]) -> list[tuple[int, models.Expression, list[Any]]]:
-    """By position what turns the driver's values into the fields' own, where the two differ."""
+    """Position, column and converters of each field whose driver value differs from the value in Python."""
     columns = [field.get_col(field.model._meta.db_table) for field in fields]
     found = [
         (i, column, [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)])
@@ -141,7 +143,7 @@ def _convert(row: Sequence[Any], converters: list[tuple[int, models.Expression, 
 
 
 def among(values: Collection[Any]) -> tuple[str, Any]:
-    """The condition that a column is one of `values`, whatever their number, and its one parameter."""
+    """SQL for "is one of `values`" and its single parameter. The text is the same for any number of values."""
     if connection.vendor == "postgresql":
         return "= ANY(%s)", list(values)
     plain = [value.hex if isinstance(value, UUID) else value for value in values]
@@ -149,29 +151,29 @@ def among(values: Collection[Any]) -> tuple[str, Any]:
 
 
 def for_no_key_update(table: str) -> str:
-    """The clause that locks the rows read from `table`; nothing on SQLite, where a transaction locks the file."""
+    """The clause that locks the rows read from `table`. Empty on SQLite, where a transaction locks the whole file."""
     return f"FOR NO KEY UPDATE OF {table}" if connection.vendor == "postgresql" else ""
 
 
 def for_share(table: str) -> str:
-    """The same for a lock that several may hold together."""
+    """The clause that share-locks the rows read from `table`: several transactions may hold it. Empty on SQLite."""
     return f"FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""
 
 
 def keep_other_writers_out(model: type[models.Model]) -> None:
-    """Of the whole table, until the transaction ends; who only reads does not wait. SQLite has locked its file already.
+    """Lock the model's table against writes until the transaction ends. SQLite has locked its whole file already.
 
-    Whoever locks a row to change it waits as well, else the two could wait for each other.
+    Plain reads do not wait. A transaction that locks a row to change it does wait; otherwise there could be a deadlock.
     """
     if connection.vendor == "postgresql":
         execute(f"LOCK TABLE {model._meta.db_table} IN EXCLUSIVE MODE")
 
 
 def read_clock() -> Deferred[datetime]:
-    """The database's clock once the statements sent before are done, which alone decides expiry.
+    """The database's clock, read after the statements sent before it. Only this clock decides expiry.
 
-    A statement of its own, sent after the locks: inside the locking statement the value is as old as the wait.
-    SQLite has no server and so no clock of its own; there it is the host's.
+    It is a separate statement, sent after the locks: inside the locking statement the value would be as old as the
+    wait. SQLite has no server, so there it is the host's clock.
     """
     if connection.vendor != "postgresql":
         return lambda: datetime.now(UTC)
@@ -179,7 +181,7 @@ def read_clock() -> Deferred[datetime]:
 
 
 def database_now() -> datetime:
-    """The database's clock at this moment; see `read_clock`."""
+    """The database's clock now. Only this clock decides expiry, never that of a web server."""
     return read_clock()()
 
 
@@ -188,7 +190,7 @@ def database_now() -> datetime:
 
 @lru_cache(maxsize=64)
 def _recordset(model: type[models.Model], columns: tuple[str, ...]) -> str:
-    """PostgreSQL's source of rows for these columns, out of one JSON document."""
+    """The SQL of a row source `v` for these columns on PostgreSQL. Its parameter is one JSON document."""
     fields = [model._meta.get_field(name) for name in columns]
     targets = [field.target_field if isinstance(field, models.ForeignKey) else field for field in fields]
     types = [str(target.db_type(connection)).partition("(")[0] for target in targets]
@@ -197,14 +199,14 @@ def _recordset(model: type[models.Model], columns: tuple[str, ...]) -> str:
 
 
 def _column_names(model: type[models.Model], columns: tuple[str, ...]) -> list[str]:
-    return [getattr(model._meta.get_field(name), "column") for name in columns]  # noqa: B009  # typed for columns alone
+    return [getattr(model._meta.get_field(name), "column") for name in columns]  # noqa: B009  # the stubs know `column` on concrete fields only
 
 
 def rows(model: type[models.Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
-    """SQL and parameters of a source `v` that holds `values`, one column for each of the model's `columns`."""
+    """SQL and parameters of a row source `v` that holds `values`, with one column for each of `columns`."""
     if connection.vendor == "postgresql":
-        # One document and not arrays with unnest: psycopg escapes what is in an array in Python, element by element,
-        # which took a third of the time of a batch (docs/concepts/performance.md).
+        # One JSON document instead of arrays with unnest: psycopg escapes an array's elements one by one in Python,
+        # which took a third of a batch's time (docs/concepts/performance.md).
         names = _column_names(model, columns)
         document = orjson.dumps([dict(zip(names, row, strict=True)) for row in values])
         return _recordset(model, columns), [document.decode()]
@@ -214,17 +216,17 @@ def rows(model: type[models.Model], columns: tuple[str, ...], values: Sequence[S
     flat = [
         field.get_db_prep_save(value, connection) for row in values for field, value in zip(fields, row, strict=True)
     ]
-    return f"(SELECT {aliases} FROM (VALUES {tuples})) AS v", flat  # noqa: S608  # names and placeholders of ours
+    return f"(SELECT {aliases} FROM (VALUES {tuples})) AS v", flat  # noqa: S608  # our own names and placeholders
 
 
 def insert_rows(model: type[models.Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]) -> None:
-    """Insert many rows by one statement, past `save()`; every column without a database default must be given."""
+    """Insert many rows with one statement, without `save()`. Give every column that has no database default."""
     if not values:
         return
     source, parameters = rows(model, columns, values)
     names = ", ".join(_column_names(model, columns))
     execute(
-        f"INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM {source}",  # noqa: S608  # names of ours
+        f"INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM {source}",  # noqa: S608  # our own names
         parameters,
     )
 
@@ -232,9 +234,9 @@ def insert_rows(model: type[models.Model], columns: tuple[str, ...], values: Seq
 def update_rows(
     model: type[models.Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]], *, assignments: str = ""
 ) -> None:
-    """Update many rows by one statement; the first of `columns` is the key.
+    """Update many rows with one statement. The first of `columns` is the key.
 
-    `assignments` says what is set, over `t` (the row) and `v` (the values), for instance `n = t.n + v.n`; without it
+    `assignments` is the SET clause over `t` (the row) and `v` (the values), for instance `n = t.n + v.n`. Without it,
     each further column is set to its value.
     """
     if not values:
@@ -252,7 +254,7 @@ def update_rows(
 
 
 def on_postgresql(sql: str) -> Callable[[Any, Any], None]:
-    """For a migration: what only PostgreSQL has; SQLite is there for a first look, and does without."""
+    """A migration step that runs `sql` on PostgreSQL only. SQLite, meant for a first look, does without it."""
 
     def run(apps: Any, schema_editor: Any) -> None:
         if schema_editor.connection.vendor == "postgresql":
@@ -266,9 +268,9 @@ def on_postgresql(sql: str) -> Callable[[Any, Any], None]:
 
 @contextmanager
 def job_lock(name: str) -> Iterator[bool]:
-    """Hold the lock of the periodic job `name` among all processes; yields False when another one holds it.
+    """Hold the lock of the periodic job `name` across all processes. Yields False if another process holds it.
 
-    Leaving without an error is recorded as the job's last success.
+    If the block ends without an error, the time is recorded as the job's last success.
     """
     with process_lock(name) as is_ours:
         yield is_ours
@@ -278,10 +280,10 @@ def job_lock(name: str) -> Iterator[bool]:
 
 @contextmanager
 def process_lock(name: str) -> Iterator[bool]:
-    """Hold the lock `name` among all processes; yields False at once when another one holds it.
+    """Hold the lock `name` across all processes. Yields False at once if another process holds it.
 
-    PostgreSQL: a session's advisory lock, which ends with the session whatever happens to the process. SQLite: a
-    locked file next to the database.
+    PostgreSQL: a session's advisory lock, which ends with the session even if the process is killed. SQLite: a locked
+    file next to the database.
     """
     if connection.vendor == "postgresql":
         key = lock_key(name)
@@ -305,22 +307,22 @@ def process_lock(name: str) -> Iterator[bool]:
 
 
 def is_migrated() -> bool:
-    """Whether the database is what this version expects."""
+    """Whether all migrations of this version have been applied to the database."""
     executor = MigrationExecutor(connection)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
 def lock_key(name: str) -> int:
-    """The key of PostgreSQL's advisory lock for the job of this name."""
+    """The key of the PostgreSQL advisory lock with this name."""
     return zlib.crc32(f"inventory-service/{name}".encode())
 
 
 @contextmanager
 def session_of_its_own() -> Iterator[psycopg.Connection]:
-    """PostgreSQL: a session outside the pool, each statement a transaction. What it locks ends with it.
+    """A PostgreSQL session outside the pool, in which each statement is a transaction. Its locks end with it.
 
-    For a lock that lasts: a connection of the pool goes back to the pool with it, and keeps it for ever. Raises
-    psycopg's errors, as what is done over it does.
+    Use it for a lock that is held for long: a pooled connection would return to the pool with the lock and keep it.
+    Raises psycopg's errors, not Django's, on connecting and on every statement.
     """
     with psycopg.connect(**{**connection.get_connection_params(), "autocommit": True}) as session:
         yield session
@@ -330,43 +332,43 @@ def session_of_its_own() -> Iterator[psycopg.Connection]:
 
 
 def sqlstate(error: BaseException) -> str:
-    """PostgreSQL's five characters for the failure, or an empty string."""
+    """The five-character SQLSTATE of a failure on PostgreSQL, or an empty string."""
     return str(getattr(error.__cause__, "sqlstate", None) or "")
 
 
 def is_constraint_violation(error: BaseException) -> bool:
-    """A UNIQUE or a CHECK said no."""
+    """Whether a UNIQUE or CHECK constraint was violated."""
     if connection.vendor == "postgresql":
         return sqlstate(error) in (UNIQUE_VIOLATION, CHECK_VIOLATION)
     return isinstance(error, IntegrityError) and "FOREIGN KEY" not in str(error)
 
 
 def is_check_violation(error: BaseException) -> bool:
-    """A CHECK said no: the books were about to become wrong."""
+    """Whether a CHECK constraint was violated: the write would have made the books inconsistent."""
     return sqlstate(error) == CHECK_VIOLATION or "CHECK constraint failed" in str(error)
 
 
 def is_deadlock(error: BaseException) -> bool:
-    """The database chose this transaction to end a circle of waits."""
+    """Whether the database ended this transaction to resolve a deadlock."""
     return sqlstate(error) == DEADLOCK_DETECTED
 
 
 def is_timeout(error: BaseException) -> bool:
-    """A lock, a statement, an idle transaction or the pool took longer than the settings allow; nothing was written."""
+    """Whether a lock, a statement, an idle transaction or the pool hit its time limit. Nothing was written."""
     is_pool = isinstance(error.__cause__, PoolTimeout)
     return is_pool or sqlstate(error) in TIMEOUTS or "database is locked" in str(error)
 
 
 def is_passing(error: BaseException) -> bool:
-    """The server is away, full, read-only or too busy; any other failure is the statement's fault."""
+    """Whether the server is unreachable, full, read-only or too busy. Any other failure is the statement's fault."""
     return isinstance(error, (OperationalError, InterfaceError, InternalError)) or is_connection_lost(error)
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """The session is gone, or none could be had."""
+    """Whether the session was lost, or none could be opened."""
     state = sqlstate(error)
     if connection.vendor != "postgresql":
         return False
     if type(error) is DatabaseError:
-        return not state  # libpq's own words for a server that went away between two answers of a pipeline
+        return not state  # libpq reports a server lost between two answers of a pipeline without a code
     return isinstance(error, (OperationalError, InterfaceError)) and (not state or state.startswith(CONNECTION_LOST))

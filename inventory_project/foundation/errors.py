@@ -1,17 +1,17 @@
-"""The four families of refusal that the whole service speaks.
+"""The four families of refusal: Invalid, NotFound, Conflict and Unavailable.
 
-The domain raises these and knows no status code; each door (HTTP, admin, command, consumer) translates a family by
-one table of its own. A refusal promises that nothing was taken and nothing was changed.
+The domain raises these and knows no HTTP status codes. Each door (HTTP, admin, command, consumer) has one table that
+translates the families. A refusal promises that nothing was taken and nothing was changed.
 """
 
 from typing import Any
 
 
 class Refusal(Exception):
-    """Something was asked that will not be done.
+    """A request that the service declines.
 
-    `code` is stable and machine-readable; `detail` is a sentence for a person; `extra` holds JSON-ready facts, such as
-    `shortages`, that a door hands on beside them.
+    `code` is stable and meant for programs. `detail` is a sentence for people. `extra` holds further JSON-ready facts,
+    such as `shortages`, which a door passes on with them.
     """
 
     code: str = "refused"
@@ -25,35 +25,35 @@ class Refusal(Exception):
 
 
 class Invalid(Refusal):
-    """The request makes no sense whatever the state of the books; repeating it will not help."""
+    """The request is wrong in itself, whatever the state of the books. A retry will not help."""
 
     code = "invalid"
 
 
 class NotFound(Refusal):
-    """The thing named does not exist, or does not exist yet."""
+    """The named object does not exist, or does not exist yet."""
 
     code = "not_found"
 
 
 class Conflict(Refusal):
-    """The request makes sense, and the present state of the books forbids it."""
+    """The request is valid, but the current state of the books does not allow it."""
 
     code = "conflict"
 
 
 class Unavailable(Refusal):
-    """The service cannot decide just now; the same request may be repeated safely."""
+    """The service cannot decide at the moment. The same request can be repeated safely."""
 
     code = "overloaded"
 
 
 class BooksDamaged(Exception):
-    """What a decision rests on is not in the books: no refusal, for the request was right, but damage to report."""
+    """The books lack a record that the decision needs. Not a refusal: the request was right, the data is damaged."""
 
 
 def unknown_ids(*, product_ids: list[str] | None = None, warehouse_ids: list[str] | None = None) -> Invalid:
-    """The refusal for ids in a request that nothing stands behind; lists all of them, sorted."""
+    """The refusal of a request with ids that do not exist. It lists all of them, sorted."""
     unknown = {"product_ids": sorted(product_ids or []), "warehouse_ids": sorted(warehouse_ids or [])}
     named = ", ".join(unknown["product_ids"] + unknown["warehouse_ids"])
     return Invalid(f"Unknown ids: {named}.", code="unknown_ids", unknown=unknown)

@@ -1,6 +1,6 @@
-"""Crash points: named places where a test can have a process die or dawdle, to see that the books survive it.
+"""Crash points: named places where a test can kill or pause a process, to prove that the books survive it.
 
-INVENTORY_CRASH_POINT says which do what; unset, as everywhere but in tests, they do nothing.
+The variable INVENTORY_CRASH_POINT turns them on. Outside tests it is unset, and crash points do nothing.
 """
 
 import os
@@ -11,9 +11,9 @@ from django.conf import settings
 
 
 def crash_point(name: str) -> None:
-    """Do what INVENTORY_CRASH_POINT wants at this point.
+    """Kill or pause the process here if INVENTORY_CRASH_POINT says so for this name.
 
-    `NAME=kill` ends the process as SIGKILL does, `NAME=sleep:SECONDS` lets it wait; several are separated by commas.
+    `NAME=kill` sends SIGKILL to the process, `NAME=sleep:SECONDS` pauses it. Separate several with commas.
     """
     if not settings.INVENTORY_CRASH_POINT:
         return

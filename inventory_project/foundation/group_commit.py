@@ -1,13 +1,13 @@
-"""Concurrent callers share one piece of work: while one batch commits, the callers of the next gather behind it.
+"""Group commit: concurrent callers share one transaction. While one batch commits, the next one gathers behind it.
 
-No thread of its own and no timer. The first caller leads: it does the work for itself and for all who wait by then, and
-makes the first of those who came meanwhile the next leader. So a lone caller waits for nobody, and the busier it gets,
-the larger the batches are. A caller is QUEUED, TAKEN into a batch, then DONE. What it promises:
+There is no extra thread and no timer. The first caller leads: it does the work for itself and for everyone who is
+waiting by then. Afterwards the first of the callers that came meanwhile becomes the next leader. So a lone caller never
+waits, and batches grow with the load. A caller is first QUEUED, then TAKEN into a batch, then DONE. The guarantees:
 
-- who gives up while QUEUED is never taken: its refusal means that nothing was done;
-- who gives up once TAKEN hears that the outcome is not known;
-- while the work is slow, no more than a bounded number wait, and who comes then is sent away at once;
-- nobody waits without a leader, whatever the work or the leader's thread dies of.
+- A caller that gives up while QUEUED is never taken: its refusal means that nothing was done.
+- A caller that gives up once TAKEN gets `outcome_unknown`.
+- While the work is slow, the number of waiting callers is bounded. Further callers are rejected at once.
+- No caller waits without a leader, whatever happens to the work or to the leader's thread.
 """
 
 import copy
@@ -33,13 +33,13 @@ batch_size = Histogram(
 )
 wait_seconds = Histogram(
     "inventory_group_commit_wait_seconds",
-    "How long a request waited until its batch began; 0 for the one that was alone.",
+    "How long a request waited until its batch began; 0 if no other request was in progress.",
     ["verb"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 turned_away = Counter(
     "inventory_group_commit_turned_away",
-    "Requests whose caller was sent away: queue_full, not_taken (in time), no_answer (in time).",
+    "Requests that were rejected or timed out: queue_full, not_taken (in time), no_answer (in time).",
     ["verb", "reason"],
 )
 
@@ -47,31 +47,31 @@ NO_ANSWER = Unavailable(
     "The work on this request was broken off or took too long; repeat the request to learn the outcome.",
     code="outcome_unknown",
 )
-_all: "WeakSet[GroupCommit[Any, Any]]" = WeakSet()  # of this process, to begin anew after a fork
+_all: "WeakSet[GroupCommit[Any, Any]]" = WeakSet()  # of this process; a fork resets them in the child
 
 
 class _Caller(Generic[Request, Result]):
-    """One request under way. QUEUED is who stands in the queue; DONE is who has been told."""
+    """One request in progress. It is QUEUED while it is in the queue, and DONE once its answer is set."""
 
     __slots__ = ("answer", "followers", "gate", "is_done", "request", "since", "waited")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.answer: Result | Exception = NO_ANSWER  # until the work has given one
+        self.answer: Result | Exception = NO_ANSWER  # until the work sets the real one
         self.followers: list[_Caller[Request, Result]] = []  # the rest of the batch that this caller leads
-        self.gate = Lock()  # held while waiting; opened once with the lead, or once with the answer
+        self.gate = Lock()  # held while waiting; released once, with the lead or with the answer
         self.is_done = False
         self.since = time.perf_counter()
         self.waited = 0.0
 
 
 class GroupCommit(Generic[Request, Result]):
-    """Gathers the callers of one verb; `call` is safe in any number of threads, and after a fork.
+    """Gathers the callers of one verb into batches. `call` is safe in any number of threads, and after a fork.
 
-    `work` takes requests in the order of their arrival and gives an answer or a refusal for each. `max_waiting` bounds
-    those who wait, QUEUED or TAKEN, once a batch takes longer than `slow_seconds`: a moment's hiccup sends nobody away.
-    `let_go` is called by a thread before it waits, and by the leader after its work: it gives back what nobody should
-    keep while waiting, such as a database connection.
+    `work` gets the requests in the order of their arrival and returns an answer or a refusal for each. `max_waiting`
+    bounds how many callers wait, QUEUED or TAKEN, once a batch takes longer than `slow_seconds`. A short hiccup rejects
+    nobody. A thread calls `release_resources` before it waits, and the leader calls it after its work, so that no
+    waiting thread keeps a resource such as a database connection.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class GroupCommit(Generic[Request, Result]):
         patience_seconds: float,
         work_seconds: float,
         slow_seconds: float = 0.0,
-        let_go: Callable[[], None] = lambda: None,
+        release_resources: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
-        self._work, self._let_go = work, let_go
+        self._work, self._release_resources = work, release_resources
         self._max_batch, self._max_waiting = max_batch, max_waiting
         self._patience_seconds, self._work_seconds, self._slow_seconds = patience_seconds, work_seconds, slow_seconds
         self._batch_size, self._wait_seconds = batch_size.labels(name), wait_seconds.labels(name)
@@ -95,22 +95,22 @@ class GroupCommit(Generic[Request, Result]):
         _all.add(self)
 
     def reset(self) -> None:
-        """Nobody is here: how a process begins. Its parent's callers, and the locks they held, are not in a child."""
-        self._lock = Lock()  # decides who is QUEUED, who is taken and who leads
+        """Start with no callers. A forked child must do so: it has neither its parent's callers nor their locks."""
+        self._lock = Lock()  # guards the queue, the taking of batches and the lead
         self._queue: list[_Caller[Request, Result]] = []
         self._leader: _Caller[Request, Result] | None = None
-        self._began, self._took = time.perf_counter(), 0.0  # the batch in hand, and the one before it
+        self._began, self._took = time.perf_counter(), 0.0  # the current batch's start, the previous one's length
 
     def call(self, request: Request) -> Result:
-        """The result of this request. Raises its refusal, or what the whole batch failed with.
+        """Return the result of this request. Raises its refusal, or the error with which its whole batch failed.
 
-        Unavailable `overloaded`: nothing was done, for too many wait already or this one waited for `patience_seconds`.
-        Unavailable `outcome_unknown`: it was taken, and the batch has not ended within `work_seconds`.
+        Unavailable `overloaded`: nothing was done. Too many callers are waiting, or `patience_seconds` have passed.
+        Unavailable `outcome_unknown`: the request was taken, but its batch did not end within `work_seconds`.
         """
         caller: _Caller[Request, Result] = _Caller(request)
         try:
             if not self._join(caller):
-                self._let_go()
+                self._release_resources()
                 self._wait(caller)
             if not caller.is_done:
                 self._lead(caller)
@@ -123,7 +123,7 @@ class GroupCommit(Generic[Request, Result]):
         return caller.answer
 
     def _join(self, caller: _Caller[Request, Result]) -> bool:
-        """Whether the caller leads at once; otherwise it is QUEUED."""
+        """Make the caller the leader (True) or QUEUED (False). Raises Unavailable if too many callers are waiting."""
         with self._lock:
             if self._leader is None:
                 self._leader = caller
@@ -140,10 +140,10 @@ class GroupCommit(Generic[Request, Result]):
         return max(self._took, time.perf_counter() - self._began) > self._slow_seconds
 
     def _wait(self, caller: _Caller[Request, Result]) -> None:
-        """Until the caller is DONE or leads."""
+        """Wait until the caller is DONE or leads. Raises Unavailable when this takes too long."""
         if caller.gate.acquire(timeout=self._patience_seconds):
             return
-        with self._lock:  # under which a batch is taken too: a caller is either withdrawn or taken, and never both
+        with self._lock:  # the same lock as for taking a batch: a caller is either withdrawn or taken, never both
             if self._leader is caller:
                 return
             is_queued = caller in self._queue
@@ -157,7 +157,7 @@ class GroupCommit(Generic[Request, Result]):
             raise _own(NO_ANSWER)
 
     def _lead(self, leader: _Caller[Request, Result]) -> None:
-        """Do the work for all who wait, and pass on the lead. What is logged meanwhile has the leader's request id."""
+        """Do the work for all waiting callers, then pass on the lead. Log lines of it have the leader's request id."""
         batch = self._take(leader)
         try:
             answers = self._work([caller.request for caller in batch])
@@ -170,7 +170,7 @@ class GroupCommit(Generic[Request, Result]):
                 follower.answer = error
             raise
         finally:
-            self._let_go()  # before the next leader needs it
+            self._release_resources()  # before the next leader needs them
             self._pass_on(leader)
         self._batch_size.observe(len(batch))
 
@@ -185,14 +185,14 @@ class GroupCommit(Generic[Request, Result]):
         return batch
 
     def _pass_on(self, leader: _Caller[Request, Result]) -> None:
-        """Make the first in the queue the next leader, then tell the batch. May be repeated.
+        """Make the first caller in the queue the next leader, then wake this batch. Safe to call twice.
 
-        In this order, so that the next batch is at work while this one's callers write their responses.
+        The order matters: the next batch runs while the callers of this one write their responses.
         """
         with self._lock:
             if self._leader is leader:
                 self._leader = self._queue.pop(0) if self._queue else None
-                # With nobody behind it, how long a batch took says nothing about the next one, whenever that comes.
+                # If no caller waits, the next batch may be much later, and this one's length says nothing about it.
                 self._took = time.perf_counter() - self._began if self._leader is not None else 0.0
                 if self._leader is not None:
                     self._leader.gate.release()
@@ -202,7 +202,7 @@ class GroupCommit(Generic[Request, Result]):
                 follower.gate.release()
 
     def _leave(self, caller: _Caller[Request, Result]) -> None:
-        """However the caller's thread was stopped: it is not in the queue, and nobody waits for it."""
+        """Clean up after an exception in the caller's thread: it leaves the queue, and no caller waits for it."""
         with self._lock:
             if caller in self._queue:
                 self._queue.remove(caller)
@@ -210,10 +210,10 @@ class GroupCommit(Generic[Request, Result]):
 
 
 def _own(error: Exception) -> Exception:
-    """A copy that this thread alone raises, for raising writes the thread's traceback into the exception."""
+    """A copy of the error for this thread only, because raising an exception writes a traceback into it."""
     try:
         mine = copy.copy(error)
-    except Exception:  # its class is not made from what it keeps in `args`
+    except Exception:  # its class cannot be rebuilt from `args`
         mine = RuntimeError(f"{type(error).__name__}: {error}")
     mine.__cause__ = error if error.__traceback__ else error.__cause__
     return mine

@@ -1,8 +1,8 @@
-"""How a moment is shown: one form in answers, refusals, events and logs."""
+"""How a moment is written as text: one form for answers, refusals, events and logs."""
 
 from datetime import datetime
 
 
-def shown(moment: datetime) -> str:
-    """A moment in UTC in ISO 8601, ending in Z."""
+def utc_text(moment: datetime) -> str:
+    """The moment as an ISO 8601 text in UTC, ending in Z, such as 2026-11-22T09:30:00Z."""
     return moment.isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""Whose doing it is: the CloudEvents extension attributes of what is being decided, for the events that come of it.
+"""Trace context: which request or message caused an event, as CloudEvents extension attributes.
 
-A request or a message sets them where it comes in, each request to the domain keeps its own, and an event takes those
-of the request that caused it. So a caller whose request shares a transaction with others' does not lend them its trace.
+An HTTP request or a message sets them on entry. Each request to the domain keeps its own, and an event gets those of
+the request that caused it. So requests that share one transaction do not share one trace.
 """
 
 import re
@@ -13,8 +13,8 @@ from typing import Protocol, TypeVar
 Extensions = Mapping[str, str]
 Answer = TypeVar("Answer")
 
-NOTHING: Extensions = {}  # a dict, for it is pickled and written as JSON
-# https://www.w3.org/TR/trace-context/#traceparent-header: version ff and ids of zeros alone are invalid.
+NOTHING: Extensions = {}  # a dict, because it is pickled and written as JSON
+# https://www.w3.org/TR/trace-context/#traceparent-header: version ff and all-zero ids are invalid.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 REQUEST_ID = re.compile(r"[ -~]{1,128}")
 
@@ -22,7 +22,7 @@ _carried: ContextVar[Extensions] = ContextVar("extensions", default=NOTHING)
 
 
 class Carrier(Protocol):
-    """A request that knows where it comes from."""
+    """A request to the domain that carries the extension attributes of its caller."""
 
     @property
     def extensions(self) -> Extensions: ...
@@ -32,13 +32,13 @@ Carrying = TypeVar("Carrying", bound=Carrier)
 
 
 def current() -> Extensions:
-    """The extension attributes of what is being decided in this thread; empty where nobody asked for it."""
+    """The extension attributes of the request that this thread is deciding. Empty if no caller caused the work."""
     return _carried.get()
 
 
 @contextmanager
 def carrying(extensions: Extensions) -> Iterator[None]:
-    """What happens inside is the doing of these; as before afterwards."""
+    """Make these the current extension attributes inside the block, and restore the previous ones afterwards."""
     token = _carried.set(extensions)
     try:
         yield
@@ -47,7 +47,7 @@ def carrying(extensions: Extensions) -> Iterator[None]:
 
 
 def decide_each(decide: Callable[[Carrying], Answer], requests: Iterable[Carrying]) -> list[Answer]:
-    """`decide` of one request after the other, each the doing of its own extension attributes."""
+    """Call `decide` for one request after the other, each under its own extension attributes."""
     answers = []
     with carrying(NOTHING):
         for request in requests:
@@ -57,7 +57,7 @@ def decide_each(decide: Callable[[Carrying], Answer], requests: Iterable[Carryin
 
 
 def of_headers(traceparent: str | None, request_id: str | None) -> dict[str, str]:
-    """The attributes that these two say, the well-formed ones; anybody may send anything."""
+    """The extension attributes from these two headers. A malformed value is dropped: anybody may send anything."""
     extensions = {}
     if traceparent and TRACEPARENT.fullmatch(traceparent):
         extensions["traceparent"] = traceparent
@@ -67,5 +67,5 @@ def of_headers(traceparent: str | None, request_id: str | None) -> dict[str, str
 
 
 def is_request_id(text: str) -> bool:
-    """1 to 128 printable ASCII characters."""
+    """Whether the text can be a request id: 1 to 128 printable ASCII characters."""
     return REQUEST_ID.fullmatch(text) is not None

@@ -147,9 +147,9 @@ def _shown(hold: Hold) -> dict[str, Any]:
         "id": str(hold.id),
         "order_id": str(hold.order_id),
         "status": hold.status,
-        "expires_at": moments.shown(hold.expires_at),
-        "created_at": moments.shown(hold.created_at),
-        "settled_at": None if hold.settled_at is None else moments.shown(hold.settled_at),
+        "expires_at": moments.utc_text(hold.expires_at),
+        "created_at": moments.utc_text(hold.created_at),
+        "settled_at": None if hold.settled_at is None else moments.utc_text(hold.settled_at),
         "replaces_id": None if hold.replaces_id is None else str(hold.replaces_id),
         "items": [
             {

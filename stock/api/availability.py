@@ -91,7 +91,7 @@ def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
             for place in product.warehouses
         ],
         "source": product.source,
-        "as_of": moments.shown(product.as_of),
+        "as_of": moments.utc_text(product.as_of),
     }
     if product.is_sufficient is not None:
         shown["is_sufficient"] = product.is_sufficient

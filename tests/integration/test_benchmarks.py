@@ -345,7 +345,7 @@ def rows_about(product_id: UUID, request: Reserve) -> dict[str, Any]:
         str(request.order_id): "order",
         str(reservation.pk): "reservation",
         str(item.pk): "item",
-        moments.shown(reservation.expires_at): "end",
+        moments.utc_text(reservation.expires_at): "end",
     }
     found: dict[str, list[Model]] = {
         "reservation": [reservation],

@@ -179,7 +179,7 @@ def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, st
         (["seed", "--warehouses", "--file", "{broken}"], "warehouses"),
         (["expire_reservations", "--reservation", str(uuid4())], "CommandError: There is no reservation "),
         (["expire_reservations", "--reservation", "{confirmed}"], " is CONFIRMED."),
-        (TOKEN, "CommandError: No superuser is there to answer for the token"),
+        (TOKEN, "CommandError: No superuser exists to own the token"),
         (["revoke_api_token", "nobody"], "CommandError: There is no token named nobody"),
         (["sync_counters"], "CommandError: There are no counters here: REDIS_URL is not set."),
     ],

@@ -118,19 +118,19 @@ def test_a_batch_has_no_more_than_max_batch_and_the_rest_is_the_one_after_it(
     assert work.batches == [[1], [2, 3, 4], [5, 6]]
 
 
-def test_what_a_thread_should_not_keep_is_let_go_before_it_waits_and_after_its_work(
+def test_what_a_thread_should_not_keep_is_released_before_it_waits_and_after_its_work(
     threads: ThreadPoolExecutor, work: Work
 ) -> None:
-    let_go: list[int] = []
-    gatherer = gathering(work, let_go=lambda: let_go.append(threading.get_ident()))
+    released: list[int] = []
+    gatherer = gathering(work, release_resources=lambda: released.append(threading.get_ident()))
     first = lead(threads, gatherer, work)
-    assert let_go == []
+    assert released == []
     second, third = call(threads, gatherer, 1, 2)
-    wait_until(lambda: len(let_go) == 2)
-    assert len(set(let_go) | {work.threads[0]}) == 3
+    wait_until(lambda: len(released) == 2)
+    assert len(set(released) | {work.threads[0]}) == 3
     work.go_on.release(2)
     assert [each.result(SOON) for each in (first, second, third)] == [0, 10, 20]
-    assert let_go[2:] == work.threads
+    assert released[2:] == work.threads
 
 
 # --- refusals and failures -------------------------------------------------------------------------------------------

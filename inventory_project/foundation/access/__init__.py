@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens with scopes and an expiry, and the name under which a caller enters the books."""
+"""API access: bearer tokens with scopes and an expiry, and the name under which the books record a caller."""
 
 from inventory_project.foundation.access.principals import actor_of
 

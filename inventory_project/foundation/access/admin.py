@@ -1,4 +1,4 @@
-"""Tokens in the admin: made once, shown once, revoked; never edited, for their digests mean nothing to a person."""
+"""API tokens in the admin: create one (it is shown once) and revoke it. A token cannot be edited."""
 
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from inventory_project.foundation.access.models import ApiToken
 
 
 class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # no subscript at run time
-    """What a person decides about a new token."""
+    """The form for a new token."""
 
     scopes = forms.MultipleChoiceField(
         choices=[(scope, f"{scope}: {sentence}") for scope, sentence in scopes.SENTENCES.items()],
@@ -27,7 +27,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # no subscript a
         max_value=tokens.MAX_DAYS,
         initial=tokens.DEFAULT_DAYS,
         required=False,
-        help_text="Days until it expires; empty: never.",
+        help_text="Days until the token expires. Leave empty for a token that never expires.",
     )
 
     class Meta:
@@ -35,16 +35,16 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # no subscript a
         fields = ("name", "scopes")
 
     def clean_name(self) -> str:
-        """A name that no live token has."""
+        """The name. Raises ValidationError if a token that is not revoked has it."""
         name: str = self.cleaned_data["name"]
         if ApiToken.objects.filter(name=name, revoked_at=None).exists():
-            raise ValidationError("There is a token of this name already; revoke it or choose another name.")
+            raise ValidationError("A token with this name exists already. Revoke it or choose another name.")
         return name
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
-    """List, create, revoke."""
+    """The admin of API tokens: list, create and revoke."""
 
     form = ApiTokenForm
     list_display = ("name", "scope_list", "user", "created", "expiry", "state")
@@ -55,45 +55,45 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
     actions = ("revoke_selected",)
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
-        """The form for a new token, the facts of an old one."""
+        """The fields of the form for a new token, or the details of an existing one."""
         if obj is None:
             return ("name", "scopes", "days")
         return ("name", "scope_list", "user", "created", "expiry", "revoked_at")
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        """Nothing of a token can be edited."""
+        """False: a token cannot be edited."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        """The books name it: a token is revoked and stays."""
+        """False: the books refer to it, so a token is revoked and its row stays."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Who may change tokens may revoke them."""
+        """Whether the user may revoke tokens: the right to change them includes it."""
         return request.user.has_perm("access.change_apitoken")
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        """Issue the token that the form describes, and show it this once."""
+        """Issue the token that the form describes, and show its secret once."""
         data = form.cleaned_data
-        owner = cast(User, request.user)  # the admin lets nobody in who is not logged in
+        owner = cast(User, request.user)  # the admin requires a login
         issued, secret = tokens.issue(name=data["name"], wanted=data["scopes"], owner=owner, days=data["days"])
         obj.__dict__.update(issued.__dict__)
-        self.message_user(request, f"The token, shown this once: {secret}", messages.WARNING)
+        self.message_user(request, f"The token (it cannot be shown again): {secret}", messages.WARNING)
 
     @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        """End the selected tokens; those that have ended already stay as they are."""
+        """Revoke the selected tokens. Those that are revoked already stay unchanged."""
         count = queryset.filter(revoked_at=None).update(revoked_at=Now())
         self.message_user(request, f"Revoked: {count}. Running processes refuse them within 5 seconds.")
 
     @admin.display(description="scopes")
     def scope_list(self, token: ApiToken) -> str:
-        """The scopes on one line."""
+        """The scopes of the token on one line."""
         return ", ".join(token.scopes)
 
     @admin.display(description="state")
     def state(self, token: ApiToken) -> str:
-        """Whether it opens a door; by this machine's clock, for a person to read."""
+        """Whether the token can be used. It is for display only and uses this machine's clock."""
         if token.revoked_at:
             return "revoked"
         return "expired" if token.expiry and token.expiry <= timezone.now() else "usable"

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class AccessConfig(AppConfig):
-    """Tokens of the API; shown as such in the admin."""
+    """The app that holds the API's tokens."""
 
     name = "inventory_project.foundation.access"
     label = "access"
@@ -14,5 +14,5 @@ class AccessConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Make the bearer scheme known to drf-spectacular, which finds its extensions by their being imported."""
+        """Import the bearer scheme: drf-spectacular knows only the extensions that are imported."""
         import_module("inventory_project.foundation.access.schema")

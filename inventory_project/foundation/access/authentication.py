@@ -1,7 +1,7 @@
 """`Authorization: Bearer TOKEN`: from a header to a principal.
 
-A verified token is believed for CACHE_SECONDS without another look at the database, so that a token costs a busy
-service nothing; that is also how late a revocation may be.
+A verified token is trusted for CACHE_SECONDS without another query, so that tokens cost a busy service almost nothing.
+A revocation takes effect after at most the same time.
 """
 
 import re
@@ -20,13 +20,13 @@ from inventory_project.foundation.access.principals import ANONYMOUS, Principal
 
 CACHE_SECONDS = 5.0
 CACHE_SIZE = 1_024
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,200}=*")  # RFC 6750, and no longer than ours can be
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,200}=*")  # RFC 6750, and no longer than our tokens can be
 
 Caller = tuple[AbstractBaseUser | AnonymousUser, Principal]
 
 
 class VerifiedTokens:
-    """The digests lately found good. Bounded: when it is full, it is emptied."""
+    """A cache of tokens that were verified recently, by digest. When it is full, it is emptied."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class VerifiedTokens:
         self._callers: dict[str, tuple[float, Caller]] = {}
 
     def get(self, digest: str) -> Caller | None:
-        """The caller with this digest, if it was found good a moment ago."""
+        """The caller with this digest, or None if it was not verified recently."""
         good_until, caller = self._callers.get(digest, (0.0, None))
         return caller if caller and self._clock() < good_until else None
 
     def put(self, digest: str, caller: Caller) -> None:
-        """Remember that this digest was found good now."""
+        """Remember that this digest has just been verified."""
         if len(self._callers) >= self._size:
             self._callers.clear()
         self._callers[digest] = (self._clock() + self._seconds, caller)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Forget all verified tokens."""
         self._callers.clear()
 
 
@@ -58,13 +58,13 @@ verified = VerifiedTokens()
 
 
 class BearerTokenAuthentication(BaseAuthentication):
-    """`request.user` is the token's owner, `request.auth` the principal, by which alone rights are decided.
+    """Sets `request.user` to the token's owner and `request.auth` to the principal. Only the principal decides rights.
 
-    With API_AUTH_ENABLED off everyone is the anonymous principal with all scopes, whatever header is sent.
+    If API_AUTH_ENABLED is off, every caller is the anonymous principal with all scopes, whatever header is sent.
     """
 
     def authenticate(self, request: Request) -> Caller | None:
-        """The caller; None without the header. Raises AuthenticationFailed for a token that is not good."""
+        """The caller, or None without the header. Raises AuthenticationFailed for a token that is not valid."""
         if not settings.API_AUTH_ENABLED:
             return AnonymousUser(), ANONYMOUS
         header = request.headers.get("Authorization")

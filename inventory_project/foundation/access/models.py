@@ -1,4 +1,4 @@
-"""Tokens of the API. Of a token itself only the digest is kept: who reads the table cannot call with it."""
+"""Tokens of the API. The table holds only digests, so reading it does not give access."""
 
 from typing import Any, ClassVar
 
@@ -26,23 +26,23 @@ def validate_scopes(value: object) -> None:
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    """Which tokens still open a door."""
+    """Queries on API tokens."""
 
     def usable(self) -> "ApiTokenQuerySet":
-        """Neither revoked nor expired, by the database's clock, and of an owner who is still active."""
+        """Tokens that are not revoked, not expired by the database's clock, and whose owner is active."""
         unexpired = Q(expiry__isnull=True) | Q(expiry__gt=Now())
         return self.filter(unexpired, revoked_at__isnull=True, user__is_active=True)
 
 
 class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
-    """A caller's key: a name for the books, scopes, an expiry. Revoked, its row stays, for the books name it."""
+    """A caller's token: a name, scopes and an expiry. A revoked token keeps its row, because the books refer to it."""
 
     name = models.CharField(
         max_length=64,
         validators=[RegexValidator(NAME_PATTERN, "Lower-case letters, digits, dots, hyphens and underscores only.")],
         help_text="What the ledger writes down as the actor: token:NAME.",
     )
-    user = models.ForeignKey(  # knox would delete the tokens with their owner; here an owner is made inactive instead
+    user = models.ForeignKey(  # knox would delete tokens with their owner; here an owner is deactivated instead
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens", verbose_name="answers for it"
     )
     scopes = models.JSONField(validators=[validate_scopes])
@@ -63,5 +63,5 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 
     @property
     def actor(self) -> str:
-        """The name under which its calls enter the books."""
+        """The name under which the books record the calls of this token, such as `token:checkout`."""
         return f"token:{self.name}"

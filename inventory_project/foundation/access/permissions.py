@@ -1,4 +1,4 @@
-"""Rights by scope. A view that declares none is closed, and says so loudly: forgetting opens nothing."""
+"""Permissions by scope. A view without a declared scope fails loudly, so a forgotten scope opens nothing."""
 
 from typing import TYPE_CHECKING
 
@@ -10,25 +10,25 @@ from rest_framework.request import Request
 from inventory_project.foundation.access.principals import principal_of
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # which imports this module, by the settings
+    from rest_framework.views import APIView  # which imports this module, through the settings
 
 
 class HasScope(BasePermission):
-    """Lets a principal in who has the scope that the view declares.
+    """Allows a request if its principal has the scope that the view declares.
 
-    A view declares `required_scopes`: one scope for all it does, or a mapping from action to scope. Raises
-    ImproperlyConfigured when it declares none for the action at hand, and MethodNotAllowed when there is no action.
+    A view declares `required_scopes`: one scope for everything, or a mapping from action to scope. Raises
+    ImproperlyConfigured if none is declared for the current action, and MethodNotAllowed if there is no action.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Whether the principal has the scope; without a principal the answer becomes 401."""
+        """Whether the principal has the required scope. Without a principal, the answer becomes 401."""
         required = getattr(view, "required_scopes", None)
         if isinstance(required, dict):
             action = getattr(view, "action", None)
-            if action in (None, "metadata"):  # a method, or an OPTIONS, that the path does not know
+            if action in (None, "metadata"):  # a method, or OPTIONS, that the path does not support
                 if request.auth is None:
                     return False
-                # Not left to the view: one with a Python method of that name would run it, past every scope.
+                # Raised here: a view with a Python method of that name would run it without any scope.
                 raise MethodNotAllowed(request.method or "")
             required = required.get(action)
         if not isinstance(required, str):

@@ -1,4 +1,4 @@
-"""Who stands behind a request: a name for the books, and scopes."""
+"""The principal of a request: the caller's name for the books, and its scopes."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -10,20 +10,20 @@ from inventory_project.foundation.access import scopes
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller as the API knows it. `actor` is what the ledger writes down."""
+    """An authenticated caller of the API. `actor` is the name that the ledger records."""
 
     actor: str
     scopes: frozenset[str]
 
 
-ANONYMOUS = Principal(actor="anonymous", scopes=scopes.ALL)  # the embedded default: anyone on this machine
+ANONYMOUS = Principal(actor="anonymous", scopes=scopes.ALL)  # the default on SQLite: anyone on this machine
 
 
 def principal_of(request: Request) -> Principal:
-    """The caller, on a path that asks for one."""
-    return cast(Principal, request.auth)  # the stubs think of DRF's own tokens
+    """The principal of a request, on a path that requires one."""
+    return cast(Principal, request.auth)  # the stubs expect DRF's own tokens
 
 
 def actor_of(request: Request) -> str:
-    """The caller's name for the ledger, such as `token:checkout`, or `anonymous` where no tokens are asked for."""
+    """The caller's name for the ledger, such as `token:checkout`, or `anonymous` if no tokens are required."""
     return principal_of(request).actor

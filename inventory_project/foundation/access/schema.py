@@ -9,7 +9,7 @@ from inventory_project.foundation.access import scopes
 
 
 class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
-    """How a token is sent, and what the scopes allow."""
+    """Describes how a token is sent, and what each scope allows."""
 
     target_class = "inventory_project.foundation.access.authentication.BearerTokenAuthentication"
     name = "bearerToken"
@@ -21,6 +21,6 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
             "type": "http",
             "scheme": "bearer",
             "description": "\n".join(
-                ["Tokens are made by `manage.py create_api_token` or in the admin. Scopes:", *lines]
+                ["Create tokens with `manage.py create_api_token` or in the admin. Scopes:", *lines]
             ),
         }

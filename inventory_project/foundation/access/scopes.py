@@ -1,4 +1,4 @@
-"""What a token may be allowed to do. A view names the scope it needs; a token lists the scopes it has."""
+"""The scopes of API tokens. A view names the scope that it needs; a token lists the scopes that it has."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ SENTENCES = {
     STOCK_READ: "Read availability, stock levels, movements, products and warehouses.",
     RESERVATIONS_READ: "Read reservations and why their warehouses were chosen.",
     RESERVATIONS_WRITE: "Reserve, confirm, cancel, extend and return.",
-    STOCK_WRITE: "Post receipts and adjustments, make and change products.",
+    STOCK_WRITE: "Post receipts and adjustments, create and change products.",
     SALES_BLOCK: "Block and unblock the sales of a product.",
     OPERATIONS: "Expire a reservation now; sync, reset and inspect the counters.",
 }
@@ -21,8 +21,8 @@ ALL = frozenset(SENTENCES)
 
 
 def in_order(scopes: Iterable[str]) -> list[str]:
-    """The scopes without repetition, in the order of this page. Raises ValueError that names the unknown ones."""
+    """The scopes without duplicates, in the order of SENTENCES. Raises ValueError that names unknown ones."""
     wanted = set(scopes)
     if unknown := sorted(wanted - ALL):
-        raise ValueError(f"There is no scope {', '.join(unknown)}; there are {', '.join(SENTENCES)}.")
+        raise ValueError(f"Unknown scope {', '.join(unknown)}. Available scopes: {', '.join(SENTENCES)}.")
     return [scope for scope in SENTENCES if scope in wanted]

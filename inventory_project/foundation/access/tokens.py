@@ -1,4 +1,4 @@
-"""Making and ending tokens, for the command and the admin alike."""
+"""Creates and revokes API tokens, for the commands and the admin."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -14,13 +14,13 @@ from inventory_project.foundation.errors import Conflict, Invalid, NotFound
 
 DEFAULT_DAYS = 365
 MAX_DAYS = 3_650
-TOKEN_PREFIX = "inv_"  # noqa: S105  # lets scanners for leaked secrets recognise one of ours
+TOKEN_PREFIX = "inv_"  # noqa: S105  # lets scanners for leaked secrets recognise our tokens
 
 
 def issue(*, name: str, wanted: Collection[str], owner: User, days: int | None = DEFAULT_DAYS) -> tuple[ApiToken, str]:
-    """Make a token and return it with its secret text, which is nowhere kept and cannot be shown again.
+    """Create a token and return it with its secret text, which is not stored and cannot be shown again.
 
-    `days` None: it never expires. Raises `Invalid` for a malformed name, unknown scopes or days out of range,
+    With `days` None it never expires. Raises `Invalid` for a malformed name, unknown scopes or days out of range, and
     `Conflict` if the name is in use.
     """
     if days is not None and not 1 <= days <= MAX_DAYS:
@@ -35,17 +35,17 @@ def issue(*, name: str, wanted: Collection[str], owner: User, days: int | None =
     expiry = None if days is None else timedelta(days=days)
     try:
         with transaction.atomic():
-            made: tuple[ApiToken, str] = ApiToken.objects.create(
+            created: tuple[ApiToken, str] = ApiToken.objects.create(
                 user=owner, expiry=expiry, prefix=TOKEN_PREFIX, name=name, scopes=granted
             )
-    except IntegrityError:  # the one constraint a checked token can meet: its name stands for another one
+    except IntegrityError:  # the only constraint that a checked token can violate: its name is in use
         raise Conflict(
             f"There is a token named {name} already; revoke it or choose another name.", code="name_in_use"
         ) from None
-    return made
+    return created
 
 
 def revoke(name: str) -> None:
-    """End the token of this name; it is refused everywhere within 5 seconds. Raises `NotFound`."""
+    """Revoke the token with this name; it is refused everywhere within 5 seconds. Raises `NotFound`."""
     if not ApiToken.objects.filter(name=name, revoked_at=None).update(revoked_at=Now()):
         raise NotFound(f"There is no token named {name} that could be revoked.")

@@ -1,6 +1,6 @@
-"""No body is read beyond MAX_BODY_BYTES, announced or not.
+"""No request body is read beyond MAX_BODY_BYTES, whether or not it declares its length.
 
-It holds for every body but those of forms. Forms are read by the admin's pages alone, and Django bounds them itself
+This applies to every body except forms. Only the admin's pages read forms, and Django limits those itself
 (DATA_UPLOAD_MAX_MEMORY_SIZE); the API refuses them unread by their content type. So no list of paths is needed here.
 """
 
@@ -16,17 +16,17 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class BodyLimitMiddleware:
-    """Answers 413 for a body over the limit; makes a body without a length readable.
+    """Answers 413 to a body over the limit, and makes a body without a length readable.
 
-    A chunked body has no Content-Length, and Django would take it for empty. Where the server marks the end of its
-    input (`wsgi.input_terminated`, as gunicorn does), it is read here, up to the limit and one byte.
+    A chunked body has no Content-Length, so Django would treat it as empty. If the server marks the end of its input
+    (`wsgi.input_terminated`, as gunicorn does), the body is read here, up to one byte over the limit.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on, or refuse it."""
+        """Pass the request on, or answer 413."""
         if request.content_type not in FORMS and _is_too_large(request):
             return problems.response(413, f"The body is larger than {settings.MAX_BODY_BYTES} bytes.")
         return self.get_response(request)
@@ -36,7 +36,7 @@ def _is_too_large(request: HttpRequest) -> bool:
     limit: int = settings.MAX_BODY_BYTES
     length = request.META.get("CONTENT_LENGTH") or ""
     if length:
-        # The server has read the header already; what it let through as a number may still be no ASCII digits.
+        # The server has parsed the header already, but what it accepts as a number need not be ASCII digits.
         return length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit)
     if request.META.get("wsgi.input_terminated"):
         body = request.META["wsgi.input"].read(limit + 1)

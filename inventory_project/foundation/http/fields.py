@@ -1,6 +1,6 @@
-"""Serializer fields that take exactly what they promise: no number in a string, no id in braces, no unknown name.
+"""Strict serializer fields: no number in a string, no UUID in braces, no unknown name.
 
-DRF's own are lenient for the sake of HTML forms; a caller's mistake then becomes a quiet wrong quantity.
+DRF's own fields are lenient because of HTML forms. A caller's mistake could then silently become a wrong quantity.
 """
 
 import re
@@ -17,7 +17,7 @@ from rest_framework.exceptions import ErrorDetail
 from inventory_project.foundation.http.parsing import harmless
 from inventory_project.foundation.http.paths import CANONICAL_UUID
 
-MAX_UNKNOWN_SHOWN = 20  # fields named in one refusal; a body may hold tens of thousands
+MAX_UNKNOWN_SHOWN = 20  # fields named in one refusal; a body can have tens of thousands
 _UUID = re.compile(CANONICAL_UUID)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -25,12 +25,12 @@ _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """A JSON whole number: not 1.0, not "1", not true."""
+    """A whole JSON number: not 1.0, not "1", not true."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "A whole JSON number is required."}
 
     def to_internal_value(self, data: Any) -> int:
-        """The number as it stands."""
+        """The number unchanged. Raises ValidationError for anything else."""
         if type(data) is not int:  # bool is a subclass of int
             self.fail("invalid")
         return data
@@ -42,7 +42,7 @@ class DigitsField(serializers.IntegerField):
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "A whole number in plain digits is required."}
 
     def to_internal_value(self, data: Any) -> int:
-        """The number that the digits spell."""
+        """The number that the digits represent."""
         if not isinstance(data, str) or not _DIGITS.fullmatch(data):
             self.fail("invalid")
         return int(data)
@@ -56,26 +56,26 @@ class StrictUUIDField(serializers.UUIDField):
     }
 
     def to_internal_value(self, data: Any) -> UUID:
-        """The UUID."""
+        """The UUID that the text represents. Raises ValidationError for any other form."""
         if not isinstance(data, str) or not _UUID.fullmatch(data):
             self.fail("invalid")
         return UUID(data)
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """`true` or `false`, and no word or number for either."""
+    """JSON `true` or `false`; no string or number is accepted for either."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "true or false is required."}
 
     def to_internal_value(self, data: Any) -> bool:
-        """The value as it stands."""
+        """The value unchanged. Raises ValidationError for anything else."""
         if not isinstance(data, bool):
             self.fail("invalid")
         return data
 
 
 class StrictDateTimeField(serializers.DateTimeField):
-    """A moment in ISO 8601 with its offset from UTC, such as 2026-11-22T09:30:00Z; goes out in UTC."""
+    """A moment in ISO 8601 with its offset from UTC, such as 2026-11-22T09:30:00Z. Answers give it in UTC."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {
         "invalid": "A moment with its offset is required, such as 2026-11-22T09:30:00Z."
@@ -92,9 +92,9 @@ class StrictDateTimeField(serializers.DateTimeField):
 
 
 class TextField(serializers.CharField):
-    """One line of text without control characters, which fully matches `pattern` where one is given.
+    """One line of text without control characters. If `pattern` is given, the whole text must match it.
 
-    `pattern_hint` completes the sentence "The text must be ...". White space around the text is dropped.
+    `pattern_hint` completes the sentence "The text must be ...". Surrounding white space is removed.
     """
 
     default_error_messages: ClassVar[dict[str, Any]] = {
@@ -109,8 +109,8 @@ class TextField(serializers.CharField):
         self.pattern_hint = pattern_hint
 
     def to_internal_value(self, data: Any) -> str:
-        """The text."""
-        if not isinstance(data, str):  # DRF would take a number as well
+        """The checked text without surrounding white space."""
+        if not isinstance(data, str):  # DRF would also accept a number
             self.fail("invalid")
         text = super().to_internal_value(data)
         if _CONTROL.search(text):
@@ -121,14 +121,16 @@ class TextField(serializers.CharField):
 
 
 class ReferenceField(TextField):
-    """The caller's own name for what it asks; with it a repeat changes nothing."""
+    """The caller's own name for a document. The service recognises a repeat by it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=128, help_text="Yours, and unique; a repeat changes nothing.", **kwargs)
+        super().__init__(
+            max_length=128, help_text="Your own unique reference. Sending it again changes nothing.", **kwargs
+        )
 
 
 class BoundedListField(serializers.ListField):
-    """A list of 1 to `max_length` entries; a longer one is refused before its first entry is looked at."""
+    """A list of 1 to `max_length` entries. A longer list is refused before any entry is checked."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {
         "not_a_list": "A list is required.",
@@ -151,15 +153,15 @@ class BoundedListField(serializers.ListField):
 
 
 def unknown_names(given: Collection[str], known: Collection[str], *, what: str) -> dict[str, list[ErrorDetail]]:
-    """An error for each name that is given and not known; `what` these names are, a "field" or a "parameter"."""
-    listed = f"known are {', '.join(sorted(known))}" if known else "none are known"
-    message = f"There is no such {what} here; {listed}."
+    """An error for each given name that is not known. `what` the names are: "field" or "parameter"."""
+    allowed = f"Allowed {what}s: {', '.join(sorted(known))}" if known else f"No {what}s are allowed"
+    message = f"Unknown {what}. {allowed}."
     unknown = sorted(set(given) - set(known))[:MAX_UNKNOWN_SHOWN]
     return {harmless(name): [ErrorDetail(message, code="unknown_field")] for name in unknown}
 
 
 def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
-    """Raise ValidationError for each query parameter that is not known, and for each that is given twice."""
+    """Raise ValidationError if query parameters are unknown or given twice; it lists all of them."""
     errors = unknown_names(given.keys(), known, what="parameter")
     for name in sorted(given.keys() & set(known)):
         if len(given.getlist(name)) > 1:
@@ -170,14 +172,14 @@ def refuse_parameters(given: QueryDict, known: Collection[str]) -> None:
 
 @cache
 def _checker(serializer: "type[StrictSerializer]") -> "StrictSerializer":
-    """The one instance that checks for all threads: checking changes nothing in it, and copying its fields is slow."""
+    """One instance shared by all threads. Checking does not change it, and creating one copies all fields: slow."""
     return serializer()
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """An object whose every field is known; `read()` is the one call that a door makes.
+    """A JSON object in which unknown fields are refused. A door calls only `read()`.
 
-    `ignores_unknown` is for messages, which are written for others as well.
+    `ignores_unknown` is for messages, because other services read them too and may need further fields.
     """
 
     ignores_unknown: ClassVar[bool] = False
@@ -185,7 +187,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     @classmethod
     def read(cls, data: object) -> dict[str, Any]:
-        """The checked values of a body or of query parameters. Raises DRF's ValidationError with what is wrong."""
+        """The checked values of a body or of query parameters. Raises DRF's ValidationError with all mistakes."""
         checker = _checker(cls)
         if isinstance(data, QueryDict):
             refuse_parameters(data, checker.fields.keys())
@@ -193,7 +195,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return dict(checker.run_validation(data))
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """The checked values; unknown fields are refused together with the wrong ones."""
+        """The checked values. Unknown fields are reported together with invalid ones."""
         errors: dict[str, Any] = {}
         values: dict[str, Any] = {}
         try:
@@ -210,6 +212,6 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values
 
 
-# The body of a request that asks for no more than its path says. A docstring would change the OpenAPI document.
+# The empty body of a request whose path says everything. A docstring would change the OpenAPI document.
 class NothingIn(StrictSerializer):
     pass

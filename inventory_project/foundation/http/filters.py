@@ -1,6 +1,6 @@
-"""Filters of lists: a parameter that is not declared, or a value that cannot be meant, is 400 and never ignored.
+"""Filters of lists: an undeclared parameter or an invalid value is answered with 400 and never ignored.
 
-A filter that is silently dropped answers a question nobody asked, with all rows.
+If a filter were silently dropped, the answer would contain all rows, which the caller did not ask for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class _FormField(forms.CharField):
-    """A form field that reads its text by the serializer field of a body, so that both take the same."""
+    """A form field that uses a serializer field, so that a filter accepts the same values as a body."""
 
     reader: "type[Field[Any, Any, Any, Any]]"
 
     def to_python(self, value: Any) -> Any:
-        """The value, None when none was given."""
+        """The value, or None if none was given."""
         text = super().to_python(value)
         if text in self.empty_values:
             return None
@@ -45,7 +45,7 @@ class _MomentFormField(_FormField):
 
 class _TrueFalseFormField(_FormField):
     def to_python(self, value: Any) -> Any:
-        """True, False, or None when none was given."""
+        """True, False, or None if no value was given."""
         text = forms.CharField.to_python(self, value)
         if text in self.empty_values:
             return None
@@ -55,13 +55,13 @@ class _TrueFalseFormField(_FormField):
 
 
 class UUIDFilter(django_filters.UUIDFilter):  # type: ignore[misc]  # django-filter has no types
-    """`?product_id=` with a canonical UUID."""
+    """A filter such as `?product_id=`, with a UUID in canonical form."""
 
     field_class = _UUIDFormField
 
 
 class BooleanFilter(django_filters.BooleanFilter):  # type: ignore[misc]
-    """`?low=true`."""
+    """A filter such as `?low=true`; no other spelling of true and false is accepted."""
 
     field_class = _TrueFalseFormField
 
@@ -71,13 +71,13 @@ class BooleanFilter(django_filters.BooleanFilter):  # type: ignore[misc]
 
 
 class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
-    """`?since=2026-11-22T09:30:00Z`."""
+    """A filter such as `?since=2026-11-22T09:30:00Z`, with the offset from UTC."""
 
     field_class = _MomentFormField
 
 
 class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
-    """`?status=ACTIVE`; what is none of the choices is told all of them."""
+    """A filter such as `?status=ACTIVE`. The error for any other value lists the choices."""
 
     def __init__(self, *, choices: list[tuple[str, str]], **kwargs: Any) -> None:
         listed = ", ".join(value for value, _ in choices)
@@ -85,10 +85,10 @@ class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
 
 
 class StrictFilterBackend(django_filters.DjangoFilterBackend):  # type: ignore[misc]
-    """DjangoFilterBackend that knows every query parameter: the filters and what the paginator reads."""
+    """A DjangoFilterBackend that refuses parameters other than the filters and those of the paginator."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: "APIView") -> QuerySet[Any]:
-        """The rows asked for. Raises ValidationError that names each unknown parameter and each wrong value."""
+        """The rows that match the filters. Raises ValidationError that lists unknown parameters and invalid values."""
         filterset_class = self.get_filterset_class(view, queryset)
         known = {*(filterset_class.base_filters if filterset_class else ()), *_paging_parameters(view)}
         fields.refuse_parameters(request.query_params, known)

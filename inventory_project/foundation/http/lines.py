@@ -1,4 +1,4 @@
-"""An answer in JSON ends with a newline, so that a terminal's prompt stands on a line of its own."""
+"""JSON answers end with a newline, so that a terminal shows its prompt on a new line."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ class NewlineMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The answer, with a newline where it is JSON."""
+        """Pass the request on, and add a newline to the answer if it is JSON."""
         response = self.get_response(request)
         if response.streaming or not _is_json(response.get("Content-Type", "")):
             return response
@@ -26,6 +26,6 @@ class NewlineMiddleware:
 
 
 def _is_json(content_type: str) -> bool:
-    """`application/json`, or a type that is written in JSON, such as application/problem+json."""
+    """Whether the type is `application/json` or based on JSON, such as `application/problem+json`."""
     name = content_type.partition(";")[0].strip()
     return name.endswith(("/json", "+json"))

@@ -1,4 +1,4 @@
-"""Which request and which caller the lines in the log are about, and the events that come of the request."""
+"""Adds the request id and the caller's address to log lines, and the trace context to events."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from django_structlog.middlewares import RequestMiddleware
 
 from inventory_project.foundation import tracing
 
-MAX_FORWARDED_SHOWN = 200  # characters; anybody may send anything
+MAX_FORWARDED_SHOWN = 200  # characters; the header is untrusted
 
 
 class RequestLogMiddleware(RequestMiddleware):
-    """A request id and the caller's address on each line of a request; the id and the trace on each of its events."""
+    """Puts the request id and the caller's address on each log line, and the id and the trace on each event."""
 
     async_capable = False  # `traced` waits for the response
 
@@ -25,7 +25,7 @@ class RequestLogMiddleware(RequestMiddleware):
         super().__init__(traced)
 
     def prepare(self, request: HttpRequest) -> None:
-        """The request's id is the caller's own `X-Request-ID`, where that is well-formed."""
+        """Bind the request id: the caller's `X-Request-ID` if it is well-formed, otherwise a new one."""
         super().prepare(request)
         request_id = request.META.get("HTTP_X_REQUEST_ID")
         if request_id and tracing.is_request_id(request_id):
@@ -33,9 +33,9 @@ class RequestLogMiddleware(RequestMiddleware):
 
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
-        """The address that is connected, and as it stands what a proxy says it speaks for.
+        """Bind the address of the connection and, unchecked, the `X-Forwarded-For` header of a proxy.
 
-        django-structlog would look through twenty headers for an address, in a seventh of an empty request's time.
+        django-structlog would search twenty headers for an address, which takes a seventh of an empty request's time.
         """
         structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR"))
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR")

@@ -1,6 +1,6 @@
-"""Cursor pages: a list is walked along one ordering, so that rows which come or go meanwhile shift nothing.
+"""Cursor pages: a list is read along one ordering, so that rows added or removed meanwhile do not shift the pages.
 
-The cursor is the caller's to keep and not to make; one that was made up is 400, whatever is in it.
+A caller passes a cursor back unchanged. An invented cursor is answered with 400, whatever is in it.
 """
 
 import re
@@ -18,14 +18,14 @@ from inventory_project.foundation.errors import Invalid
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which imports this module, by the settings
 
-NO_CURSOR = "This is no cursor of this list."
+NO_CURSOR = "This is not a cursor of this list."
 _SIZE = re.compile(r"[1-9][0-9]{0,19}")
 
 
 class Pages(CursorPagination):
     """Pages of 50, or of `?page_size=` up to 200, along the view's `ordering`, such as `("-id",)`.
 
-    The ordering begins with a unique field. Over equal values DRF counts offsets, and loses rows on the way back.
+    The ordering must begin with a unique field. For equal values DRF uses offsets, and then loses rows on the way back.
     """
 
     page_size = 50
@@ -35,7 +35,7 @@ class Pages(CursorPagination):
     cursor_query_description = "Where the page begins: from `next` or `previous` of another page."
 
     def get_page_size(self, request: Request) -> int:
-        """The size asked for, `max_page_size` for a larger one. Raises `Invalid` for what is no number from 1 on."""
+        """The requested size, at most `max_page_size`. Raises `Invalid` if it is not a number from 1 on."""
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return self.page_size
@@ -44,7 +44,7 @@ class Pages(CursorPagination):
         return min(int(asked), self.max_page_size)
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: "APIView") -> tuple[str, ...]:
-        """The ordering that the view declares."""
+        """The view's ordering. Raises ImproperlyConfigured if it does not begin with a unique field."""
         ordering: tuple[str, ...] | None = getattr(view, "ordering", None)
         if not ordering:
             raise ImproperlyConfigured(f"{type(view).__name__} declares no `ordering` to page along.")
@@ -55,7 +55,7 @@ class Pages(CursorPagination):
         return tuple(ordering)
 
     def decode_cursor(self, request: Request) -> Cursor | None:
-        """The cursor of the request, None for the first page. Raises `Invalid` for one that this list never gave."""
+        """The request's cursor, or None for the first page. Raises `Invalid` if this list cannot have issued it."""
         try:
             cursor: Cursor | None = super().decode_cursor(request)
         except NotFound:
@@ -65,7 +65,7 @@ class Pages(CursorPagination):
         return cursor
 
     def _is_ours(self, cursor: Cursor) -> bool:
-        """Whether the cursor has the form of those given out: a position that the database can compare, no offset."""
+        """Whether this list can have issued the cursor: a position that the database can compare, and no offset."""
         position = str(cursor.position)
         try:
             self.position_field.to_python(position)
@@ -74,13 +74,13 @@ class Pages(CursorPagination):
         return cursor.position is not None and cursor.offset == 0 and position.isprintable()
 
     def get_schema_operation_parameters(self, view: "APIView") -> list[dict[str, Any]]:
-        """The parameters in the OpenAPI document."""
+        """The paging parameters for the OpenAPI document."""
         cursor, page_size = super().get_schema_operation_parameters(view)
         page_size["schema"]["minimum"] = 1
         return [cursor, page_size]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The page in the OpenAPI document."""
+        """The shape of a page for the OpenAPI document."""
         described: dict[str, Any] = super().get_paginated_response_schema(schema)
         described["required"] = ["next", "previous", "results"]
         return described

@@ -1,7 +1,7 @@
-"""Strict JSON: what this parser lets through means the same to every reader of it.
+"""Strict JSON: a document that this parser accepts means the same to every other parser.
 
-RFC 8259 leaves to each parser what to do about duplicate keys, numbers out of range and lone surrogates; here all of
-them are refused, with the place they stand at. The cost of refusing is bounded by the body limit.
+RFC 8259 lets each parser choose what to do about duplicate keys, numbers out of range and lone surrogates. Here all of
+them are refused, and the refusal names the place. The body limit bounds the cost of refusing.
 """
 
 import json
@@ -18,25 +18,25 @@ from rest_framework.parsers import BaseParser
 from inventory_project.foundation.errors import Invalid
 
 MAX_DEPTH = 32
-MAX_DIGITS = 20  # 2^63 has 19: what is longer fits no column, and int() of thousands of digits is slow
-SHOWN_CHARACTERS = 100  # of a name the caller sent, repeated in a message
+MAX_DIGITS = 20  # 2^63 has 19; longer numbers fit no column, and int() of thousands of digits is slow
+SHOWN_CHARACTERS = 100  # of a caller's name that a message repeats
 UTF8_NAMES = ("utf-8", "utf8")
 
-# A string, closed or not, is one token, so that the brackets inside it are not seen and the scan stays linear.
+# A string, closed or not, is one token: brackets inside it are skipped, and the scan stays linear.
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
 class _Refused:
-    """Stands in the parsed document where something was that is refused; `_check` then knows its path."""
+    """Replaces a refused value in the parsed document, so that `_check` can report its path."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class StrictJSONParser(BaseParser):
-    """`application/json` in UTF-8 with an object at its top; an empty body is an empty object.
+    """Parses `application/json` in UTF-8 with an object at the top. An empty body counts as an empty object.
 
-    Raises `Invalid` for everything else in the body, UnsupportedMediaType for another charset.
+    Raises `Invalid` for any other body, and UnsupportedMediaType for another charset.
     """
 
     media_type = "application/json"
@@ -44,7 +44,7 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The object in the body."""
+        """The JSON object in the body."""
         _, parameters = parse_header_parameters(media_type or "")
         if parameters.get("charset", "utf-8").lower() not in UTF8_NAMES:
             raise UnsupportedMediaType(media_type or "", detail="JSON is read as UTF-8 and in no other charset.")
@@ -52,7 +52,7 @@ class StrictJSONParser(BaseParser):
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`; `{}` for no bytes at all. Raises `Invalid` with what is wrong and where."""
+    """The JSON object in `body`; `{}` if it is empty. Raises `Invalid`, which says what is wrong and where."""
     if not body:
         return {}
     try:
@@ -69,7 +69,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             parse_constant=lambda name: _Refused(f"{name} is not a JSON number."),
         )
     except json.JSONDecodeError as error:
-        wrong = error.msg.removesuffix(" at")  # some of Python's messages end in it, others do not
+        wrong = error.msg.removesuffix(" at")  # only some of Python's messages end in it
         raise Invalid(f"The body is not JSON: {wrong} at line {error.lineno}, column {error.colno}.") from None
     _check(document, "")
     if not isinstance(document, dict):
@@ -78,13 +78,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def json_type(value: object) -> str:
-    """The name of the value's type in the words of JSON, with its article."""
+    """The name of the value's JSON type, with its article."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def _refuse_deep_nesting(text: str) -> None:
-    """Before parsing, as the parser recurses: 20,000 brackets would exhaust the stack."""
+    """Raise `Invalid` before parsing, because the parser recurses: 20,000 brackets would exhaust the stack."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return
     depth = 0
@@ -118,7 +118,7 @@ def _fraction(digits: str) -> "float | _Refused":
 
 
 def _check(value: object, path: str) -> None:
-    """Refuse the first thing in the document that may not stand there. Recursion is bounded by MAX_DEPTH."""
+    """Raise `Invalid` for the first value that is not allowed. MAX_DEPTH bounds the recursion."""
     if isinstance(value, str):
         if reason := _unstorable(value):
             _refuse(path, f"The text holds {reason}.")
@@ -135,7 +135,7 @@ def _check(value: object, path: str) -> None:
 
 
 def _unstorable(text: str) -> str | None:
-    """What in the text no database column can hold."""
+    """The name of a character in the text that no database column can hold, or None."""
     if "\0" in text:
         return "the character U+0000"
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -150,6 +150,6 @@ def _refuse(path: str, reason: str) -> NoReturn:
 
 
 def harmless(name: str) -> str:
-    """A name that the caller made up, cut and escaped so that a message can repeat it."""
+    """A name that the caller sent, shortened and escaped so that a message can repeat it."""
     cut = name if len(name) <= SHOWN_CHARACTERS else name[:SHOWN_CHARACTERS] + "..."
     return cut.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")

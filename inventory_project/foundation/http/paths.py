@@ -1,4 +1,4 @@
-"""Ids in paths: a canonical UUID in either case, and whatever else stands there names nothing (404)."""
+"""Ids in paths: a canonical UUID in upper or lower case. Anything else is answered with 404."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ CANONICAL_UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 
 
 class CanonicalUUIDConverter:
-    """`<id:name>` in a route. Django's own `uuid` takes lower case alone, though RFC 9562 says to read either."""
+    """`<id:name>` in a route. Django's own `uuid` accepts only lower case, although RFC 9562 asks to accept both."""
 
     regex = CANONICAL_UUID
 
@@ -17,7 +17,7 @@ class CanonicalUUIDConverter:
         return UUID(value)
 
     def to_url(self, value: UUID) -> str:
-        """Its canonical, lower-case form."""
+        """The canonical, lower-case form of the UUID."""
         return str(value)
 
 

@@ -1,8 +1,8 @@
-"""Every refusal leaves as application/problem+json (RFC 9457): never HTML, never a stack trace.
+"""Every refusal is answered as application/problem+json (RFC 9457): never HTML, never a stack trace.
 
-One table translates the domain's families of refusal, one the framework's statuses; both hold in views of Django REST
-framework (`exception_handler`) and outside of them (`bad_request` and its neighbours, the project's handler400, 403,
-404 and 500). What a caller cannot have caused is 500 `internal`, logged by Django and not explained.
+One table translates the domain's families of refusal, another the framework's statuses. Both apply in views of Django
+REST framework (`exception_handler`) and outside them (the project's handler400, 403, 404 and 500 below). A failure that
+the caller cannot have caused is 500 `internal`; Django logs it, and the answer does not explain it.
 """
 
 import math
@@ -32,7 +32,7 @@ from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Ref
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
-MAX_ERRORS = 100  # entries in one answer; a body may hold thousands of mistakes
+MAX_ERRORS = 100  # entries in one answer; a body can have thousands of mistakes
 
 STATUS_OF_FAMILY: dict[type[Refusal], int] = {Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503}
 STATUS_OF_CODE = {"unknown_ids": 422}  # more exact than its family
@@ -50,27 +50,30 @@ CODE_OF_STATUS = {
     500: "internal",
     503: "overloaded",
 }
-TITLE_OF_STATUS = {413: "Content Too Large", 422: "Unprocessable Content"}  # as RFC 9110 calls them; others: http
+TITLE_OF_STATUS = {
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+}  # the names in RFC 9110; the others come from `http`
 
 # The Django admin lives below /admin/ and speaks HTML; so do these paths of the API, which speak JSON.
 _ADMIN_PAGES = re.compile(r"/admin(/|$)(?!(inventory|products)/|reservations/[^/]+/expire/?$)")
 
 
 class JSONRenderer(renderers.JSONRenderer):
-    """JSON in one form, whatever indent an Accept header asks for; by orjson, ten times as fast as Python's own."""
+    """Renders JSON with orjson, ten times as fast as Python's own. It ignores an indent in the Accept header."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        """The bytes; nothing for None. Moments are in UTC and end in Z."""
+        """The JSON as bytes, empty for None. Times are in UTC and end in Z."""
         return b"" if data is None else orjson.dumps(data, default=self._encoder.default, option=orjson.OPT_UTC_Z)
 
-    _encoder = renderers.JSONRenderer.encoder_class()  # knows what else an answer may hold: decimals, lazy texts
+    _encoder = renderers.JSONRenderer.encoder_class()  # for the other types in an answer: decimals, lazy texts
 
 
 class AnyAccept(DefaultContentNegotiation):
-    """Answers JSON to an Accept header that cannot be met: RFC 9110 allows it, and a refusal would help nobody."""
+    """Answers with JSON even if the Accept header excludes it. RFC 9110 allows this, and a refusal helps nobody."""
 
     def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
-        """The parser of the body's content type; None, and so 415, also for a type that cannot be read."""
+        """The parser for the body's content type. None, which leads to 415, also if the type is malformed."""
         try:
             return super().select_parser(request, parsers)
         except ValueError:
@@ -79,7 +82,7 @@ class AnyAccept(DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        """The renderer that Accept asks for, otherwise the first."""
+        """The renderer that the Accept header asks for, otherwise the first one."""
         choice = list(renderers)
         try:
             chosen: tuple[Any, str] = super().select_renderer(request, choice, format_suffix)
@@ -105,11 +108,11 @@ def problem(
     }
     if request_id := get_contextvars().get("request_id"):
         body["request_id"] = str(request_id)
-    return {**body, **(members or {}), **body}  # standard members first in order and last in force
+    return {**body, **(members or {}), **body}  # standard members come first, and cannot be overwritten
 
 
 def response(status: int, detail: str, *, code: str | None = None) -> HttpResponse:
-    """A problem as Django's own response, for middleware and for what fails outside of a view."""
+    """A problem as a plain Django response, for middleware and for failures outside a view."""
     answer = JsonResponse(problem(status, detail, code=code), status=status, content_type=CONTENT_TYPE)
     if status == 503:
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -128,7 +131,7 @@ def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
                 yield from flatten(inner, f"{path}.{name}" if path else str(name))
     elif isinstance(detail, list):
         for i, inner in enumerate(detail):
-            # A list of texts is one field's complaints; a list of anything else has an entry for each list item.
+            # A list of texts is the errors of one field; any other list has an entry for each list item.
             yield from flatten(inner, path if isinstance(inner, str) else f"{path}[{i}]")
     else:
         code = detail.code if isinstance(detail, ErrorDetail) and detail.code else "invalid"
@@ -136,7 +139,7 @@ def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
 
 
 def reading_only(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Decorates a plain view that is only read: another method is 405, and no question of CSRF."""
+    """Decorator for a plain read-only view: methods other than GET and HEAD get 405, without a CSRF check."""
 
     @csrf_exempt
     @wraps(view)
@@ -154,7 +157,7 @@ def reading_only(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[H
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """The answer for what a view raised; None for a defect of ours, which Django logs and `server_error` answers."""
+    """The answer to an exception in a view. None for a defect, which Django logs and `server_error` answers."""
     headers: dict[str, str] = {}
     if isinstance(error, Refusal):
         body = _of_refusal(error)
@@ -162,7 +165,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         body = _of_api_exception(error)
         headers = _headers(error)
     elif isinstance(error, (OperationalError, InterfaceError)):
-        body = _of_database_away()
+        body = _of_unreachable_database()
     elif isinstance(error, Http404):
         body = problem(404, "There is nothing at this path.")
     elif isinstance(error, PermissionDenied):
@@ -192,8 +195,10 @@ def _of_api_exception(error: APIException) -> dict[str, Any]:
     return problem(error.status_code, str(error.detail))
 
 
-def _of_database_away() -> dict[str, Any]:
-    return problem(503, "The database cannot be reached just now; repeat the request.", code="database_unavailable")
+def _of_unreachable_database() -> dict[str, Any]:
+    return problem(
+        503, "The database cannot be reached at the moment. Repeat the request.", code="database_unavailable"
+    )
 
 
 def _headers(error: APIException) -> dict[str, str]:
@@ -205,7 +210,7 @@ def _headers(error: APIException) -> dict[str, str]:
     return headers
 
 
-# --- outside of them -----------------------------------------------------------------------------------------------
+# --- outside those views -------------------------------------------------------------------------------------------
 
 
 def speaks_html(request: HttpRequest) -> bool:
@@ -214,14 +219,14 @@ def speaks_html(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """handler400: what Django found wrong before a view was reached, a hostile Host header for instance."""
+    """handler400: Django rejected the request before it reached a view, for instance for its Host header."""
     if speaks_html(request):
         return defaults.bad_request(request, exception)
     return response(400, "The request's headers or parameters cannot be accepted.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """handler403."""
+    """handler403: the request is not allowed."""
     if speaks_html(request):
         return defaults.permission_denied(request, exception)
     return response(403, "This is not allowed.")
@@ -229,17 +234,17 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 @csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None, **_path: object) -> HttpResponseBase:
-    """handler404; also the view for paths of the API that would otherwise fall through to the Django admin."""
+    """handler404, and the view for API paths that would otherwise reach the Django admin."""
     if speaks_html(request):
         return defaults.page_not_found(request, exception or Http404())
     return response(404, "There is nothing at this path.")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """handler500: Django has logged the error; the caller learns no more than that it was ours."""
+    """handler500: Django has logged the error. The caller learns only that the service failed."""
     if speaks_html(request):
         return defaults.server_error(request)
     if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
-        away = _of_database_away()
-        return response(503, away["detail"], code=away["code"])
-    return response(500, "The service made a mistake. It has been logged.")
+        body = _of_unreachable_database()
+        return response(503, body["detail"], code=body["code"])
+    return response(500, "The service failed on this request. The problem has been logged.")

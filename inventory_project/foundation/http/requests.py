@@ -1,8 +1,8 @@
-"""The request as the WSGI handler makes it: text is UTF-8, whatever a header claims.
+"""The request class of the WSGI handler: text is always UTF-8, whatever the Content-Type header says.
 
-Django lets the charset of a body decide how the query string is read, while it builds the request and outside of its
-own error handling: with `charset=hex`, or a parameter in a charset that does not exist (RFC 2231), the server would
-answer its bare 500. `wsgi.py` gives this class to the handler.
+Django decodes the query string with the charset of the body. It does so while it builds the request, outside its error
+handling. With `charset=hex`, or a parameter in an unknown charset (RFC 2231), the caller would get the web server's
+bare 500. `wsgi.py` gives this class to the handler.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from django.utils.http import parse_header_parameters
 
 
 class UTF8Request(WSGIRequest):
-    """A request that any Content-Type leaves standing; one that cannot be read is none, and meets its 415 later."""
+    """A request that ignores the charset of its Content-Type. A malformed type counts as none and leads to a 415."""
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:

@@ -1,6 +1,6 @@
-"""The API's refusals and rights in the OpenAPI document, so that no view has to repeat them.
+"""Adds refusals and scopes to the OpenAPI document, so that no view has to repeat them.
 
-`refusals(409, 422)` is for what is particular to an operation; `add_problems` gives every operation the rest.
+`refusals(409, 422)` declares those that are specific to an operation; `add_problems` adds the rest to all operations.
 """
 
 import re
@@ -22,7 +22,7 @@ PROBLEM: dict[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "A sentence for a person."},
-        "code": {"type": "string", "description": "Stable; what a program should look at.", "example": "invalid"},
+        "code": {"type": "string", "description": "Stable and meant for programs.", "example": "invalid"},
         "request_id": {"type": "string"},
         "errors": {
             "type": "array",
@@ -40,18 +40,18 @@ PROBLEM: dict[str, Any] = {
 }
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 DESCRIPTIONS = {
-    400: "The request makes no sense. Where a field by itself is wrong, `errors` lists it.",
+    400: "The request is invalid. If single fields are wrong, `errors` lists them.",
     401: "The bearer token is missing, unknown or expired.",
     403: "The token lacks the scope.",
     404: "There is nothing at this path.",
-    405: "The path does not know this method.",
-    409: "The present state forbids it: see `code`.",
+    405: "The path does not support this method.",
+    409: "The current state does not allow it: see `code`.",
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
     422: "Ids in the body are unknown: `unknown` lists all of them.",
-    503: "The service cannot decide just now. Repeat after `Retry-After` seconds.",
+    503: "The service cannot decide at the moment. Repeat after `Retry-After` seconds.",
 }
-GROUPS = (  # the first pattern that fits the beginning of a path
+GROUPS = (  # the first pattern that matches the beginning of a path
     (r"/admin/", "operations"),
     (r".*/availability$", "availability"),
     (r"/api/inventory/reservations", "reservations"),
@@ -60,11 +60,11 @@ GROUPS = (  # the first pattern that fits the beginning of a path
     (r"/api/inventory/", "stock"),
 )
 METHODS = ("get", "put", "post", "delete", "patch")
-ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"  # what fields.TextField takes without a pattern of its own
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]+$"  # what fields.TextField accepts without a pattern
 
 
 def refusals(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
-    """Entries for `extend_schema(responses=...)`: that the operation may refuse with these statuses."""
+    """Entries for `extend_schema(responses=...)` that declare these statuses as refusals of the operation."""
     return {
         (status, problems.CONTENT_TYPE): OpenApiResponse(_REFERENCE, description=DESCRIPTIONS[status])
         for status in statuses
@@ -77,14 +77,14 @@ def example(name: str, body: dict[str, Any]) -> OpenApiExample:
 
 
 class ScopedSchema(AutoSchema):
-    """Takes an operation's words from the view's docstring, and says which scope it needs."""
+    """Describes an operation by the view's docstring and the scope that it needs."""
 
     def get_summary(self) -> str:
         """The first line of the docstring."""
         return super().get_description().partition("\n")[0]
 
-    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it
-        """The rest of the docstring and the scope."""
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's own type
+        """The rest of the docstring, then the scope that the operation needs."""
         words = super().get_description().partition("\n")[2].strip()
         required = getattr(self.view, "required_scopes", None)
         scope = required.get(getattr(self.view, "action", None)) if isinstance(required, dict) else required
@@ -92,7 +92,7 @@ class ScopedSchema(AutoSchema):
         return "\n\n".join(filter(None, [words, needs]))
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
-        """An object, without further members where a StrictSerializer reads it."""
+        """The schema of an object. It allows no further members if a StrictSerializer reads it."""
         described = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         is_strict = isinstance(force_instance(serializer), StrictSerializer)  # type: ignore[no-untyped-call]
         if direction == "request" and is_strict:
@@ -100,7 +100,7 @@ class ScopedSchema(AutoSchema):
         return described
 
     def _map_serializer_field(self, field: Any, direction: Any, *args: Any, **kwargs: Any) -> Any:
-        """A field, with the pattern of its text where a TextField reads it."""
+        """The schema of a field, with the text's pattern if a TextField reads it."""
         described = super()._map_serializer_field(field, direction, *args, **kwargs)  # type: ignore[no-untyped-call]
         if direction == "request" and isinstance(field, TextField):
             described["pattern"] = field.pattern.pattern.replace(r"\Z", "$") if field.pattern else ONE_LINE
@@ -108,7 +108,7 @@ class ScopedSchema(AutoSchema):
 
 
 def add_problems(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
-    """Postprocessing hook: the Problem component, and the refusals that follow from an operation's shape."""
+    """Postprocessing hook: add the Problem component, and the refusals that follow from an operation's shape."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     for path in result["paths"].values():
         for method in METHODS:

@@ -1,4 +1,4 @@
-"""What every viewset of the API is: it knows the methods that its routes name, and no others, and can give a page."""
+"""The base class of the API's viewsets: only the methods that the routes name, and pages of a list."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class ViewSet(viewsets.GenericViewSet[Row]):
-    """DRF's GenericViewSet without OPTIONS, which DRF would list in every `Allow` though it is 405 here."""
+    """DRF's GenericViewSet without OPTIONS. DRF would list it in every `Allow` header, although it is 405 here."""
 
     http_method_names = [name for name in viewsets.GenericViewSet.http_method_names if name != "options"]
 

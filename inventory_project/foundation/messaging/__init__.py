@@ -1,1 +1,1 @@
-"""What the service tells the world: events recorded with the change they report."""
+"""Messaging: events to the outside (outbox and relay), messages from the outside (consumer and inbox)."""

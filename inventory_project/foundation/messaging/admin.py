@@ -1,4 +1,4 @@
-"""Messages in the admin: the outbox, the inbox, and the dead letters, which lie in RabbitMQ and in no table."""
+"""Messages in the admin: the outbox, the inbox, and the dead letters, which are in RabbitMQ and not in a table."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, staff_actor
 from inventory_project.foundation.errors import Conflict, Refusal, Unavailable
 from inventory_project.foundation.messaging import outbox
-from inventory_project.foundation.messaging.admin_letters import Shown
+from inventory_project.foundation.messaging.admin_letters import PrintableLetter
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent, OutboxQuerySet
 from inventory_project.foundation.messaging.rabbitmq import dead_letters
 from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
@@ -29,11 +29,11 @@ from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLet
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 50  # dead letters on the page
-MAX_REPLAYED = 1_000  # at once: two seconds' work
+MAX_REPLAYED = 1_000  # at once; takes two seconds
 
 
 def laid_out(document: Any) -> SafeString:
-    """JSON to be read."""
+    """JSON, indented for reading."""
     return format_html("<pre>{}</pre>", json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
 
 
@@ -41,12 +41,12 @@ def laid_out(document: Any) -> SafeString:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Whether an event has left."""
+    """A filter by the state of an event: waiting, published or unrouted."""
 
     title = parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The states by their words."""
+        """The states to choose from."""
         return [(state, state) for state in ("waiting", "published", "unrouted")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -61,9 +61,9 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(OutboxEvent)
 class OutboxEventAdmin(ReadOnly, LargeTableAdmin[OutboxEvent]):
-    """List and look; send again what no queue was bound for."""
+    """The read-only admin of the outbox. It can send unrouted events again."""
 
-    purpose = "Events stand here from the change that they report until long after they were published. There is none."
+    purpose = f"No events yet. Events stay here for {settings.EVENT_RETENTION_DAYS} days after they are published."
     list_display = ("id", "type", "subject", "occasion", "occurred_at", "published_at", "unrouted_at")
     list_filter = (StateFilter,)
     search_fields = ("subject",)
@@ -77,12 +77,12 @@ class OutboxEventAdmin(ReadOnly, LargeTableAdmin[OutboxEvent]):
     actions = ("send_unrouted_again",)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
-        """Who may change events may have them sent again; nothing of one can be edited."""
+        """Whether the user may send events again: the right to change events includes it. Editing is not possible."""
         return request.user.has_perm("messaging.change_outboxevent")
 
     @admin.action(description="Send unrouted events again", permissions=["send"])
     def send_unrouted_again(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> HttpResponse | None:
-        """The relay publishes them anew, with the ids they have."""
+        """Have the relay publish the selected events again, with the same ids."""
         return self.ask_first(
             request,
             queryset,
@@ -93,12 +93,12 @@ class OutboxEventAdmin(ReadOnly, LargeTableAdmin[OutboxEvent]):
 
     @admin.display(description="data")
     def content(self, event: OutboxEvent) -> SafeString:
-        """The event's data, laid out to be read."""
+        """The event's data, indented for reading."""
         return laid_out(event.data)
 
     @admin.display(description="extensions")
     def caused_by(self, event: OutboxEvent) -> SafeString:
-        """The trace and the request that the event came of."""
+        """The trace and the request that caused the event."""
         return laid_out(event.extensions)
 
 
@@ -106,33 +106,33 @@ def _send_again(ids: Sequence[Any], _form: dict[str, Any], *, actor: str) -> lis
     sent = outbox.send_unrouted_again(ids)
     logger.info("unrouted events will be sent again: %s, by %s", sent, actor)
     others = len(ids) - sent
-    told = [Conflict(f"Not unrouted, and left as they are: {others}.")] if others else []
-    return [*range(sent), *told]
+    refused = [Conflict(f"Not unrouted, and left as they are: {others}.")] if others else []
+    return [*range(sent), *refused]
 
 
 # --- the inbox -----------------------------------------------------------------------------------------------------
 
 
 class TypeFilter(admin.SimpleListFilter):
-    """The names that there are handlers for: to ask the table would read all of it."""
+    """A filter by message name. It lists the names with a handler, because a query would read the whole table."""
 
     title = parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The names of messages."""
+        """The message names to choose from."""
         return [(name, name) for name in import_string(settings.MESSAGE_ROUTES)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The messages of the chosen name."""
+        """The messages with the chosen name."""
         return queryset.filter(type=self.value()) if self.value() else queryset
 
 
 @admin.register(InboxMessage)
 class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
-    """List and look; dead letters on a page of their own."""
+    """The read-only admin of the inbox, with a page for dead letters."""
 
     purpose = (
-        "Each order or payment event that was handled stands here, with what came of it. None was handled yet: "
+        "Order and payment events that were handled, each with its outcome. No event has been handled yet: "
         "is a consumer running?"
     )
     list_display = ("type", "order_id", "outcome", "code", "message_id", "source", "processed_at")
@@ -146,16 +146,16 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
         css = {"all": ["inventory_project/messaging.css"]}
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Who may change messages may have dead ones handled anew; nothing of one can be edited."""
+        """Whether the user may replay dead letters: the right to change messages includes it. None can be edited."""
         return request.user.has_perm("messaging.change_inboxmessage")
 
     def get_urls(self) -> list[URLPattern]:
-        """With the page of dead letters, before the pages of rows, which take any word for an id."""
+        """Add the page of dead letters. It comes first, because the page of a row would take any word for an id."""
         view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.dead_letters))
         return [path("dead-letters/", view, name="messaging_dead_letters"), *super().get_urls()]
 
     def dead_letters(self, request: HttpRequest) -> HttpResponse:
-        """GET shows them. POST asks first, and once that is answered has them handled anew."""
+        """GET lists dead letters. POST asks for confirmation, then puts them back into the consumer's queue."""
         is_post = request.method == "POST"
         if not (self.has_replay_permission(request) if is_post else self.has_view_permission(request)):
             raise PermissionDenied
@@ -181,13 +181,17 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
         except Refusal as refusal:
             context["problem"] = refusal.detail
         else:
-            context |= {"number": number, "letters": [Shown.of(letter) for letter in letters]}
+            context |= {"number": number, "letters": [PrintableLetter.of(letter) for letter in letters]}
             context |= {"more": number - len(letters), "at_once": min(number, MAX_REPLAYED)}
         return self._page(request, "dead_letters", "Dead letters", **context)
 
     def _ask(self, request: HttpRequest, *, keys: Sequence[str], number: int) -> HttpResponse:
-        letters = [Shown.of(letter) for letter in _look()[1] if letter.key in keys] if not number else []
-        question = f"Have {number} dead letters handled anew?" if number else "Have these dead letters handled anew?"
+        letters = [PrintableLetter.of(letter) for letter in _look()[1] if letter.key in keys] if not number else []
+        question = (
+            f"Put {number} dead letters back into the queue?"
+            if number
+            else "Put these dead letters back into the queue?"
+        )
         return self._page(request, "replay_question", question, letters=letters, number=number)
 
     def _replay(self, request: HttpRequest, *, keys: Sequence[str], number: int) -> None:
@@ -195,10 +199,10 @@ class InboxMessageAdmin(ReadOnly, LargeTableAdmin[InboxMessage]):
         sent, missing = dead_letters.replay(
             limit=number or MAX_REPLAYED, names=None if number else keys, actor=staff_actor(request)
         )
-        self.message_user(request, f"Dead letters that were sent to be handled anew: {sent}.", messages.SUCCESS)
+        self.message_user(request, f"Dead letters put back into the queue: {sent}.", messages.SUCCESS)
         if missing:
-            told = f"Not found: {len(missing)}. Somebody else has sent them, or looks at them just now."
-            self.message_user(request, told, messages.WARNING)
+            problem = f"Not found: {len(missing)}. Somebody else has put them back, or is looking at them right now."
+            self.message_user(request, problem, messages.WARNING)
 
     def _page(self, request: HttpRequest, name: str, title: str, **context: object) -> HttpResponse:
         context |= {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
@@ -211,11 +215,11 @@ def _look() -> tuple[int, list[DeadLetter]]:
 
 
 def _require_broker() -> None:
-    """Raises Unavailable where no RabbitMQ is configured; pika would try the one of this machine."""
+    """Raise Unavailable if no RabbitMQ is configured, because pika would then try this machine."""
     if not settings.RABBITMQ_URL:
         raise Unavailable("RABBITMQ_URL is not set: this service takes no messages, so none of them is a dead letter.")
 
 
 def _whole(text: str) -> int:
-    """A number of dead letters that can be sent at once; 0 for anything else."""
+    """The number in the text if so many dead letters can be sent at once, otherwise 0."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= MAX_REPLAYED else 0

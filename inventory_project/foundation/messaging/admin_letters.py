@@ -1,4 +1,4 @@
-"""Dead letters as a person reads them. Anybody may have sent anything; nothing of it acts on a page or a terminal."""
+"""Dead letters as printable text. Their content is untrusted and must not affect a web page or a terminal."""
 
 import json
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ MAX_LAID_OUT = 20_000  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A dead letter in texts that can be printed; `left_out` is how many bytes of its body are not shown."""
+class PrintableLetter:
+    """A dead letter whose texts are safe to print. `left_out` is the number of bytes of the body that are cut off."""
 
     key: str
     message_id: str
@@ -28,7 +28,7 @@ class Shown:
 
     @classmethod
     def of(cls, letter: DeadLetter) -> Self:
-        """What is shown of it."""
+        """The printable form of a dead letter."""
         return cls(
             key=letter.key,
             message_id=in_line(letter.message_id or ""),
@@ -43,7 +43,7 @@ class Shown:
 
 
 def laid_out(letter: DeadLetter) -> str:
-    """The body: indented where it is JSON that the service can read, else as it came."""
+    """The body as printable text: indented if it is JSON that the service can read, otherwise as it came."""
     if letter.body and letter.size == len(letter.body):
         try:
             indented = json.dumps(parse_object(letter.body), indent=2, ensure_ascii=False)
@@ -55,15 +55,15 @@ def laid_out(letter: DeadLetter) -> str:
     return printable(letter.body)
 
 
-def in_line(said: str | bytes, most: int = MAX_IN_LINE) -> str:
-    """Said on one line, and cut."""
-    line = printable(said[: most + 1]).replace("\n", r"\n")
+def in_line(content: str | bytes, most: int = MAX_IN_LINE) -> str:
+    """The text on one line, printable, cut after `most` characters."""
+    line = printable(content[: most + 1]).replace("\n", r"\n")
     return line if len(line) <= most else f"{line[:most]}..."
 
 
-def printable(said: str | bytes) -> str:
-    """With each character spelled out that is no sign of its own, such as one that turns the text around."""
-    text = said if isinstance(said, str) else said.decode("utf-8", "backslashreplace")
+def printable(content: str | bytes) -> str:
+    """The text with escapes for unprintable characters, for instance for one that reverses the direction."""
+    text = content if isinstance(content, str) else content.decode("utf-8", "backslashreplace")
     return "".join(
         sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
     )

@@ -1,8 +1,9 @@
-"""The consumer: takes messages from RabbitMQ, has them handled in batches, and acknowledges what is committed.
+"""The consumer: takes messages from RabbitMQ, handles them in batches, and acknowledges what is committed.
 
-The messages of one order are handled in the order in which they came: a batch is cut into rounds, the first message of
-each order, then the second, and so on; in a round all messages of one type are one transaction. What comes too early is
-put off, what nobody can understand becomes a dead letter, and while a server is away everything waits unacknowledged.
+The messages of one order are handled in the sequence in which they came. A batch is cut into rounds: the first message
+of each order, then the second, and so on. In a round, all messages of one type share a transaction. A message that is
+too early is delayed, and one that cannot be understood becomes a dead letter. While a server is unreachable, all
+messages wait unacknowledged.
 """
 
 import logging
@@ -44,17 +45,17 @@ logger = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 1.0
 CONFIRM_SECONDS = 10
-# With messages in hand. RabbitMQ ends the channel of who keeps one for half an hour; each time that one is given back,
-# it comes nearer to its delivery limit: after seven hours of a full disk the first would be a dead letter.
+# The longest wait with unacknowledged messages. RabbitMQ closes a channel that keeps one for half an hour. Each return
+# counts towards the delivery limit: after seven hours of a full disk the first would be a dead letter.
 WAITING_SECONDS = 20 * 60
-TOGETHER_TRIES = 3  # of a group while it cannot be decided; then each message alone
-HANDLER_TRIES = 3  # of a message whose handler fails for no reason that passes
+TOGETHER_TRIES = 3  # for a group that cannot be decided; then each message on its own
+HANDLER_TRIES = 3  # for a message whose handler fails for a lasting reason
 DEPTHS_SECONDS = 10
 MAX_REASON = 500  # characters
 
-EVERYBODYS = ("25006", "53", "58")  # by PostgreSQL's codes: read-only; no space, memory or connections; a broken system
+EVERYBODYS = ("25006", "53", "58")  # SQLSTATEs that affect all: read-only; out of resources; system error
 
-messages = Counter("inventory_messages", "Messages taken off the queue, by what came of them.", ["type", "result"])
+messages = Counter("inventory_messages", "Messages taken off the queue, by result.", ["type", "result"])
 batch_size = Histogram(
     "inventory_consumer_batch_size", "Messages taken at once.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 )
@@ -64,7 +65,10 @@ batch_seconds = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
 )
 queue_messages = Gauge(
-    "inventory_queue_messages", "Messages that wait in each of our queues.", ["queue"], multiprocess_mode="mostrecent"
+    "inventory_queue_messages",
+    "Messages waiting in each of the service's queues.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
 )
 
 Answer = Handled | Refusal
@@ -72,10 +76,10 @@ Answer = Handled | Refusal
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who reads and who handles the messages of one name.
+    """The reader and the handler for the messages of one name.
 
-    `read` raises Invalid for what makes no sense. `handle_many` answers each message in its place, all in one
-    transaction: Handled, or a refusal: Invalid (dead letter), NotFound (too early), Unavailable (ask again).
+    `read` raises Invalid for a malformed message. `handle_many` handles all messages in one transaction and returns an
+    answer for each, in the same order: Handled, Invalid (dead letter), NotFound (too early) or Unavailable (try again).
     """
 
     read: Callable[[Message], Received[Any]]
@@ -84,22 +88,22 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A delivery that was understood."""
+    """A delivery and the message that was read from it."""
 
     delivery: Delivery
     received: Received[Any]
 
 
 def run(stop: Flag, heartbeat: Heartbeat) -> None:
-    """Consume until `stop`; whatever server goes away, wait for it and go on."""
+    """Consume until `stop`. If a server becomes unreachable, wait for it and continue."""
     routes: Mapping[str, Route] = import_string(settings.MESSAGE_ROUTES)
     while not stop.is_set():
         try:
             _require_database()
             if not database.is_migrated():
-                raise Unavailable(database.NOT_MIGRATED)  # else each message is a dead letter, by a handler that fails
+                raise Unavailable(database.NOT_MIGRATED)  # otherwise handlers would fail and bury each message
             topology.declare_inbox(bindings(routes))
-            # Two, for a broker in alarm stops listening to a connection that publishes, also to its acknowledgements.
+            # Two sessions, because a broker in alarm stops reading from one that publishes, acknowledgements included.
             keep_waiting = partial(heartbeat.keep_waiting, stop)
             with Session("consumer") as inbound, Session("consumer, sending on", keep_waiting=keep_waiting) as outbound:
                 Consumer(routes, inbound, outbound, stop, heartbeat).run()
@@ -108,12 +112,12 @@ def run(stop: Flag, heartbeat: Heartbeat) -> None:
 
 
 def bindings(names: Iterable[str]) -> list[tuple[str, str]]:
-    """The exchange that the messages of each name come from, and the name, which is their routing key."""
+    """For each message name, the exchange that it comes from and the name itself, which is its routing key."""
     return [(settings.MESSAGE_EXCHANGES[name.partition(".")[0]], name) for name in names]
 
 
 def _require_database() -> None:
-    """Raises Unavailable when it cannot be written to: a message that is taken then counts as delivered for nothing."""
+    """Raise Unavailable if the database cannot be written to: taking messages would waste one of their deliveries."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SHOW transaction_read_only")
@@ -127,14 +131,14 @@ def _require_database() -> None:
 
 
 def _drop_session() -> None:
-    """And not give it back to the pool: what began read-only would stay so."""
+    """Close the session. Returned to the pool, a read-only session would stay read-only."""
     if connection.connection is not None:
         connection.connection.close()
     connection.close()
 
 
 class Consumer:
-    """Handles what comes over one pair of sessions, until one of them fails."""
+    """Handles the messages that come over one pair of sessions, until one of them fails."""
 
     def __init__(
         self, routes: Mapping[str, Route], inbound: Session, outbound: Session, stop: Flag, heartbeat: Heartbeat
@@ -144,10 +148,10 @@ class Consumer:
         self._depths_due, self._why = 0.0, ""
 
     def run(self) -> None:
-        """Batch after batch until `stop`. Raises BrokerUnavailable; what was not acknowledged then comes again.
+        """Handle batch after batch until `stop`. Raises BrokerUnavailable; unacknowledged messages then come again.
 
-        What was delivered before, perhaps to a consumer that it has killed, stands first in the queue. It is taken one
-        by one: whoever dies of a message has no other one in hand that would come nearer to its delivery limit too.
+        A message that was delivered before may have killed a consumer. Such messages are first in the queue and are
+        taken one by one: if a message kills the consumer, no other message counts a delivery with it.
         """
         self._inbound.consume(topology.QUEUE, prefetch=1)
         is_one_by_one = True
@@ -156,7 +160,7 @@ class Consumer:
             self._look_at_depths()
             deliveries = self._inbound.receive(limit=settings.CONSUMER_BATCH, within_seconds=RECEIVE_SECONDS)
             if is_one_by_one and deliveries and not any(delivery.was_delivered_before for delivery in deliveries):
-                # While it is in hand no other one is under way to the subscription that ends here.
+                # Until it is acknowledged, no other message is on its way to the subscription that ends here.
                 self._inbound.consume(topology.QUEUE, prefetch=2 * settings.CONSUMER_BATCH)
                 is_one_by_one = False
             if deliveries:
@@ -177,7 +181,7 @@ class Consumer:
             answers = self._decide(group)
             self._settle(group, answers)
             if self._stop.is_set():
-                return  # what is left comes again; nothing of it must overtake what the waiting left undecided
+                return  # the rest comes again; none of it may overtake a message that is still undecided
 
     def _understood(self, delivery: Delivery) -> Task:
         message = envelope.read(delivery)
@@ -188,11 +192,11 @@ class Consumer:
     # --- deciding --------------------------------------------------------------------------------------------------
 
     def _decide(self, tasks: Sequence[Task]) -> list[Answer | None]:
-        """An answer for each message of a group; None for one that `stop` left undecided.
+        """An answer for each message of a group, or None for one that `stop` left undecided.
 
-        What passes is waited for, so that no later message of an order overtakes an earlier one. A message that cannot
-        be decided though the database answers is put off in the end, or it would hold up all others for ever. Raises
-        Unavailable when a server stays away: the messages are given back, and come again.
+        Temporary failures are waited out, so that no later message of an order overtakes an earlier one. If a message
+        cannot be decided although the database answers, it is delayed after some tries; otherwise it would block all
+        others. Raises Unavailable if a server stays unreachable: the messages are given back and come again.
         """
         answers: list[Answer | None] = [None] * len(tasks)
         deadline = time.monotonic() + WAITING_SECONDS
@@ -203,7 +207,7 @@ class Consumer:
                 if not isinstance(answer, Unavailable):
                     answers[i] = answer
                 elif number > TOGETHER_TRIES:
-                    answers[i] = NotFound(answer.detail)  # put off, like one that came too early
+                    answers[i] = NotFound(answer.detail)  # delayed, like one that came too early
             if None not in answers or self._stop.is_set():
                 break
             if None in asked and time.monotonic() > deadline:
@@ -213,7 +217,7 @@ class Consumer:
         return answers
 
     def _ask(self, tasks: Sequence[Task], *, is_alone: bool) -> list[Answer | None]:
-        """The handler's answers, None while a server is away; should it fail, each message alone."""
+        """The handler's answers, None while a server is unreachable. If it fails, each message is tried on its own."""
         if not is_alone:
             try:
                 answers = self._answers(tasks)
@@ -230,8 +234,9 @@ class Consumer:
                 ]
         alone: list[Answer | None] = []
         for task in tasks:
-            is_away = bool(alone) and alone[-1] is None  # the others would learn the same, each after its time-out
-            alone.append(None if is_away else self._ask_alone(task))
+            # Once a server is unreachable, the other messages would only wait for the same time-out.
+            is_unreachable = bool(alone) and alone[-1] is None
+            alone.append(None if is_unreachable else self._ask_alone(task))
         return alone
 
     def _ask_alone(self, task: Task) -> Answer | None:
@@ -253,7 +258,7 @@ class Consumer:
         return Invalid(f"The handler failed {HANDLER_TRIES} times: {reason}")
 
     def _of_passing(self, error: BaseException) -> Answer | None:
-        """What stopped this one message stops all others as well, or it is a row that somebody else keeps locked."""
+        """None if the failure affects all messages; Unavailable if only this one, such as a row that stays locked."""
         self._note(error)
         if database.sqlstate(error).startswith(EVERYBODYS):
             return None
@@ -273,11 +278,11 @@ class Consumer:
         return answers
 
     def _note(self, error: BaseException) -> None:
-        """Why it waits; and the session is not one to go on with."""
+        """Remember the reason for waiting, and close the session, which may be broken."""
         self._why = error.detail if isinstance(error, Refusal) else str(error).strip()
         _drop_session()
 
-    # --- what becomes of the messages ------------------------------------------------------------------------------
+    # --- acknowledging and sending on ------------------------------------------------------------------------------
 
     def _settle(self, tasks: Sequence[Task], answers: Sequence[Answer | None]) -> None:
         crash_point("consume.before_ack")
@@ -309,12 +314,14 @@ class Consumer:
         self._send_on([delivery for delivery, _ in dead], letters)
 
     def _send_on(self, deliveries: Sequence[Delivery], publications: Sequence[Publication]) -> None:
-        """Put them into another queue of ours, confirmed, before they leave this one."""
+        """Publish messages to another of our queues and wait for the confirm, then acknowledge them in this one."""
         if not publications:
             return
         result = self._outbound.publish(publications, within_seconds=CONFIRM_SECONDS)
         if result.problem or result.returned:
-            raise BrokerUnavailable(f"Messages could not be sent on: {result.problem or 'a queue of ours is missing'}.")
+            raise BrokerUnavailable(
+                f"Messages could not be sent on: {result.problem or 'one of our queues is missing'}."
+            )
         crash_point("consume.before_ack_of_sent_on")
         self._acknowledge(deliveries)
 
@@ -336,12 +343,12 @@ class Consumer:
 
 
 def _is_passing(error: Exception) -> bool:
-    """A server that is away, full, read-only or too busy. What else fails is the message's or the program's fault."""
+    """Whether a server is unreachable, full, read-only or too busy. Any other failure is due to message or code."""
     return isinstance(error, Unavailable) or database.is_passing(error)
 
 
 def rounds(tasks: Sequence[Task]) -> list[list[Task]]:
-    """The k-th messages of each order, for k from the first on; in each round one group for each type."""
+    """Groups of messages to handle together: first the first message of each order, by type, then the second ..."""
     numbers: Counts[Any] = Counts()
     groups: dict[tuple[int, str], list[Task]] = defaultdict(list)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in and out: the JSON format in structured mode, and on the way in also bare JSON.
+"""Reads and writes CloudEvents 1.0 in structured JSON mode. Incoming messages may also be bare JSON.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
@@ -21,12 +21,12 @@ from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, P
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_SOURCE, MAX_ID, MAX_TYPE = 255, 128, 64  # characters, as the inbox stores them
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # not allowed in CloudEvents; AMQP lets them through, PostgreSQL not all
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # not allowed in CloudEvents; PostgreSQL cannot store all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What came, whichever form it had. It is known by source and id; `tries` is how often it was put off."""
+    """A message that came in either form. Source and id identify it; `tries` is how often it was delayed."""
 
     source: str
     id: str
@@ -37,7 +37,7 @@ class Message:
 
     @property
     def is_last_try(self) -> bool:
-        """Whether it can be put off no more."""
+        """Whether the message must not be delayed again."""
         return self.tries >= settings.MESSAGE_MAX_TRIES
 
 
@@ -45,7 +45,7 @@ class Message:
 
 
 def publication(event: PendingEvent) -> Publication:
-    """The message for an event of the outbox; its id is the event's, however often it is sent."""
+    """The message for an event of the outbox. Its id is the event's id, the same each time it is sent."""
     body = {
         "specversion": "1.0",
         "id": str(event.event_id),
@@ -70,7 +70,7 @@ def publication(event: PendingEvent) -> Publication:
 
 
 def read(delivery: Delivery) -> Message:
-    """The message in a delivery. Raises Invalid with what is wrong with it."""
+    """The message in a delivery. Raises Invalid, which says what is wrong, if it cannot be read."""
     if len(delivery.body) > settings.MESSAGE_MAX_BYTES:
         raise Invalid(f"The body has {len(delivery.body)} bytes; {settings.MESSAGE_MAX_BYTES} are the most.")
     document = parse_object(delivery.body)
@@ -115,12 +115,12 @@ def _text(name: str, value: object, most: int) -> str:
 
 
 def _extensions(traceparent: object, request_id: object) -> dict[str, str]:
-    """Whatever was sent in their place."""
+    """The extension attributes from values of any type; malformed ones are dropped."""
     return tracing.of_headers(
         traceparent if isinstance(traceparent, str) else None, request_id if isinstance(request_id, str) else None
     )
 
 
 def _digest(delivery: Delivery) -> str:
-    """In place of an id that nobody gave: the same content again is the same message."""
+    """An id for a message without one. The same routing key and content give the same id."""
     return hashlib.sha256(b"\0".join((delivery.routing_key.encode(), delivery.body))).hexdigest()

@@ -1,4 +1,4 @@
-"""How a long-running process shows that it is alive: its state, and a port with /health and /metrics."""
+"""The heartbeat of a long-running process: its state, and a port with /health and /metrics."""
 
 import json
 import logging
@@ -18,8 +18,8 @@ from inventory_project.foundation.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; then the last
-SILENT_SECONDS = 60  # the longest that a healthy loop takes for one turn; a batch takes less, waiting is in small steps
+RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; the last one repeats
+SILENT_SECONDS = 60  # the longest turn of a healthy loop; batches take less, and waits have small steps
 
 process_state = Gauge(
     "inventory_process_state",
@@ -31,7 +31,7 @@ STATES = ("working", "standby", "waiting", "stopped")
 
 
 class Heartbeat:
-    """What a loop reports of itself at each turn, for what monitors the process."""
+    """The state of a loop, which it reports at each turn for the monitoring of its process."""
 
     def __init__(self, process: str) -> None:
         self.process = process
@@ -39,7 +39,7 @@ class Heartbeat:
         self.beat("waiting", "starting")
 
     def beat(self, state: str, detail: str = "") -> None:
-        """The loop has turned, and is in this state; `working` means that a turn has succeeded."""
+        """Record a turn of the loop and its state. `working` means that a turn has succeeded."""
         self.turn()
         if state == "working":
             self._failures = 0
@@ -50,11 +50,11 @@ class Heartbeat:
         self._state, self._detail = state, detail
 
     def turn(self) -> None:
-        """The loop is still at it."""
+        """Record a turn of the loop without changing its state."""
         self._seen = time.monotonic()
 
     def wait(self, stop: Flag, detail: str) -> None:
-        """A server is away or refuses: say so and wait, the longer the more often it was so in a row."""
+        """Report that a server is unreachable or refuses, and wait: longer after each failure in a row."""
         seconds = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
         logger.warning("%s waits; trying again in %g s: %s", self.process, seconds, detail.strip())
@@ -62,18 +62,18 @@ class Heartbeat:
         stop.wait(seconds)
 
     def keep_waiting(self, stop: Flag, detail: str) -> bool:
-        """Report that the loop waits for `detail`; False once it is to stop."""
+        """Report that the loop waits because of `detail`. Returns False once the loop must stop."""
         self.beat("waiting", detail)
         return not stop.is_set()
 
     def report(self) -> tuple[bool, dict[str, str]]:
-        """Whether the loop turns, and what it said last. Waiting for a server is no reason to start it anew."""
+        """Whether the loop turns, and its last state. A loop that waits for a server is alive: do not restart it."""
         is_alive = time.monotonic() - self._seen < SILENT_SECONDS
         status = "stuck" if not is_alive else "degraded" if self._state == "waiting" else "ok"
         return is_alive, {"status": status, "process": self.process, "state": self._state, "detail": self._detail}
 
     def serve(self, port: int) -> None:
-        """Answer /health and /metrics on INVENTORY_HOST; 0 is no port at all. Raises Unavailable when it is taken."""
+        """Answer /health and /metrics on INVENTORY_HOST; port 0 turns this off. Raises Unavailable if it is in use."""
         if not port:
             return
         host = settings.INVENTORY_HOST
@@ -99,7 +99,7 @@ class _ServerV6(ThreadingWSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """A probe every few seconds is no news."""
+        """Log nothing, because health checks come every few seconds."""
 
 
 _metrics = make_wsgi_app()

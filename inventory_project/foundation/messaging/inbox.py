@@ -1,7 +1,7 @@
-"""Proof of what was handled: a row for each message, written in the transaction of what the message did.
+"""The inbox: proof of what was handled, one row for each message, written in the transaction of its effect.
 
-Whoever handles messages first takes the locks of their orders. So two consumers with messages of one order see all of
-each other's work or none of it, also where there is no reservation yet whose row they could lock (decision 0015).
+A consumer first locks the orders of its messages. So two consumers with messages of one order see all of each other's
+work or none of it, even before there is a reservation whose row they could lock (decision 0015).
 """
 
 import zlib
@@ -19,14 +19,14 @@ from inventory_project.foundation.messaging.models import InboxMessage
 Request = TypeVar("Request")
 Outcome = InboxMessage.Outcome
 
-ORDER_LOCKS = 0x0DE2  # the first half of these advisory locks' keys; the jobs' locks have keys of another form
+ORDER_LOCKS = 0x0DE2  # the first half of these advisory locks' keys; the jobs' locks have single keys
 COLUMNS = ("source", "message_id", "type", "order_id", "outcome", "code")
 KNOWN = database.fields_of(InboxMessage, ("source", "message_id", "type", "order_id", "outcome"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(Generic[Request]):
-    """A message, and what it asks for as its reader understood it."""
+    """A message, its order, and the request to the domain that its reader made of it."""
 
     message: Message
     order_id: UUID
@@ -35,7 +35,7 @@ class Received(Generic[Request]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled:
-    """What came of a message; `code` is why, where it is not what was asked for."""
+    """The outcome of a message. `code` is the reason if the message did not have its intended effect."""
 
     outcome: str
     code: str = ""
@@ -43,28 +43,28 @@ class Handled:
 
 @dataclass(slots=True)
 class Known:
-    """What earlier messages have left."""
+    """What the inbox knows of earlier messages and their orders."""
 
     handled: dict[tuple[str, str], tuple[str, UUID]] = field(default_factory=dict)  # type and order, by source and id
     called_off: set[UUID] = field(default_factory=set)  # orders
     rejected: set[UUID] = field(default_factory=set)  # orders of which a message was rejected
 
     def has(self, message: Message) -> bool:
-        """Whether one of its source and id was handled before."""
+        """Whether a message with the same source and id was handled before."""
         return (message.source, message.id) in self.handled
 
     def is_over(self, order_id: UUID) -> bool:
-        """Whether no reservation is to be waited for: the order was called off, or rejected."""
+        """Whether the order was cancelled or rejected, so that no reservation is expected for it any more."""
         return order_id in self.called_off or order_id in self.rejected
 
     def is_same(self, received: "Received[Any]") -> bool:
-        """Whether that one was of the same type, about the same order."""
+        """Whether the earlier message with this source and id had the same type and order."""
         message = received.message
         return self.handled.get((message.source, message.id)) == (message.type, received.order_id)
 
 
 def lock_and_read(received: Sequence[Received[Any]]) -> Known:
-    """Lock the orders of these messages until the transaction ends, then read what is known of them."""
+    """Lock the orders of these messages until the transaction ends, then read what the inbox knows of them."""
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("an order's lock lasts as long as the transaction")
     keys = sorted({_lock_key(each.order_id) for each in received})
@@ -92,12 +92,12 @@ def _known(rows: Sequence[Any]) -> Known:
 
 
 def _lock_key(order_id: UUID) -> int:
-    """A signed 32-bit number. Two orders may share one, and then wait for each other without need."""
+    """A signed 32-bit key for the order. If two orders share one, they wait for each other needlessly, no more."""
     return zlib.crc32(order_id.bytes) - 2**31
 
 
 def record(handled: Sequence[tuple[Received[Any], Handled]]) -> None:
-    """Write the proof, one row for each message. Raises IntegrityError where one was handled before."""
+    """Write one row for each handled message. Raises IntegrityError if one of them was handled before."""
     database.insert_rows(
         InboxMessage,
         COLUMNS,

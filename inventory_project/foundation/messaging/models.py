@@ -1,4 +1,4 @@
-"""The outbox: events that were decided, and which of them have left. The inbox: messages that were handled."""
+"""The outbox, events to publish with their state, and the inbox, messages that were handled."""
 
 from typing import Self
 
@@ -7,23 +7,23 @@ from django.db.models.functions import Now
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
-    """The reads of the outbox."""
+    """Queries on the outbox."""
 
     def waiting(self) -> Self:
-        """What has not left yet and can, oldest first."""
+        """Events that wait to be published, oldest first."""
         return self.filter(published_at=None, unrouted_at=None).order_by("id")
 
     def unrouted(self) -> Self:
-        """What the broker had no queue for, oldest first."""
+        """Events for which the broker had no queue, oldest first."""
         return self.filter(published_at=None, unrouted_at__isnull=False).order_by("id")
 
 
 class OutboxEvent(models.Model):
-    """One event, written in the transaction of the change it reports; published in the order of `id`.
+    """One event, written in the transaction of the change that it reports. Events are published in the order of `id`.
 
-    `event_id` is the event's own id, the same however often it is published. `occasion` is empty for an event that a
-    subject can have once, names the occasion where it can have one each, and is NULL where it may recur. An event that
-    the broker had no queue for is `unrouted`: it holds up nothing, and leaves once somebody has it sent again.
+    `event_id` stays the same each time the event is published. `occasion` is empty if a subject has such an event only
+    once, names the occasion if it has one for each, and is NULL if the event may recur. An event is `unrouted` if the
+    broker had no queue for it: it does not block others, and is published once somebody sends it again.
     """
 
     event_id = models.UUIDField(editable=False)
@@ -33,7 +33,7 @@ class OutboxEvent(models.Model):
     data = models.JSONField()
     extensions = models.JSONField(
         default=dict,
-        db_default=models.Value({}, models.JSONField()),  # for a process of the version before, amid an update
+        db_default=models.Value({}, models.JSONField()),  # for a process of the previous version, during an update
         help_text="CloudEvents extension attributes: what caused it.",
     )
     occurred_at = models.DateTimeField()
@@ -50,13 +50,13 @@ class OutboxEvent(models.Model):
             ),
         ]
         indexes = [
-            # The relay: what has not left yet, oldest first.
+            # For the relay: unpublished events, oldest first.
             models.Index(
                 fields=["id"],
                 condition=models.Q(published_at=None, unrouted_at=None),
                 name="outbox_event_unpublished",
             ),
-            # Whoever has them sent again, and the gauge that tells how many there are.
+            # For sending unrouted events again, and for the gauge that counts them.
             models.Index(
                 fields=["id"],
                 condition=models.Q(published_at=None, unrouted_at__isnull=False),
@@ -69,7 +69,7 @@ class OutboxEvent(models.Model):
 
 
 class InboxMessage(models.Model):
-    """Proof that a message was handled, written in the transaction of what it did; and what is known of its order."""
+    """Proof that a message was handled, written in the transaction of its effect. It also records its order."""
 
     class Outcome(models.TextChoices):
         RESERVED = "reserved"

@@ -1,4 +1,4 @@
-"""Events are recorded in the transaction that makes them true, so none is lost and none is invented."""
+"""The outbox: an event is written in the transaction of its change, so none is lost and none is invented."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +23,9 @@ AGAIN_CHUNK = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened to whom. `occasion`: see OutboxEvent; `data` is JSON-ready.
+    """An event to record: what happened to which subject. For `occasion` see OutboxEvent; `data` is JSON-ready.
 
-    `extensions` are those of the request that is being decided; an event that a whole batch causes is given none.
+    `extensions` default to those of the request that is being decided. An event caused by a whole batch has none.
     """
 
     type: str
@@ -36,7 +36,7 @@ class Event:
 
 
 def record(events: Sequence[Event], *, at: datetime) -> None:
-    """Write the events to the outbox by one statement, in their order. Refuses to run outside a transaction."""
+    """Write the events to the outbox in this order, with one statement. Must run inside a transaction."""
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("an event is recorded in the transaction of its change")
     database.insert_rows(
@@ -47,7 +47,7 @@ def record(events: Sequence[Event], *, at: datetime) -> None:
 
 
 def drain_to_log() -> int:
-    """Where no broker is configured: write unpublished events to the log, mark them, return how many there were."""
+    """Write unpublished events to the log and mark them as published; returns their number. Used without a broker."""
     with database.job_lock("drain_outbox_to_log") as is_ours:
         if not is_ours:
             return 0
@@ -65,9 +65,9 @@ def drain_to_log() -> int:
 
 
 def send_unrouted_again(ids: Collection[int] | None = None) -> int:
-    """Have the relay send what the broker had no queue for, or those of these ids; how many events those are.
+    """Have the relay send all unrouted events again, or only those with these ids. Returns their number.
 
-    In chunks from the oldest on: an exchange that nobody listened to for a day leaves more than one statement can do.
+    It works in chunks from the oldest on: after a day without any queue, one statement could not update all of them.
     """
     unrouted = OutboxEvent.objects.unrouted()
     if ids is not None:
@@ -84,7 +84,7 @@ def send_unrouted_again(ids: Collection[int] | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event that has not left yet; `data` and `extensions` are JSON texts."""
+    """An event that waits to be published. `data` and `extensions` are JSON texts."""
 
     id: int
     event_id: UUID
@@ -96,7 +96,7 @@ class PendingEvent:
 
 
 def waiting(session: Connection, *, limit: int) -> list[PendingEvent]:
-    """The oldest events that have not left. Not those after the last one that did: ids become visible in any order."""
+    """The oldest unpublished events. It cannot search after the last published id: ids may commit in any order."""
     rows = session.execute(
         "SELECT id, event_id, type, subject, data::text, extensions::text, occurred_at FROM outbox_event "
         "WHERE published_at IS NULL AND unrouted_at IS NULL ORDER BY id LIMIT %s",
@@ -106,7 +106,7 @@ def waiting(session: Connection, *, limit: int) -> list[PendingEvent]:
 
 
 def mark(session: Connection, *, published: Sequence[int], unrouted: Sequence[int]) -> list[float]:
-    """Note which events have left, and which the broker had no queue for; seconds from each one's commit until now."""
+    """Mark events as published or unrouted. Returns the seconds from each published event's change until now."""
     if unrouted:
         session.execute("UPDATE outbox_event SET unrouted_at = clock_timestamp() WHERE id = ANY(%s)", [unrouted])
     rows = session.execute(

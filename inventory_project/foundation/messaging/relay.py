@@ -1,8 +1,8 @@
-"""The relay: takes events from the outbox to RabbitMQ, in the order of their ids, at least once.
+"""The relay: sends events from the outbox to RabbitMQ, in the order of their ids, at least once.
 
-One relay works, others stand by: an advisory lock tells. The lock, the reads and the marks go over one session with the
-database, so whoever loses the lock cannot mark. An event is marked once the broker has confirmed it; killed between the
-two, the relay leaves it to be sent again, with the same id.
+One relay works and the others stand by; an advisory lock decides which. The lock, the reads and the marks use one
+database session, so a relay that loses the lock cannot mark events. An event is marked once the broker has confirmed
+it. If the relay is killed between the two, the event is sent again with the same id.
 """
 
 import logging
@@ -29,11 +29,11 @@ from inventory_project.foundation.messaging.rabbitmq.session import Session
 logger = logging.getLogger(__name__)
 
 LOCK = "publish_events"
-BATCH = 1_000  # events under way at once
+BATCH = 1_000  # events sent before waiting for the confirms
 CONFIRM_SECONDS = 10
-REST_SECONDS = 0.1  # between two looks at an outbox that was empty
+REST_SECONDS = 0.1  # between two queries while the outbox is empty
 STANDBY_SECONDS = 1.0
-REFUSALS_BORNE = 10  # by a queue that is full, of one event
+REFUSALS_BORNE = 10  # of one event by a full queue, before it is set aside
 
 published = Counter("inventory_events_published", "Events that RabbitMQ has confirmed.", ["type"])
 unrouted = Counter(
@@ -48,13 +48,13 @@ publish_delay_seconds = Histogram(
 
 @dataclass(slots=True)
 class History:
-    """What the relay remembers from batch to batch, also when it connects again."""
+    """What the relay remembers between batches, and after it reconnects."""
 
     refusals: Counts[int] = field(default_factory=Counts)  # by a full queue, for each event
     unheard_types: set[str] = field(default_factory=set)  # no queue was bound for the last event of these types
 
     def note_listeners(self, events: Sequence[PendingEvent], returned: set[str]) -> None:
-        """Log which types of events have lost their last queue, and which have one again; RabbitMQ `returned` some."""
+        """Log which event types lost their last queue and which have one again. `returned` are ids without a queue."""
         is_unheard = {event.type: str(event.event_id) in returned for event in events}
         lost = sorted(type_ for type_, is_so in is_unheard.items() if is_so and type_ not in self.unheard_types)
         found = sorted(type_ for type_, is_so in is_unheard.items() if not is_so and type_ in self.unheard_types)
@@ -73,7 +73,7 @@ class History:
 
 
 def run(stop: Flag, heartbeat: Heartbeat) -> None:
-    """Publish until `stop`; whatever server goes away, wait for it and go on."""
+    """Publish until `stop`. If a server becomes unreachable, wait for it and continue."""
     history = History()
     while not stop.is_set():
         try:
@@ -93,7 +93,7 @@ def run(stop: Flag, heartbeat: Heartbeat) -> None:
 
 
 def _stand_by(session: psycopg.Connection, stop: Flag, heartbeat: Heartbeat) -> None:
-    """Wait until no other relay works."""
+    """Wait until this relay gets the lock, that is, until no other relay works."""
     while not stop.is_set():
         row = session.execute("SELECT pg_try_advisory_lock(%s)", [database.lock_key(LOCK)]).fetchone()
         if row and row[0]:
@@ -103,10 +103,10 @@ def _stand_by(session: psycopg.Connection, stop: Flag, heartbeat: Heartbeat) -> 
 
 
 def _publish_batch(session: psycopg.Connection, channel: Session, history: History) -> int:
-    """Publish the oldest events; how many there were. Raises BrokerUnavailable once those that left are marked.
+    """Publish the oldest events and return their number. Raises BrokerUnavailable after marking those that were sent.
 
-    An event that a full queue has refused REFUSALS_BORNE times is set aside: with every try it comes again to all the
-    queues that took it.
+    An event that a full queue has refused REFUSALS_BORNE times is set aside as unrouted, because each try delivers it
+    again to the other queues.
     """
     channel.check()
     events = outbox.waiting(session, limit=BATCH)

@@ -1,4 +1,4 @@
-"""The outbox and the inbox keep what has done its work for EVENT_RETENTION_DAYS, and no longer."""
+"""Deletes published events and handled messages after EVENT_RETENTION_DAYS."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,13 +9,13 @@ from django.db.models import Q
 from inventory_project.foundation import database
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 
-CHUNK = 5_000  # rows of one transaction
+CHUNK = 5_000  # rows deleted in one transaction
 
 
 def prune(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
-    """Delete events that have left, or found no queue, and messages that were handled, once they are old.
+    """Delete old published or unrouted events, and old handled messages.
 
-    How many rows those were, None when another process is at it. `should_stop` is asked after each chunk.
+    Returns the number of rows, or None if another process is doing it. `should_stop` is called before each chunk.
     """
     with database.job_lock("prune_messages") as is_ours:
         if not is_ours:
@@ -28,7 +28,7 @@ def prune(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
 
 
 def _delete(model: type[OutboxEvent] | type[InboxMessage], is_done: Q, should_stop: Callable[[], bool]) -> int:
-    """Chunk by chunk, oldest first, up to one that has nothing to delete: the id alone is indexed."""
+    """Delete in chunks, oldest first, until a chunk has nothing to delete. Only the id is indexed, not the time."""
     total = 0
     while not should_stop():
         oldest = list(model._default_manager.order_by("pk").values_list("pk", flat=True)[:CHUNK])

@@ -1,4 +1,4 @@
-"""manage.py consume_events: order and payment events from RabbitMQ."""
+"""manage.py consume_events: the consumer, which handles order and payment events from RabbitMQ."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""manage.py migrate: Django's, one at a time, and without the service's limit on how long a statement may take."""
+"""manage.py migrate: Django's command, one at a time and without the service's time limit for statements."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.2
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        """A million rows take their time; locks are still not waited for longer than LOCK_TIMEOUT_MS."""
+        """Migrate without a statement time-out, as tables may be large. LOCK_TIMEOUT_MS still limits lock waits."""
         with self._only_one(), _without_statement_timeout():
             super().handle(*args, **options)
 

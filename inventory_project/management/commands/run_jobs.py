@@ -12,7 +12,7 @@ from inventory_project.jobs import JOBS, Job
 
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS = 15  # a batch in hand takes less; an audit may take longer, but only reads and may be left
+STOP_SECONDS = 15  # a batch in progress takes less; an audit may take longer, but only reads and can be abandoned
 
 
 class Command(ServiceCommand):
@@ -20,7 +20,7 @@ class Command(ServiceCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = stop_on_signals()
-        # A thread for each, so that a long audit does not hold up what frees stock.
+        # A thread for each job, so that a long audit does not delay the job that releases stock.
         threads = [Thread(target=_repeat, args=(job, stop), name=job.name, daemon=True) for job in JOBS]
         for thread in threads:
             thread.start()
@@ -38,10 +38,10 @@ def _repeat(job: Job, stop: Event) -> None:
 
 
 def _run(job: Job, stop: Event) -> None:
-    """One run; a failure is logged and the next run tries again, for every job can be repeated."""
+    """Run the job once. A failure is logged and the next run tries again, because every job can be repeated."""
     try:
         job.run(should_stop=stop.is_set)
     except Exception:
         logger.exception("job failed job=%s", job.name)
     finally:
-        connection.close()  # this thread's own; the next run gets one that is known to work
+        connection.close()  # this thread's connection; the next run opens a new one

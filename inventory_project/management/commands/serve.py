@@ -1,4 +1,4 @@
-"""manage.py serve: the API and the admin, and the periodic jobs where no Celery runs them; one process tree."""
+"""manage.py serve: the API and the admin, and without Celery also the periodic jobs, in one process tree."""
 
 import ctypes
 import http
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 WEB = [sys.executable, "-m", "gunicorn", "--config", "python:inventory_project.webserver"]
 JOBS = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_jobs"]
 POOLS_SHARE = 0.8  # of PostgreSQL's connections; the rest is for jobs, workers, commands and people
-# The command line as a person types it in this folder.
+# `manage.py` as a person types it in this folder.
 MANAGE = (
     f"{Path(sys.executable).relative_to(settings.BASE_DIR)} manage.py"
     if Path(sys.executable).is_relative_to(settings.BASE_DIR)
@@ -65,7 +65,7 @@ class Command(ServiceCommand):
         _refresh_low_marks()
         connection.close()
         with metrics_folder() as folder:
-            # All processes of this tree write their counts here, and /metrics adds them up.
+            # All processes of this tree write their metrics here, and /metrics adds them up.
             exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}, when_serving=self._greet)
         if exit_code:
             raise CommandError(f"The web server ended with exit code {exit_code}; its log says why.")
@@ -75,10 +75,10 @@ class Command(ServiceCommand):
         call_command("migrate", verbosity=0)
         call_command("seed", warehouses=True, products=True, stdout=self.stdout)
         if settings.OUTBOX_TO_LOG:
-            outbox.drain_to_log()  # before the greeting, which these lines would push off the screen
+            outbox.drain_to_log()  # now, because after the greeting these lines would push it off the screen
 
     def _greet(self) -> None:
-        """Say where everything is. The administrator's password comes last, where it stays on the screen."""
+        """Print the addresses of everything. The administrator's password is last, so that it stays on the screen."""
         address = _address()
         lines = [f"Inventory Service on {address}"]
         if settings.HTTPS:
@@ -91,22 +91,22 @@ class Command(ServiceCommand):
             *_admin_login(),
         ]
         connection.close()
-        self.stdout.write("\n".join(lines))  # at once, or the log of the web server would come between the lines
+        self.stdout.write("\n".join(lines))  # in one write, or the web server's log would come between
 
 
 def _address() -> str:
-    """Where a person finds the service: through the proxy where that ends TLS, never by an address such as 0.0.0.0."""
+    """The address for a browser: the proxy's if it ends TLS, and never one such as 0.0.0.0."""
     host, _, port = webserver.bind.rpartition(":")
-    if settings.INVENTORY_HOST in ("0.0.0.0", "::"):  # noqa: S104  # compared with, not listened on
+    if settings.INVENTORY_HOST in ("0.0.0.0", "::"):  # noqa: S104  # only a comparison
         host = settings.ALLOWED_HOSTS[0].lstrip(".")
     return f"https://{host}" if settings.HTTPS else f"http://{host}:{port}"
 
 
 def _require_address() -> None:
-    """gunicorn would say it later and again and again, beside a jobs process that runs already."""
+    """Raise CommandError if the port cannot be used. gunicorn would report it later, repeatedly, with jobs running."""
     family = socket.AF_INET6 if ":" in settings.INVENTORY_HOST else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn: old connections may linger
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like gunicorn, because old connections may linger
         try:
             probe.bind((settings.INVENTORY_HOST, settings.INVENTORY_PORT))
         except OSError as error:
@@ -131,7 +131,7 @@ def _require_connections() -> None:
 
 
 def _refresh_low_marks() -> None:
-    """Not worth a shop that stays closed: the marks of levels that move are made anew by the movement."""
+    """Refresh the low-stock flags. A failure only delays them: the next movement recomputes its flag."""
     try:
         catalogue.refresh_low_marks()
     except Error as error:
@@ -139,7 +139,7 @@ def _refresh_low_marks() -> None:
 
 
 def _admin_login() -> list[str]:
-    """How to log in. On the embedded default the first start creates an administrator, whose password it shows."""
+    """The lines on how to log in. On SQLite the first start creates an administrator and prints its password."""
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
         return [
@@ -161,7 +161,7 @@ def _admin_login() -> list[str]:
 
 
 def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None]) -> int:
-    """Run the web server, and the jobs where there is no broker; returns the web server's exit code.
+    """Run the web server, and without a broker also the jobs. Returns the web server's exit code.
 
     `when_serving` is called once, as soon as the web server answers.
     """
@@ -205,18 +205,18 @@ def _answers() -> bool:
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, so that Ctrl-C reaches this process alone, which then ends them in order."""
+    """Start a child in its own session. Ctrl-C then reaches only this process, which ends its children in order."""
     return subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with_parent)  # noqa: S603
 
 
 def _end_with_parent() -> None:
-    """Should this process be killed outright, the kernel (Linux) ends its children, and the port is free again."""
+    """Have the kernel (Linux) end this child if its parent is killed, so that the port becomes free again."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM lets requests in hand finish; what does not end in time is killed."""
+    """End a child with SIGTERM, so that requests in progress can finish. Kill it if it does not end in time."""
     if process.poll() is not None:
         return
     process.terminate()

@@ -37,7 +37,7 @@ def _heading(simulation: Simulation) -> str:
     orders = _count(simulation.orders, "order")
     if simulation.since is None or simulation.until is None:
         return f"{orders} of the file, over what is free today."
-    since, until = (moments.shown(at.replace(microsecond=0)) for at in (simulation.since, simulation.until))
+    since, until = (moments.utc_text(at.replace(microsecond=0)) for at in (simulation.since, simulation.until))
     return f"{orders} reserved from {since} to {until}, over the stock of that time."
 
 

@@ -64,7 +64,7 @@ def test_wrong_arguments_are_told_by_the_parser(owner: User, arguments: list[str
 
 def test_without_a_superuser_nobody_answers_for_a_token(db: None) -> None:
     User.objects.create_user("rui", is_staff=True)
-    with pytest.raises(CommandError, match="No superuser is there"):
+    with pytest.raises(CommandError, match="No superuser exists"):
         run("create_api_token", "a", "--scope", "operations")
 
 

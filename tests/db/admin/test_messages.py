@@ -56,8 +56,8 @@ def message(message_id: str, **changes: Any) -> InboxMessage:
 
 
 def test_an_empty_list_says_what_it_is_for_and_one_that_is_filtered_does_not(ana: Client) -> None:
-    inbox = "Each order or payment event that was handled stands here, with what came of it. None was handled yet"
-    events = "Events stand here from the change that they report until long after they were published."
+    inbox = "Order and payment events that were handled, each with its outcome. No event has been handled yet"
+    events = "No events yet. Events stay here for 30 days after they are published."
     assert inbox in ana.get(LISTS[MESSAGES]).content.decode()
     assert events in ana.get(LISTS[EVENTS]).content.decode()
     for query in ("outcome__exact=reserved", "q=none"):

@@ -319,7 +319,7 @@ def test_what_cannot_be_cancelled_is_told_and_the_rest_is(ana: Client) -> None:
     assert told == [
         "Reservations that are cancelled now: 1.",
         *(f"Reservation {id_} is CONFIRMED." for id_ in confirmed[:10]),
-        "Refused besides: 2.",
+        "2 more were refused.",
     ]
     assert statuses() == ["CONFIRMED"] * 12 + ["CANCELLED"]
 

@@ -695,7 +695,7 @@ def test_a_single_thing_takes_no_parameters_that_change_it(send: Send, path: str
 def test_availability_refuses_a_parameter_it_does_not_know(send: Send) -> None:
     response = send("GET", f"{API}/products/<product>/availability?qty=5&warehouse=x")
     assert refusal(response) == (400, "invalid", {"qty", "warehouse"})
-    known = "There is no such parameter here; known are postal_code, quantity, warehouse_id."
+    known = "Unknown parameter. Allowed parameters: postal_code, quantity, warehouse_id."
     assert [error["detail"] for error in json.loads(response.content)["errors"]] == [known, known]
     response = send("GET", f"{API}/products/<product>/availability?quantity=1&quantity=2")
     assert refusal(response) == (400, "invalid", {"quantity"})

@@ -46,7 +46,7 @@ def test_a_hold_is_told_with_its_end_and_its_lines() -> None:
             "inventory.reserved",
             str(held.id),
             "",
-            {**ids(held), "expires_at": moments.shown(held.expires_at), "items": items(held, 3, 2)},
+            {**ids(held), "expires_at": moments.utc_text(held.expires_at), "items": items(held, 3, 2)},
         )
     ]
     row = OutboxEvent.objects.order_by("id").last()
@@ -124,7 +124,7 @@ def test_a_revived_hold_is_told_as_reserved_and_confirmed_under_its_own_id() -> 
             "inventory.reserved",
             str(revived.id),
             "",
-            {**ids(revived), "expires_at": moments.shown(revived.expires_at), "items": items(revived, 3, 2)},
+            {**ids(revived), "expires_at": moments.utc_text(revived.expires_at), "items": items(revived, 3, 2)},
         ),
         ("inventory.confirmed", str(revived.id), "", {**ids(revived), "items": items(revived, 3, 2)}),
     ]

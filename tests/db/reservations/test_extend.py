@@ -111,7 +111,7 @@ def test_a_hold_lasts_until_the_limit_and_not_a_moment_longer() -> None:
             with pytest.raises(ExtensionLimit) as refusal:
                 verbs.extend(held, **options)
             assert refusal.value.code == "extension_limit"
-            assert refusal.value.extra == {"limit": moments.shown(limit)}
+            assert refusal.value.extra == {"limit": moments.utc_text(limit)}
     assert verbs.extend(held, expires_at=limit).hold.expires_at == limit
 
 

@@ -87,8 +87,8 @@ def test_of_12_callers_one_has_a_connection_while_the_others_wait(secrets: list[
     assert in_use_while_all_wait(secrets, go_on) == 1
 
 
-def test_control_where_nothing_is_let_go_they_all_have_one(
+def test_control_where_nothing_is_released_they_all_have_one(
     secrets: list[str], go_on: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GATHERER, "_let_go", lambda: None)
+    monkeypatch.setattr(GATHERER, "_release_resources", lambda: None)
     assert in_use_while_all_wait(secrets, go_on) == CALLERS

@@ -14,7 +14,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import Settings
 
-from inventory_project.foundation.messaging.admin_letters import Shown
+from inventory_project.foundation.messaging.admin_letters import PrintableLetter
 from inventory_project.foundation.messaging.models import InboxMessage
 from inventory_project.foundation.messaging.rabbitmq import dead_letters
 from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUnavailable
@@ -126,7 +126,7 @@ def test_of_a_large_body_only_the_beginning_is_kept(mail: Mail) -> None:
     mail.bury(b"x" * 300_000)
     (letter,) = dead_letters.look(limit=50)[1]
     assert (letter.body, letter.size) == (b"x" * 4_096, 300_000)
-    assert (Shown.of(letter).left_out, dead_letters.replay(limit=1, actor="test", names=[letter.key])) == (
+    assert (PrintableLetter.of(letter).left_out, dead_letters.replay(limit=1, actor="test", names=[letter.key])) == (
         295_904,
         (1, set()),
     )
@@ -153,7 +153,7 @@ def test_a_letter_is_shown_with_its_reason_and_its_body_laid_out(ana: Client, ma
     mail.bury(b'{"order_id":"7","note":"\xc3\xa9 <i>"}', "m-1")
     page = html.unescape(get(ana))
     assert re.findall(r"\d+ dead letters?", page) == ["1 dead letter"]
-    for text in ("payment.confirmed", "m-1", "from payment.events", REASON, "Put off 12 times."):
+    for text in ("payment.confirmed", "m-1", "from payment.events", REASON, "Delayed 12 times."):
         assert text in page
     assert '<pre>{\n  "order_id": "7",\n  "note": "é <i>"\n}</pre>' in page
 
@@ -182,7 +182,7 @@ def test_whatever_was_sent_is_text_on_the_page(ana: Client, mail: Mail, body: by
     assert len(page) < 100_000
     assert "<script>alert" not in page
     assert "<img src=x" not in page
-    assert told(ana, key=keys(page)) == ["Dead letters that were sent to be handled anew: 1."]
+    assert told(ana, key=keys(page)) == ["Dead letters put back into the queue: 1."]
     assert mail.take()[0][1] == body
 
 
@@ -207,7 +207,7 @@ def test_hostile_ids_names_and_headers_are_text_too(ana: Client, mail: Mail) -> 
     assert len(page) < 20_000
     asked = ana.post(PAGE, {"key": keys(page)})
     assert "<script>alert" not in asked.content.decode()
-    assert told(ana, key=keys(page)) == ["Dead letters that were sent to be handled anew: 2."]
+    assert told(ana, key=keys(page)) == ["Dead letters put back into the queue: 2."]
     assert [message_id for message_id, _, _ in mail.take()] == [script, "2"]
 
 
@@ -215,10 +215,10 @@ def test_of_many_the_oldest_fifty_are_shown_and_how_many_more_there_are(ana: Cli
     for n in range(53):
         mail.bury(b"{}", f"m-{n}")
     page = get(ana)
-    assert "53 dead letters; shown are the oldest 50, and 3 more come after them." in page
+    assert "53 dead letters; this page lists the oldest 50, and there are 3 more." in page
     assert [n for n in range(53) if f"<br>\nm-{n}<br>" in page] == list(range(50))
     assert len(keys(page)) == 50
-    assert ">Handle all 53 anew</button>" in page
+    assert ">Put all 53 back into the queue</button>" in page
 
 
 # --- the page: sending them back -----------------------------------------------------------------------------------
@@ -233,17 +233,17 @@ def test_selected_letters_are_sent_back_after_a_question_as_they_first_came(
     chosen = keys(get(ana))[:2]
     asked = ana.post(PAGE, {"key": chosen})
     question = html.unescape(asked.content.decode())
-    assert (asked.status_code, "Have these dead letters handled anew?" in question) == (200, True)
+    assert (asked.status_code, "Put these dead letters back into the queue?" in question) == (200, True)
     assert (f"payment.confirmed m-0: {REASON}" in question, f"without an id: {REASON}" in question) == (True, True)
     assert keys(question) == chosen
     assert (mail.number(QUEUE), mail.number(DEAD_QUEUE)) == (0, 3)
     with caplog.at_level(logging.INFO, logger=dead_letters.__name__):
-        assert told(ana, key=chosen) == ["Dead letters that were sent to be handled anew: 2."]
+        assert told(ana, key=chosen) == ["Dead letters put back into the queue: 2."]
     first = {"x-exchange": "payment.events", "x-routing-key": "payment.confirmed"}
     assert mail.take() == [("m-0", b'{"n": 0}', {**first, "traceparent": "00-1-2-3"}), (None, b'{"n": 1}', first)]
     assert ids(dead_letters.look(limit=50)[1]) == ["m-2"]
     assert [line.getMessage() for line in caplog.records if line.name == dead_letters.__name__] == [
-        "dead letters were sent to be handled anew: 2, by staff:ana"
+        "dead letters were put back into the queue: 2, by staff:ana"
     ]
 
 
@@ -252,8 +252,8 @@ def test_an_answer_that_is_sent_twice_sends_nothing_twice(ana: Client, mail: Mai
     chosen = keys(get(ana))
     told(ana, key=chosen)
     assert told(ana, key=chosen) == [
-        "Dead letters that were sent to be handled anew: 0.",
-        "Not found: 1. Somebody else has sent them, or looks at them just now.",
+        "Dead letters put back into the queue: 0.",
+        "Not found: 1. Somebody else has put them back, or is looking at them right now.",
     ]
     assert [message_id for message_id, _, _ in mail.take()] == ["m-0"]
     question = ana.post(PAGE, {"key": chosen}).content.decode()
@@ -266,10 +266,10 @@ def test_all_are_sent_back_as_many_as_the_question_named(ana: Client, mail: Mail
         mail.bury(b"{}", str(n))
     assert '<button type="submit" name="all" value="3"' in get(ana)
     asked = ana.post(PAGE, {"all": "3"}).content.decode()
-    assert "Have 3 dead letters handled anew?" in asked
+    assert "Put 3 dead letters back into the queue?" in asked
     assert '<input type="hidden" name="all" value="3">' in asked
     mail.bury(b"{}", "came meanwhile")
-    assert told(ana, all="3") == ["Dead letters that were sent to be handled anew: 3."]
+    assert told(ana, all="3") == ["Dead letters put back into the queue: 3."]
     assert [message_id for message_id, _, _ in mail.take()] == ["0", "1", "2"]
     assert ids(dead_letters.look(limit=50)[1]) == ["came meanwhile"]
 
@@ -295,7 +295,9 @@ def test_who_may_only_look_is_offered_nothing(ana: Client, mail: Mail) -> None:
 def test_where_the_services_queue_is_not_there_no_letter_is_lost(ana: Client, mail: Mail) -> None:
     mail.bury(b"{}", "m-0")
     mail.channel.queue_delete(QUEUE)
-    assert told(ana, all="1") == ["There is no queue inventory.orders, or it takes nothing; a consumer declares it."]
+    assert told(ana, all="1") == [
+        "Queue inventory.orders does not exist or is full. Start `consume_events`, which declares it."
+    ]
     assert ids(dead_letters.look(limit=50)[1]) == ["m-0"]
 
 
@@ -304,20 +306,20 @@ def test_a_replay_that_breaks_off_says_how_many_were_sent_before(
 ) -> None:
     for n in range(3):
         mail.bury(b"{}", f"m-{n}")
-    send = dead_letters._send_anew
+    send = dead_letters._requeue
 
     def deleting_the_queue_afterwards(*arguments: Any) -> None:
         send(*arguments)
         mail.channel.queue_delete(QUEUE)
 
-    monkeypatch.setattr(dead_letters, "_send_anew", deleting_the_queue_afterwards)
+    monkeypatch.setattr(dead_letters, "_requeue", deleting_the_queue_afterwards)
     with caplog.at_level(logging.INFO, logger=dead_letters.__name__):
         assert told(ana, all="3") == [
-            "There is no queue inventory.orders, or it takes nothing; a consumer declares it. "
-            "Before that were sent to be handled anew: 1."
+            "Queue inventory.orders does not exist or is full. Start `consume_events`, which declares it. "
+            "Dead letters put back into the queue before that: 1."
         ]
     assert [line.getMessage() for line in caplog.records if line.name == dead_letters.__name__] == [
-        "dead letters were sent to be handled anew: 1, by staff:ana"
+        "dead letters were put back into the queue: 1, by staff:ana"
     ]
     wait_until(lambda: mail.number(DEAD_QUEUE) == 2, "the others are back")
     assert sorted(map(str, ids(dead_letters.look(limit=50)[1]))) == ["m-1", "m-2"]
@@ -331,7 +333,9 @@ def test_a_replay_does_not_wait_for_ever_for_a_broker_in_alarm(mail: Mail, rabbi
     mail.bury(b"{}", "m-0")
     ctl("set_disk_free_limit", "1000000GB")
     try:
-        with pytest.raises(BrokerUnavailable, match="RabbitMQ was lost: Blocked connection timeout expired"):
+        with pytest.raises(
+            BrokerUnavailable, match="Lost the connection to RabbitMQ: Blocked connection timeout expired"
+        ):
             dead_letters.replay(limit=10, actor="test")
     finally:
         ctl("set_disk_free_limit", "50MB")
@@ -344,7 +348,7 @@ def test_a_payment_that_came_too_early_is_handled_once_it_was_sent_back(
 ) -> None:
     held = factories.hold(factories.product({factories.SP: 5}).pk, 2)
     mail.bury(json.dumps({"order_id": str(held.order_id)}).encode(), "paid-7")
-    assert told(ana, all="1") == ["Dead letters that were sent to be handled anew: 1."]
+    assert told(ana, all="1") == ["Dead letters put back into the queue: 1."]
     with command("consume_events", url=clean_queues, log=tmp_path / "consumer.log") as consumer:
         wait_until(InboxMessage.objects.exists, "handled")
         assert consumer.stop() == 0
@@ -384,23 +388,23 @@ def test_the_command_sends_all_of_them_the_oldest_or_those_with_an_id(real: dict
     for message_id in ("m-0", "m-1", NO_ID, "m-3"):
         mail.bury(b"{}", message_id)
     key = dead_letters.look(limit=50)[1][2].key
-    assert run(real, "--id", "m-3", "--id", key) == (0, "Sent to be handled anew: 2.\n", "")
+    assert run(real, "--id", "m-3", "--id", key) == (0, "Put back into the queue: 2.\n", "")
     assert [message_id for message_id, _, _ in mail.take()] == [NO_ID, "m-3"]
-    assert run(real, "--limit", "1") == (0, "Sent to be handled anew: 1.\n", "")
-    assert run(real) == (0, "Sent to be handled anew: 1.\n", "")
+    assert run(real, "--limit", "1") == (0, "Put back into the queue: 1.\n", "")
+    assert run(real) == (0, "Put back into the queue: 1.\n", "")
     assert [message_id for message_id, _, _ in mail.take()] == ["m-0", "m-1"]
-    assert run(real) == (0, "Sent to be handled anew: 0.\n", "")
+    assert run(real) == (0, "Put back into the queue: 0.\n", "")
 
 
-def test_the_command_throws_away_what_is_named_and_nothing_else(real: dict[str, str], mail: Mail) -> None:
+def test_the_command_discards_what_is_named_and_nothing_else(real: dict[str, str], mail: Mail) -> None:
     for n in range(3):
         mail.bury(b"{}", f"m-{n}")
     unnamed = manage("replay_dead_letters", "--discard", env=real)
-    assert (unnamed.returncode, unnamed.stderr) == (1, "CommandError: Name what shall be thrown away, by --id.\n")
+    assert (unnamed.returncode, unnamed.stderr) == (1, "CommandError: Name what to discard with --id.\n")
     done = manage("replay_dead_letters", "--discard", "--id", "m-1", env=real)
     assert done.returncode == 0
-    assert "Thrown away: 1.\n" in done.stdout
-    assert "dead letters were thrown away: 1, by command:replay_dead_letters" in done.stdout
+    assert "Discarded: 1.\n" in done.stdout
+    assert "dead letters were discarded: 1, by command:replay_dead_letters" in done.stdout
     assert ids(dead_letters.look(limit=50)[1]) == ["m-0", "m-2"]
     assert mail.number(QUEUE) == 0
 
@@ -409,7 +413,7 @@ def test_the_log_tells_who_sent_how_many(real: dict[str, str], mail: Mail) -> No
     mail.bury(b"{}")
     done = manage("replay_dead_letters", env=real | {"LOG_FORMAT": "json"})
     logged = [json.loads(line)["event"] for line in done.stdout.splitlines() if line.startswith("{")]
-    assert logged == ["dead letters were sent to be handled anew: 1, by command:replay_dead_letters"]
+    assert logged == ["dead letters were put back into the queue: 1, by command:replay_dead_letters"]
 
 
 def test_an_id_that_no_letter_has_is_named_and_the_others_are_sent(real: dict[str, str], mail: Mail) -> None:
@@ -417,7 +421,7 @@ def test_an_id_that_no_letter_has_is_named_and_the_others_are_sent(real: dict[st
     mail.bury(b"{}", "m-1")
     sentence = "CommandError: Of the oldest {} dead letters none has the id {}.\n"
     assert run(real, "--id", "m-8", "--id", "m-1", "--id", "m-7") == (
-        *(1, "Sent to be handled anew: 1.\n"),
+        *(1, "Put back into the queue: 1.\n"),
         sentence.format(1000, "m-7, m-8"),
     )
     assert run(real, "--list", "--id", "m-7") == (1, "Dead letters: 1.\n", sentence.format(1000, "m-7"))

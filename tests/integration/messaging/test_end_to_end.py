@@ -82,7 +82,7 @@ def test_an_order_is_reserved_and_its_payment_confirms_it(shop: Shop) -> None:
     assert reserved["data"] == {
         "reservation_id": str(row.pk),
         "order_id": str(order_id),
-        "expires_at": moments.shown(row.expires_at),
+        "expires_at": moments.utc_text(row.expires_at),
         "items": [item(product.pk, 3)],
     }
 

@@ -1,1 +1,1 @@
-"""RabbitMQ, known in this package only: the connection, what is declared there, messages, a session, dead letters."""
+"""Everything that knows RabbitMQ: connections, declarations, messages, sessions and dead letters."""

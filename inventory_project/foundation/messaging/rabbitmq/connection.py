@@ -1,4 +1,4 @@
-"""Connecting to RabbitMQ, and what goes wrong then in the words of this service."""
+"""Connects to RabbitMQ and turns its failures into refusals of this service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,23 +14,23 @@ from inventory_project.foundation.errors import Conflict, Unavailable
 CONNECT_SECONDS = 5
 HEARTBEAT_SECONDS = 30
 NOT_ALLOWED, NOT_FOUND, NOT_EQUAL = 403, 404, 406  # AMQP's reply codes
-FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second is a time-out while connecting, of no family
+FAILURES = (AMQPError, AMQPConnectorException, OSError)  # the second, a time-out on connecting, is not an AMQPError
 
 
 class BrokerUnavailable(Unavailable):
-    """RabbitMQ cannot be reached, was lost, or does not answer in time."""
+    """RabbitMQ cannot be reached, the connection was lost, or it does not answer in time."""
 
     code = "broker_unavailable"
 
 
 class TopologyMismatch(Conflict):
-    """What stands on the broker is not what this service declares, or it may not declare it."""
+    """The broker has a queue or exchange of another form, or the service lacks the right to declare its own."""
 
     code = "topology_mismatch"
 
 
 def connection_parameters(purpose: str) -> pika.URLParameters:
-    """How to connect; `purpose` is the name that the broker shows for the connection."""
+    """The parameters of a connection. The broker displays `purpose` as part of the connection's name."""
     parameters = pika.URLParameters(settings.RABBITMQ_URL)
     parameters.heartbeat = HEARTBEAT_SECONDS
     parameters.connection_attempts = 1
@@ -42,7 +42,7 @@ def connection_parameters(purpose: str) -> pika.URLParameters:
 
 @contextmanager
 def open_connection() -> Iterator[pika.BlockingConnection]:
-    """A connection for a few commands one after the other, none of which waits long for a broker that is frozen."""
+    """A connection for a few commands in a row. A frozen broker does not block any of them for long."""
     parameters = connection_parameters("declare")
     parameters.heartbeat = parameters.blocked_connection_timeout = CONNECT_SECONDS
     try:
@@ -55,12 +55,12 @@ def open_connection() -> Iterator[pika.BlockingConnection]:
     except ChannelClosedByBroker as error:
         raise TopologyMismatch(_mismatch(error)) from error
     except FAILURES as error:
-        raise BrokerUnavailable(f"RabbitMQ was lost: {words_of(error)}.") from error
+        raise BrokerUnavailable(f"Lost the connection to RabbitMQ: {words_of(error)}.") from error
 
 
 @contextmanager
 def open_channel() -> Iterator[BlockingChannel]:
-    """The same with one channel."""
+    """A channel on a connection of its own, for a few commands in a row."""
     with open_connection() as connection:
         yield connection.channel()
 
@@ -82,7 +82,7 @@ def _mismatch(error: ChannelClosedByBroker) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What happened, also where pika's exception has no text of its own, but holds another one that has."""
+    """The text of an error. If pika's exception has none, it is the text of the exception that it wraps."""
     held = getattr(error, "exception", None) or next(iter(error.args), None)
     if not str(error) and isinstance(held, BaseException):
         return words_of(held)

@@ -1,4 +1,4 @@
-"""Dead letters: looked at without harm, sent back into the queue, or discarded; each stays until that is confirmed."""
+"""Dead letters: look at them, put them back into the queue, or discard them. None is lost if this is interrupted."""
 
 import logging
 import time
@@ -20,16 +20,16 @@ from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE,
 
 logger = logging.getLogger(__name__)
 
-MAX_SEEN_BYTES = 4_096  # of its body
-BACK_SECONDS = 1.0  # at most for a dead letter to be seen in its place again; then for none any more
-BACK_STEP_SECONDS = 0.001  # between two looks at whether it is
+MAX_SEEN_BYTES = 4_096  # of a dead letter's body
+BACK_SECONDS = 1.0  # the longest wait until a returned dead letter is back; after one time-out nothing waits
+BACK_STEP_SECONDS = 0.001  # between two checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(Delivery):
-    """A dead letter to be looked at; `body` is the beginning of what has `size` bytes.
+    """A dead letter to look at. `body` is only the beginning; `size` is the full number of bytes.
 
-    `key` tells it from others, also where nobody gave it an id, and is the same at each look.
+    `key` identifies it even if it has no message id, and is the same each time.
     """
 
     key: str
@@ -37,7 +37,7 @@ class DeadLetter(Delivery):
 
 
 def look(*, limit: int) -> tuple[int, list[DeadLetter]]:
-    """How many there are, and the oldest of them, which stay where they are.
+    """The number of dead letters, and the oldest of them. All stay in their queue.
 
     Raises BrokerUnavailable, TopologyMismatch.
     """
@@ -49,18 +49,22 @@ def look(*, limit: int) -> tuple[int, list[DeadLetter]]:
 
 
 def replay(*, limit: int, actor: str, names: Collection[str] | None = None) -> tuple[int, set[str]]:
-    """Have the oldest dead letters handled anew, or those of them whose message id or key is among `names`.
+    """Put the oldest dead letters back into the queue, or those of them whose message id or key is among `names`.
 
-    How many were sent, and which names were not found. `limit` is how many are looked at; what comes back meanwhile is
-    not sent twice. Each is in the main queue, confirmed, before it leaves this one; should the connection end between
-    the two it is in both, and the inbox knows it the second time. Raises BrokerUnavailable, TopologyMismatch.
+    Returns how many were sent and which names were not found. At most `limit` letters are looked at, and one that comes
+    back meanwhile is not sent twice. A letter is confirmed in the main queue before it leaves this one. If the
+    connection ends in between, it is in both, and the inbox detects the repeat. Raises BrokerUnavailable,
+    TopologyMismatch.
     """
-    return _take_out(_send_anew, "sent to be handled anew", limit=limit, actor=actor, names=names)
+    return _take_out(_requeue, "put back into the queue", limit=limit, actor=actor, names=names)
 
 
 def discard(*, limit: int, actor: str, names: Collection[str]) -> tuple[int, set[str]]:
-    """Throw those of the oldest dead letters away whose message id or key is among `names`; as `replay`."""
-    return _take_out(_throw_away, "thrown away", limit=limit, actor=actor, names=names)
+    """Discard those of the oldest dead letters whose message id or key is among `names`.
+
+    Returns how many were discarded and which names were not found. Raises BrokerUnavailable, TopologyMismatch.
+    """
+    return _take_out(_discard, "discarded", limit=limit, actor=actor, names=names)
 
 
 def _take_out(
@@ -89,23 +93,25 @@ def _take_out(
     except BrokerUnavailable as refusal:
         if not number:
             raise
-        raise BrokerUnavailable(f"{refusal.detail} Before that were {done}: {number}.") from refusal
+        raise BrokerUnavailable(f"{refusal.detail} Dead letters {done} before that: {number}.") from refusal
     finally:
         if number:
             logger.info("dead letters were %s: %s, by %s", done, number, actor)
     return number, missing
 
 
-def _send_anew(channel: BlockingChannel, delivery: Delivery) -> None:
+def _requeue(channel: BlockingChannel, delivery: Delivery) -> None:
     again = delivery.sent_on(QUEUE, **{TRIES_HEADER: None, REASON_HEADER: None})
     try:
         channel.basic_publish("", QUEUE, again.body, again.properties, mandatory=True)
     except (UnroutableError, NackError) as error:
-        raise BrokerUnavailable(f"There is no queue {QUEUE}, or it takes nothing; a consumer declares it.") from error
+        raise BrokerUnavailable(
+            f"Queue {QUEUE} does not exist or is full. Start `consume_events`, which declares it."
+        ) from error
 
 
-def _throw_away(_channel: BlockingChannel, delivery: Delivery) -> None:
-    logger.warning("dead letter %s is thrown away: %s", delivery.message_id or key_of(delivery), delivery.reason)
+def _discard(_channel: BlockingChannel, delivery: Delivery) -> None:
+    logger.warning("dead letter %s is discarded: %s", delivery.message_id or key_of(delivery), delivery.reason)
 
 
 def _number_of_dead(channel: BlockingChannel) -> int:
@@ -122,18 +128,18 @@ def _taken(channel: BlockingChannel, limit: int) -> Iterator[Delivery]:
 
 
 def _give_back(channel: BlockingChannel, tags: Sequence[int]) -> None:
-    """To their places. RabbitMQ mixes what is on its way back together, so each waits until the one before is there."""
+    """Return letters to their places, one by one. RabbitMQ would mix up several that are on their way back at once."""
     number = _number_of_dead(channel)
     is_seen = True
     for tag in tags:
         channel.basic_nack(tag, requeue=True)
         before, deadline = number, time.monotonic() + BACK_SECONDS
         while is_seen and (number := _number_of_dead(channel)) == before:
-            is_seen = time.monotonic() < deadline  # where others take each at once, none of them will be
+            is_seen = time.monotonic() < deadline  # if another client takes each at once, none will be back
             time.sleep(BACK_STEP_SECONDS)
 
 
 def _seen(delivery: Delivery) -> DeadLetter:
-    """Without most of the body: fifty of them may be as large as the broker takes."""
+    """The dead letter with only the beginning of its body, because fifty full bodies may be very large."""
     same = {each.name: getattr(delivery, each.name) for each in fields(Delivery)}
     return DeadLetter(**{**same, "body": delivery.body[:MAX_SEEN_BYTES]}, key=key_of(delivery), size=len(delivery.body))

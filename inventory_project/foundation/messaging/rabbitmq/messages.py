@@ -1,4 +1,4 @@
-"""Messages as they are sent and as they come, and the headers that this service writes on those it sends on."""
+"""Outgoing and incoming messages, and the headers that this service sets when it sends a message on."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -6,18 +6,21 @@ from typing import Any
 
 import pika
 
-# What is put on a message that is sent on, and taken away when it is sent anew.
+# Headers that the broker adds to a message; they are removed when it is sent on.
 THE_BROKERS = (
     *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
     *("x-delivery-count", "x-acquired-count"),  # the second is RabbitMQ 4's
 )
-COPIES = ("CC", "BCC")  # would have the broker put what is sent on into other queues too, the one it came from perhaps
+COPIES = (
+    "CC",
+    "BCC",
+)  # with these the broker would copy the message to further queues, perhaps to the one it came from
 EXCHANGE_HEADER, ROUTING_KEY_HEADER, TRIES_HEADER, REASON_HEADER = "x-exchange", "x-routing-key", "x-tries", "x-reason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A message to be sent, persistent."""
+    """A message to send. The broker keeps it on disk."""
 
     exchange: str
     routing_key: str
@@ -40,7 +43,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message that came. `exchange` and `routing_key` are those it was first published with."""
+    """A message that was received. `exchange` and `routing_key` are those of its first publication."""
 
     tag: int
     exchange: str
@@ -54,18 +57,18 @@ class Delivery:
 
     @property
     def tries(self) -> int:
-        """How often it was put off so far."""
+        """How often the message has been delayed so far."""
         tries = self.headers.get(TRIES_HEADER, 0)
         return tries if type(tries) is int and tries > 0 else 0
 
     @property
     def reason(self) -> str:
-        """Why it is a dead letter: what we wrote on it, else what the broker says."""
-        said = self.headers.get(REASON_HEADER)
-        return str(said) if said is not None else str(_death(self.headers, 0).get("reason", ""))
+        """Why it is a dead letter: the reason that this service set as a header, otherwise the broker's."""
+        reason = self.headers.get(REASON_HEADER)
+        return str(reason) if reason is not None else str(_death(self.headers, 0).get("reason", ""))
 
     def sent_on(self, queue: str, **headers: object) -> Publication:
-        """The same message for another queue of ours; a header of None is taken away."""
+        """The same message for another of our queues. A header of None is removed."""
         ours = {EXCHANGE_HEADER: self.exchange, ROUTING_KEY_HEADER: self.routing_key, **headers}
         kept = {name: value for name, value in self.headers.items() if name not in {*ours, *THE_BROKERS, *COPIES}}
         return Publication(
@@ -80,13 +83,13 @@ class Delivery:
 
 
 def _death(headers: dict[str, Any], place: int) -> dict[str, Any]:
-    """What the broker wrote when it moved the message to another queue, the latest first; anybody may write it too."""
+    """The broker's record of moving the message to another queue, latest first. It is untrusted: anybody can set it."""
     deaths = headers.get("x-death")
     return deaths[place] if isinstance(deaths, list) and deaths and isinstance(deaths[place], dict) else {}
 
 
 def delivery_of(method: Any, properties: pika.BasicProperties, body: bytes) -> Delivery:
-    """What pika hands over, as a Delivery."""
+    """The Delivery for a message from pika."""
     headers = dict(properties.headers or {})
     death = _death(headers, -1)
     keys = death.get("routing-keys")
@@ -105,6 +108,6 @@ def delivery_of(method: Any, properties: pika.BasicProperties, body: bytes) -> D
 
 
 def key_of(delivery: Delivery) -> str:
-    """What stands for the id of a message without one; the same content has the same."""
+    """A key for a message that may have no id. The same message and content have the same key."""
     sent = repr((delivery.exchange, delivery.routing_key, delivery.message_id)).encode()
     return hashlib.sha256(sent + delivery.body).hexdigest()

@@ -1,7 +1,7 @@
 """A session with RabbitMQ that publishes, consumes and keeps itself alive.
 
-A Session runs pika's loop in a thread of its own. So heartbeats go on through the longest transaction, publisher
-confirms and deliveries are taken in while the owner works, and a thousand confirms can be under way at once.
+A Session runs pika's loop in its own thread. So heartbeats continue during the longest transaction, confirms and
+deliveries are received while the owner works, and a thousand confirms can be outstanding at once.
 """
 
 import logging
@@ -27,25 +27,25 @@ from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, P
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
-STEP_SECONDS = 1.0  # between two looks at whether an alarm is worth waiting for
+STEP_SECONDS = 1.0  # between two checks during an alarm
 
 
 @dataclass(slots=True)
 class PublishResult:
-    """What became of the messages of one `publish`, by their position; `problem` is why not all were confirmed."""
+    """The result of one `publish`, by the position of each message. `problem` is why not all were confirmed."""
 
     is_confirmed: list[bool]
     unanswered: int
-    returned: set[str] = field(default_factory=set)  # ids of messages that no queue was there for
-    refused: set[int] = field(default_factory=set)  # positions of messages that a full queue did not take
+    returned: set[str] = field(default_factory=set)  # ids of messages without a queue
+    refused: set[int] = field(default_factory=set)  # positions of messages that a full queue refused
     problem: str = ""
 
 
 class Session:
-    """One connection with one channel. It fails once and for all: whoever gets BrokerUnavailable opens another one.
+    """One connection with one channel. After BrokerUnavailable it stays failed, and the caller opens a new one.
 
-    A broker in alarm reads nothing more from who publishes, and reads what it was sent when the alarm is over. Whoever
-    opened another session meanwhile would send everything twice; so `publish` waits, as long as `keep_waiting` says so.
+    A broker in alarm stops reading from a connection that publishes, and reads the rest after the alarm. A caller that
+    opened a new session meanwhile would send everything twice. So `publish` waits as long as `keep_waiting` is true.
     """
 
     def __init__(self, purpose: str, *, keep_waiting: Callable[[str], bool] = bool) -> None:
@@ -58,11 +58,11 @@ class Session:
         self._consumer_tag = ""
         self._deliveries: deque[Delivery] = deque()
         self._result = PublishResult([], 0)
-        self._places: dict[int, int] = {}  # of the messages under way, by the broker's number for them
+        self._places: dict[int, int] = {}  # of unconfirmed messages, by the broker's number for them
         self._last_number = 0
 
     def __enter__(self) -> Self:
-        """Connect. Raises BrokerUnavailable."""
+        """Connect and open the channel. Raises BrokerUnavailable."""
         self._connection = SelectConnection(
             connection_parameters(self._purpose),
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._on_channel),
@@ -79,7 +79,7 @@ class Session:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Disconnect; what was delivered and not acknowledged goes back to its queue."""
+        """Disconnect. Messages that were delivered but not acknowledged go back to their queue."""
         self._in_the_loop(self._close)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():  # the broker does not answer
@@ -89,12 +89,14 @@ class Session:
             self._connection.ioloop.close()
 
     def check(self) -> None:
-        """Raises BrokerUnavailable when the session has failed."""
+        """Raise BrokerUnavailable if the session has failed."""
         if self._problem or not self._thread.is_alive():
-            raise BrokerUnavailable(f"RabbitMQ was lost: {self._problem or 'the thread of its connection has ended'}.")
+            raise BrokerUnavailable(
+                f"Lost the connection to RabbitMQ: {self._problem or 'the thread of its connection has ended'}."
+            )
 
     def publish(self, publications: Sequence[Publication], *, within_seconds: float) -> PublishResult:
-        """Send all of them and wait for the confirms, at most so long. Raises nothing: `problem` tells."""
+        """Send all messages and wait for the confirms. Does not raise: the result's `problem` reports failures."""
         result = PublishResult([False] * len(publications), len(publications))
         with self._changed:
             self._result, self._places = result, {}
@@ -107,7 +109,7 @@ class Session:
         return result
 
     def _wait_for_answers(self, result: PublishResult, within_seconds: float) -> None:
-        """Until each message is confirmed or refused: those beside one that a full queue refuses count as well."""
+        """Wait until each message is confirmed or refused. If a full queue refuses one, still wait for the others."""
         deadline = time.monotonic() + within_seconds
         while not self._changed.wait_for(lambda: not result.unanswered or self._problem, STEP_SECONDS):
             if self._alarm and self._keep_waiting(self._alarm):
@@ -116,7 +118,7 @@ class Session:
                 return
 
     def consume(self, queue: str, *, prefetch: int) -> None:
-        """Have messages delivered, so many ahead of their acknowledgement; in place of what was asked for before."""
+        """Start delivery, with at most `prefetch` unacknowledged messages. Replaces an earlier subscription."""
 
         def start() -> None:
             if self._consumer_tag:
@@ -127,14 +129,14 @@ class Session:
         self._in_the_loop(start)
 
     def receive(self, *, limit: int, within_seconds: float) -> list[Delivery]:
-        """The next messages, as soon as there is one; none when none came in time. Raises BrokerUnavailable."""
+        """The next messages, as soon as there is one; an empty list if none came in time. Raises BrokerUnavailable."""
         with self._changed:
             self._changed.wait_for(lambda: self._deliveries or self._problem, within_seconds)
             self.check()
             return [self._deliveries.popleft() for _ in range(min(limit, len(self._deliveries)))]
 
     def acknowledge(self, tags: Sequence[int]) -> None:
-        """Have these messages leave their queue. Raises BrokerUnavailable when they will come again instead."""
+        """Acknowledge these messages, so that they leave their queue. After BrokerUnavailable they come again."""
 
         def acknowledge() -> None:
             for tag in tags:
@@ -150,7 +152,7 @@ class Session:
         def guarded() -> None:
             try:
                 call()
-            except Exception as error:  # nobody is above the loop to catch it, and the owner waits
+            except Exception as error:  # the loop has no caller to catch it, and the owner waits
                 self._fail(words_of(error))
 
         self._connection.ioloop.add_callback_threadsafe(guarded)
@@ -172,7 +174,7 @@ class Session:
             self._changed.notify_all()
 
     def _send(self, publications: Sequence[Publication]) -> None:
-        # The broker numbers what a channel publishes from 1 on; a confirm for `multiple` numbers ends at one of them.
+        # The broker numbers a channel's messages from 1. A confirm with `multiple` covers all up to its number.
         with self._changed:
             for place in range(len(publications)):
                 self._last_number += 1

@@ -1,4 +1,4 @@
-"""What this service declares on RabbitMQ: the exchange of its events, and its queues with their bindings."""
+"""Declares this service's part of RabbitMQ: the exchange for its events, and its queues with their bindings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,17 +12,17 @@ QUEUE = "inventory.orders"
 DELAY_QUEUE = "inventory.orders.delay"
 DEAD_QUEUE = "inventory.orders.dead"
 
-MAX_LOOKS = 2**31 - 1  # at a dead letter
+MAX_LOOKS = 2**31 - 1  # how often a dead letter can be looked at
 
 
 def declare_events() -> None:
-    """Have the exchange that our events go to. Raises BrokerUnavailable, TopologyMismatch."""
+    """Declare the exchange for our events. Raises BrokerUnavailable, TopologyMismatch."""
     with open_channel() as channel:
         channel.exchange_declare(settings.EVENTS_EXCHANGE, "topic", durable=True)
 
 
 def declare_inbox(bindings: Sequence[tuple[str, str]]) -> None:
-    """Have our queues, and the first bound to each (exchange, routing key).
+    """Declare our queues, and bind the main queue to each (exchange, routing key).
 
     Raises BrokerUnavailable, TopologyMismatch.
     """
@@ -36,7 +36,7 @@ def declare_inbox(bindings: Sequence[tuple[str, str]]) -> None:
 
 
 def _have_exchange(exchange: str) -> None:
-    """The shop's own exchange as it stands, whatever its type; where there is none yet, one is made."""
+    """Accept the shop's exchange as it is, whatever its type. Create it if it does not exist."""
     with open_connection() as connection:
         try:
             connection.channel().exchange_declare(exchange, passive=True)
@@ -47,10 +47,10 @@ def _have_exchange(exchange: str) -> None:
 
 
 def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
-    # A message leaves its queue only when the next one has confirmed it; that strategy asks for reject-publish.
+    # A message leaves its queue only once the next queue has confirmed it. That strategy requires reject-publish.
     safely = {"x-dead-letter-exchange": "", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-    # Each look at a dead letter is a delivery. With a limit RabbitMQ gives it back to its place, and not to the end;
-    # and RabbitMQ 4 has one of 20 where none is named, and then drops it.
+    # Each look at a dead letter is a delivery. With a limit RabbitMQ returns the letter to its place, not to the end.
+    # Without one, RabbitMQ 4 has a limit of 20, after which it drops the letter.
     yield DEAD_QUEUE, {"x-delivery-limit": MAX_LOOKS}
     yield (
         QUEUE,
@@ -63,11 +63,11 @@ def _queues() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def depths() -> dict[str, int]:
-    """How many messages wait in each of our queues; one that is not there is left out. Raises BrokerUnavailable."""
+    """The number of messages in each of our queues that exists. Raises BrokerUnavailable."""
     found = {}
     with open_connection() as connection:
         for queue in (QUEUE, DELAY_QUEUE, DEAD_QUEUE):
-            try:  # a channel each, for the broker closes it when a queue is not there
+            try:  # a channel each: the broker closes it if the queue does not exist
                 found[queue] = connection.channel().queue_declare(queue, passive=True).method.message_count
             except ChannelClosedByBroker:
                 continue

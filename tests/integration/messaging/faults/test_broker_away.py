@@ -241,7 +241,7 @@ def test_a_queue_of_ours_that_was_deleted_is_made_anew_and_bound(commands: Comma
         with neighbour.channel() as channel:
             channel.queue_delete(topology.DELAY_QUEUE)
         neighbour.send("payment.confirmed", early)
-        wait_until(lambda: "a queue of ours is missing" in consumer.output, "noticed")
+        wait_until(lambda: "one of our queues is missing" in consumer.output, "noticed")
         wait_until(lambda: topology.DELAY_QUEUE in topology.depths(), "there again")
         neighbour.send("order.created", early, (product_id, 1))
         wait_until(lambda: handled() == {"reserved": 2, "confirmed": 1}, "the early one is handled")

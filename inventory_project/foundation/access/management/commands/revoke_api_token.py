@@ -1,4 +1,4 @@
-"""`manage.py revoke_api_token NAME`: end a token."""
+"""`manage.py revoke_api_token NAME`: revoke an API token."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -8,9 +8,9 @@ from inventory_project.foundation.commands import ServiceCommand
 
 
 class Command(ServiceCommand):
-    """Ends a token for good; running processes refuse it within 5 seconds."""
+    """Revokes a token for good. Running processes refuse it within 5 seconds."""
 
-    help = "Revoke a token of the API by its name."
+    help = "Revoke the API token with this name."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME."""

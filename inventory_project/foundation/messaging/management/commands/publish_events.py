@@ -1,4 +1,4 @@
-"""manage.py publish_events: the relay, from the outbox to RabbitMQ."""
+"""manage.py publish_events: the relay, which sends events from the outbox to RabbitMQ."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from inventory_project.foundation.messaging.heartbeat import Heartbeat
 
 
 class Command(ServiceCommand):
-    help = "Publish events to RabbitMQ until SIGTERM. Run two, and the second stands by."
+    help = "Publish events to RabbitMQ until SIGTERM. If two run, the second one stands by."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """`--again-unrouted` ends at once."""
+        """Add --again-unrouted, with which the command ends at once."""
         parser.add_argument(
             "--again-unrouted",
             action="store_true",
-            help="have the relay send the events anew that no queue was bound for, say how many, and end",
+            help="have the relay send all unrouted events again, print their number and exit",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

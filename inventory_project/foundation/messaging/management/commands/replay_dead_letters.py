@@ -1,4 +1,4 @@
-"""manage.py replay_dead_letters: look at messages that could not be handled; have them handled anew, or throw away."""
+"""manage.py replay_dead_letters: list messages that could not be handled, replay them, or discard them."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -15,21 +15,21 @@ MAX_OF_BODY = 200  # characters
 
 
 class Command(ServiceCommand):
-    help = "Put dead letters back into the consumer's queue, the oldest first; or show them, or throw some away."
+    help = "Put dead letters back into the consumer's queue, the oldest first, or list or discard them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which, and whether only to look."""
+        """Add --list, --discard, --limit and --id."""
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--list", action="store_true", help="show them and leave them where they are")
-        what.add_argument("--discard", action="store_true", help="throw those away that --id names")
+        what.add_argument("--list", action="store_true", help="list them and leave them in their queue")
+        what.add_argument("--discard", action="store_true", help="discard those named by --id")
         parser.add_argument(
-            "--limit", type=_limit, default=1_000, metavar="N", help="look at so many at most (default: 1000)"
+            "--limit", type=_limit, default=1_000, metavar="N", help="look at N dead letters at most (default: 1000)"
         )
         parser.add_argument(
             "--id",
             action="append",
             metavar="ID",
-            help="only those with this id, as --list shows it; repeatable",
+            help="only those with this id, as printed by --list; repeatable",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,12 +40,12 @@ class Command(ServiceCommand):
         chosen = {"limit": options["limit"], "names": options["id"], "actor": "command:replay_dead_letters"}
         if options["discard"]:
             if not options["id"]:
-                raise CommandError("Name what shall be thrown away, by --id.")
+                raise CommandError("Name what to discard with --id.")
             number, missing = dead_letters.discard(**chosen)
-            self.stdout.write(f"Thrown away: {number}.")
+            self.stdout.write(f"Discarded: {number}.")
         else:
             number, missing = dead_letters.replay(**chosen)
-            self.stdout.write(f"Sent to be handled anew: {number}.")
+            self.stdout.write(f"Put back into the queue: {number}.")
         _require_all(missing, options["limit"])
 
     def _list(self, limit: int, ids: list[str] | None) -> None:
@@ -60,14 +60,14 @@ class Command(ServiceCommand):
         _require_all(missing, limit)
 
     def _show(self, letter: DeadLetter) -> None:
-        shown = in_line(letter.message_id or "")
-        name = shown if shown and shown == letter.message_id else letter.key  # one that --id finds
+        message_id = in_line(letter.message_id or "")
+        name = message_id if message_id and message_id == letter.message_id else letter.key  # one that --id finds
         self.stdout.write(f"{name}  {in_line(letter.routing_key)}  tries: {letter.tries}  {in_line(letter.reason)}")
         self.stdout.write(f"    {in_line(letter.body, MAX_OF_BODY)}")
 
 
 def _require_all(missing: set[str], limit: int) -> None:
-    """Raises CommandError that names the ids which were not found."""
+    """Raise CommandError if ids were not found, and name them."""
     if missing:
         raise CommandError(f"Of the oldest {limit} dead letters none has the id {', '.join(sorted(missing))}.")
 
