@@ -20,7 +20,7 @@ from reservations.bodies import ItemIn, items_field, items_of, part_of
 from reservations.requests import CallOff, CallOffReason, Pay, Reserve
 from warehouses.fields import PostalCodeField
 
-MOST_SHOWN = 5  # mistakes named in the reason of a dead letter
+MAX_SHOWN = 5  # mistakes named in the reason of a dead letter
 MAX_REFERENCE = 128  # characters, as the ledger stores them
 
 
@@ -48,7 +48,7 @@ def _read(serializer: type[StrictSerializer], data: Mapping[str, Any]) -> dict[s
         return serializer.read(data)
     except ValidationError as error:
         mistakes = [f"{each['field']}: {each['detail']}" for each in problems.flatten(error.detail)]
-        raise Invalid(" ".join(mistakes[:MOST_SHOWN])) from error
+        raise Invalid(" ".join(mistakes[:MAX_SHOWN])) from error
 
 
 def _actor(message: Message) -> str:

@@ -18,10 +18,10 @@ from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN, Warehouse
 
 ID = re.compile(ID_PATTERN)
 POSTAL_CODE = re.compile(POSTAL_CODE_PATTERN)
-PRIORITY_MAX = 32_767  # what the column holds
-SERVED_REGIONS_MAX = 50  # as many as a large country has; a longer list is a mistake
-WAREHOUSES_MAX = 10_000  # each process has all of them in memory; far more is a wrong file
-BYTES_MAX = 16 * 1024 * 1024  # several times what so many take, and no endless device is read
+MAX_PRIORITY = 32_767  # what the column holds
+MAX_SERVED_REGIONS = 50  # as many as a large country has; a longer list is a mistake
+MAX_WAREHOUSES = 10_000  # each process has all of them in memory; far more is a wrong file
+MAX_BYTES = 16 * 1024 * 1024  # several times what so many take, and no endless device is read
 
 
 class Result(NamedTuple):
@@ -79,7 +79,7 @@ def load(path: Path | str) -> list[Warehouse]:
 
     Raises Invalid with a sentence for each thing that is wrong, `problems` among its extra facts.
     """
-    entries, problems = files.yaml_list(path, key="warehouses", most=WAREHOUSES_MAX, bytes_max=BYTES_MAX)
+    entries, problems = files.yaml_list(path, key="warehouses", most=MAX_WAREHOUSES, max_bytes=MAX_BYTES)
     for position, entry in enumerate(entries, start=1):
         name = files.named("Warehouse", position, entry, key="id")
         problems += [f"{name}: {problem}" for problem in _problems(entry)]
@@ -119,25 +119,25 @@ REGION = _text(64)
 
 def _served_regions(value: Any) -> bool:
     """The admin shows the names with commas between them, so none may have one."""
-    if not isinstance(value, list) or len(value) > SERVED_REGIONS_MAX:
+    if not isinstance(value, list) or len(value) > MAX_SERVED_REGIONS:
         return False
     return all(REGION(name) and "," not in name for name in value) and len(set(value)) == len(value)
 
 
 def _priority(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= PRIORITY_MAX  # bool is an int to isinstance
+    return type(value) is int and 1 <= value <= MAX_PRIORITY  # bool is an int to isinstance
 
 
 RULES = {
     "id": Rule("1 to 64 lower-case letters, digits and hyphens, no hyphen first", _text(64, ID)),
     "name": Rule("1 to 200 printable characters", _text(200)),
     "region": Rule("1 to 64 printable characters", REGION),
-    "priority": Rule(f"a whole number from 1 to {PRIORITY_MAX}", _priority),
+    "priority": Rule(f"a whole number from 1 to {MAX_PRIORITY}", _priority),
     "postal_code": Rule("1 to 16 letters, digits, spaces and hyphens, in quotes", _text(16, POSTAL_CODE), False),
     "latitude": Rule("degrees between -90 and 90", _degrees(90), False),
     "longitude": Rule("degrees between -180 and 180", _degrees(180), False),
     "served_regions": Rule(
-        f"a list of at most {SERVED_REGIONS_MAX} regions, each once, of 1 to 64 printable characters without a comma",
+        f"a list of at most {MAX_SERVED_REGIONS} regions, each once, of 1 to 64 printable characters without a comma",
         _served_regions,
         False,
     ),

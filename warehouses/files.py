@@ -9,8 +9,8 @@ import yaml
 
 from inventory_project.foundation.errors import Invalid
 
-SHOWN_MAX = 80  # characters of what stands in a file, in a sentence about it
-DIGITS_MAX = 1_000  # of a whole number that is shown as such; Python refuses to write very long ones
+MAX_SHOWN = 80  # characters of what stands in a file, in a sentence about it
+MAX_DIGITS = 1_000  # of a whole number that is shown as such; Python refuses to write very long ones
 
 
 class Replaced(NamedTuple):
@@ -38,11 +38,11 @@ def invalid(path: Path | str, problems: list[str], *, told: int | None = None) -
 
 def shown(value: Any) -> str:
     """What stands in the file, for a sentence about it: short, and as one would write it in code."""
-    return _cut("".join(islice(_pieces(value), SHOWN_MAX + 1)))  # no piece is empty: so many are too long
+    return _cut("".join(islice(_pieces(value), MAX_SHOWN + 1)))  # no piece is empty: so many are too long
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _pieces(value: Any) -> Iterator[str]:
@@ -62,25 +62,25 @@ def _pieces(value: Any) -> Iterator[str]:
             yield from _pieces(each)
         yield "}"
     elif isinstance(value, str):
-        yield repr(value[: SHOWN_MAX + 1])
-    elif isinstance(value, int) and abs(value) >= 10**DIGITS_MAX:
+        yield repr(value[: MAX_SHOWN + 1])
+    elif isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         yield hex(value)
     else:
         yield repr(value)
 
 
-def text(path: Path | str, *, bytes_max: int) -> str:
+def text(path: Path | str, *, max_bytes: int) -> str:
     """The text of a file, without a byte order mark; its line ends are left as they are.
 
     Raises Invalid where it cannot be read, is larger, binary, or not UTF-8.
     """
     try:
         with Path(path).open("rb") as file:
-            content = file.read(bytes_max + 1)  # and not all of it: no endless device is read
+            content = file.read(max_bytes + 1)  # and not all of it: no endless device is read
     except OSError as error:
         raise invalid(path, [f"The file cannot be read: {error.strerror}."]) from error
-    if len(content) > bytes_max:
-        raise invalid(path, [f"The file is larger than {bytes_max // 1024**2} MB."])
+    if len(content) > max_bytes:
+        raise invalid(path, [f"The file is larger than {max_bytes // 1024**2} MB."])
     if b"\0" in content:
         raise invalid(path, ["The file is binary, not text."])
     try:
@@ -101,12 +101,12 @@ class Rule(NamedTuple):
     is_required: bool = True
 
 
-def yaml_list(path: Path | str, *, key: str, most: int, bytes_max: int) -> tuple[list[Any], list[str]]:
+def yaml_list(path: Path | str, *, key: str, most: int, max_bytes: int) -> tuple[list[Any], list[str]]:
     """The list that the YAML file has under its one key, of 1 to `most` entries; and what is wrong beside it.
 
-    Raises Invalid where the file cannot be read, is larger than `bytes_max`, or is no YAML.
+    Raises Invalid where the file cannot be read, is larger than `max_bytes`, or is no YAML.
     """
-    written = text(path, bytes_max=bytes_max)
+    written = text(path, max_bytes=max_bytes)
     try:
         content = yaml.load(written, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number without end

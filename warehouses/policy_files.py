@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 RULED = ("tolerance_km", "split", "most_parcels")
 PROBLEMS_TOLD = 20
-POLICIES_MAX = 1_000  # one for each region; far more is a wrong file
-BYTES_MAX = 1024 * 1024  # several times what so many take, and no endless device is read
+MAX_POLICIES = 1_000  # one for each region; far more is a wrong file
+MAX_BYTES = 1024 * 1024  # several times what so many take, and no endless device is read
 
 
 @transaction.atomic
@@ -62,7 +62,7 @@ def load(path: Path | str) -> dict[str, Policy]:
     What a policy leaves out is as in the built-in one. Raises Invalid with a sentence for each thing that is wrong,
     `problems` among its extra facts.
     """
-    entries, problems = files.yaml_list(path, key="policies", most=POLICIES_MAX, bytes_max=BYTES_MAX)
+    entries, problems = files.yaml_list(path, key="policies", most=MAX_POLICIES, max_bytes=MAX_BYTES)
     found = []
     for position, entry in enumerate(entries, start=1):
         policy, wrong = _policy(entry)

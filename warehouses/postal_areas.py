@@ -24,8 +24,8 @@ from warehouses.models import POSTAL_CODE_PATTERN, AllocationPolicy, PostalArea,
 
 COLUMNS = ("country", "prefix", "latitude", "longitude", "name", "region", "kind")
 KINDS = {"place": False, "region": True}  # by what the file says: whether the row is the middle of a wide region
-AREAS_MAX = 100_000  # of all countries together: each process keeps all of them in memory, which is 31 MB then
-BYTES_MAX = 32 * 1024 * 1024  # of a file: three times what so many areas take, and no endless device is read
+MAX_AREAS = 100_000  # of all countries together: each process keeps all of them in memory, which is 31 MB then
+MAX_BYTES = 32 * 1024 * 1024  # of a file: three times what so many areas take, and no endless device is read
 PROBLEMS_TOLD = 20
 CHUNK = 1_000  # rows in one statement
 SHRINK_SHARE = 0.5  # of the areas of a file's countries may be deleted by it; more looks like half a file
@@ -47,16 +47,16 @@ def replace(
     """Bring the areas of the countries that `areas` name to `areas`; those of other countries stay as they are.
 
     The areas are unique by country and prefix. All is written or nothing; a repeat writes nothing. `on_progress` is
-    told now and then how many more areas are done. Raises Invalid when the table would have more than AREAS_MAX rows,
+    told now and then how many more areas are done. Raises Invalid when the table would have more than MAX_AREAS rows,
     and, unless it `may_shrink`, when more than SHRINK_SHARE of the areas would be deleted, as by half a file.
     """
     database.keep_other_writers_out(PostalArea)  # else two loads at once would both find an area missing
     countries = {area.country for area in areas}
     others = PostalArea.objects.exclude(country__in=countries).count()
-    if others + len(areas) > AREAS_MAX:
+    if others + len(areas) > MAX_AREAS:
         raise Invalid(
             f"There would be {others + len(areas):,} postal areas, {others:,} of them of other countries; at most "
-            f"{AREAS_MAX:,} can be kept, for each process has all of them in memory. Nothing was changed."
+            f"{MAX_AREAS:,} can be kept, for each process has all of them in memory. Nothing was changed."
         )
     held = {(row.country, row.prefix): row for row in PostalArea.objects.filter(country__in=countries)}
     new, changed, unchanged = [], [], 0
@@ -146,7 +146,7 @@ def load(path: Path | str) -> list[PostalArea]:
     kind and spaces around a value do no harm. Small letters of a country or a prefix count as large ones. Raises
     Invalid with a sentence for each thing that is wrong (at most PROBLEMS_TOLD), `problems` among its extra facts.
     """
-    areas, problems = _read(files.text(path, bytes_max=BYTES_MAX))
+    areas, problems = _read(files.text(path, max_bytes=MAX_BYTES))
     if problems:
         raise files.invalid(path, problems, told=PROBLEMS_TOLD)
     return areas
@@ -179,8 +179,8 @@ def _read(text: str) -> tuple[list[PostalArea], list[str]]:
             return [], [f"Line {above + 1}: {wrong_header}"]
         for count, cells in enumerate(filter(None, rows), start=1):  # an empty line has no cells
             line_number = above + rows.line_num
-            if count > AREAS_MAX:
-                problems.append(f"There are more than {AREAS_MAX:,} rows; each process has all of them in memory.")
+            if count > MAX_AREAS:
+                problems.append(f"There are more than {MAX_AREAS:,} rows; each process has all of them in memory.")
                 break
             area, wrong = _area([cell.strip() for cell in cells])
             first_line = first_lines.setdefault((area.country, area.prefix), line_number) if area else line_number

@@ -69,7 +69,7 @@ def load(path: Path) -> OrderFile:
     A byte order mark, line ends of any kind, empty lines and spaces around a value do no harm. Raises Invalid with a
     sentence for each thing that is wrong, `problems` among its extra facts.
     """
-    rows = csv.reader(io.StringIO(files.text(path, bytes_max=MAX_BYTES), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(files.text(path, max_bytes=MAX_BYTES), newline=""), strict=True)
     found = OrderFile(path)
     problems: dict[int, list[str]] = {}
     try:

@@ -154,8 +154,8 @@ def test_what_fails_in_the_middle_leaves_no_trace() -> None:
 
 
 def test_the_areas_of_all_countries_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert postal_areas.AREAS_MAX == 100_000
-    monkeypatch.setattr(postal_areas, "AREAS_MAX", 3)
+    assert postal_areas.MAX_AREAS == 100_000
+    monkeypatch.setattr(postal_areas, "MAX_AREAS", 3)
     postal_areas.replace([area("013"), area("1000", "PT"), area("1100", "PT")])
     before = (table(), version())
     with pytest.raises(Invalid) as refusal:
