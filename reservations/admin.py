@@ -1,4 +1,4 @@
-"""Reservations in the admin: why which warehouse was chosen, what became of the hold, and ending it now."""
+"""The admin page of reservations: their allocation and history, and actions that end holds."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ from warehouses.allocation.record import is_readable
 
 
 class ReservationItemInline(ReadOnlyInline[ReservationItem, Reservation]):
-    """The lines."""
+    """The lines of a reservation."""
 
     model = ReservationItem
     fields = readonly_fields = ("product", "warehouse", "quantity", "confirmed", "released", "returned", "movements")
@@ -35,12 +35,12 @@ class ReservationItemInline(ReadOnlyInline[ReservationItem, Reservation]):
 
     @admin.display(description="ledger")
     def movements(self, item: ReservationItem) -> SafeString:
-        """The way to what was booked on account of the line."""
+        """A link to the movements of the line."""
         return movements_link(line_id=item.pk)
 
 
 class ReservationExtensionInline(ReadOnlyInline[ReservationExtension, Reservation]):
-    """The time that was added."""
+    """The extensions of a reservation."""
 
     model = ReservationExtension
     fields = ("reference", "minutes", "expires_at", "actor", "created_at")
@@ -49,7 +49,7 @@ class ReservationExtensionInline(ReadOnlyInline[ReservationExtension, Reservatio
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
-    """List, look, expire and cancel."""
+    """List and view reservations; expire and cancel them."""
 
     list_display = ("id", "order_id", "status", "created_at", "expires_at", "settled_at")
     list_filter = ("status", "is_live")
@@ -66,34 +66,34 @@ class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
     live = flag("is_live", "live")
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """Who may change reservations may end them; nothing of one can be edited."""
+        """Whether the user may end reservations: with the permission to change them. No field can be edited."""
         return request.user.has_perm("reservations.change_reservation")
 
     @admin.action(description="Expire the selected reservations now", permissions=["settle"])
     def expire_now(self, request: HttpRequest, queryset: QuerySet[Reservation]) -> HttpResponse | None:
-        """Release the holds as if their time were up."""
+        """Release the holds as expired, even before their time limit."""
         return self.ask_first(
             request,
             queryset,
             question="Expire these reservations now?",
-            done="Reservations that are expired now",
+            done="Reservations expired",
             act=partial(_expire, actor=staff_actor(request)),
         )
 
     @admin.action(description="Cancel the selected reservations", permissions=["settle"])
     def cancel_now(self, request: HttpRequest, queryset: QuerySet[Reservation]) -> HttpResponse | None:
-        """Release the holds as if the orders were cancelled."""
+        """Release the holds as cancelled."""
         return self.ask_first(
             request,
             queryset,
             question="Cancel these reservations?",
-            done="Reservations that are cancelled now",
+            done="Reservations cancelled",
             act=partial(_cancel, actor=staff_actor(request)),
         )
 
     @admin.display(description="why these warehouses")
     def explanation(self, reservation: Reservation) -> SafeString:
-        """The allocation as a sentence and tables."""
+        """The allocation as text and tables."""
         record = reservation.allocation
         allocation = explanation.explain(record) if is_readable(record) else None
         return render_to_string(
@@ -111,7 +111,7 @@ class ReservationAdmin(ReadOnly, LargeTableAdmin[Reservation]):
 
 
 def _considered(allocation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `words.considered`, each with its product, in the order of the products."""
+    """The rows of `words.considered` with the product of each, sorted by product."""
     rows = words.considered(allocation)
     products = Product.objects.in_bulk({UUID(row["product_id"]) for row in rows})
     named = [{**row, "product": str(products.get(UUID(row["product_id"]), row["product_id"]))} for row in rows]

@@ -1,4 +1,4 @@
-"""What the doors of reservations read alike: the items of an order, whoever sends them."""
+"""Reads the items of an order, in the same way for HTTP requests and messages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from warehouses.fields import WarehouseIdField
 
 
 class ItemIn(StrictSerializer):
-    """Units of a product, at a warehouse or wherever they are."""
+    """Units of a product, from a named warehouse or from any."""
 
     product_id = StrictUUIDField()
     quantity = StrictIntegerField(min_value=1, max_value=settings.RESERVATION_MAX_QUANTITY)
@@ -24,15 +24,15 @@ class ItemIn(StrictSerializer):
 
 
 def items_field(item: type[ItemIn] = ItemIn, **options: Any) -> BoundedListField:
-    """A list of items; not more than a reservation may have."""
+    """A field with a list of items, at most as many as a reservation may have."""
     return BoundedListField(child=item(), max_length=settings.RESERVATION_MAX_LINES, **options)
 
 
 def items_of(entries: Sequence[dict[str, Any]]) -> tuple[Item, ...]:
-    """The items that were read."""
+    """The domain's items from validated entries."""
     return tuple(Item(entry["product_id"], entry["quantity"], entry.get("warehouse_id")) for entry in entries)
 
 
 def part_of(body: dict[str, Any]) -> tuple[Item, ...] | None:
-    """The items that were named; None where all are meant."""
+    """The items that the body names; None if it names none, which means all."""
     return items_of(body["items"]) if "items" in body else None

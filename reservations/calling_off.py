@@ -1,7 +1,8 @@
-"""An order is not wanted any more, or a part of it: its goods are free again, held or confirmed.
+"""Calls off an order or a part of it: its goods become available again, whether they were held or confirmed.
 
-ACTIVE, though past its time: released. CONFIRMED: brought back. EXPIRED and CANCELLED have nothing to free. A payment
-that failed ends what is ACTIVE alone: goods that were paid for are not taken from the order by an older failure.
+An ACTIVE reservation is released, even past its time. The goods of a CONFIRMED one are returned. EXPIRED and CANCELLED
+ones have nothing to free. A failed payment ends only an ACTIVE reservation, because an older failure must not take paid
+goods from the order.
 """
 
 from collections.abc import Sequence
@@ -17,11 +18,11 @@ from reservations.working_set import WorkingSet
 
 
 def call_off(requests: Sequence[CallOff]) -> list[Outcome | Refusal]:
-    """Free what each order's current reservation has, or the named items of it; inside the caller's transaction.
+    """Free everything in each order's current reservation, or the named items; inside the caller's transaction.
 
-    What comes back, and each part that is released, is booked under the request's reference: a repeat changes nothing.
-    Refusals: NotFound; the settled ones; ExceedsReservation; ReferenceConflict, of a reference that freed other items;
-    OrderChanged, upon which the request may be decided once more.
+    Returned goods and released parts are booked under the request's reference, so a repeat changes nothing. Refusals:
+    NotFound; the settled ones; ExceedsReservation; ReferenceConflict if the reference freed other items before;
+    OrderChanged, after which the request may be decided again.
     """
     working_set = WorkingSet.lock_orders({request.order_id for request in requests})
     working_set.load_postings({request.reference for request in requests})
@@ -44,7 +45,7 @@ def _decide(working_set: WorkingSet, request: CallOff) -> Outcome | Refusal:
 
 def _bring_back(working_set: WorkingSet, hold: Hold, request: CallOff) -> Outcome | Refusal:
     if request.items is None and not hold.is_live:
-        return Outcome(hold=hold, is_replay=True)  # everything is back already
+        return Outcome(hold=hold, is_replay=True)  # everything has been returned already
     wanted = Return(reservation_id=hold.id, reference=request.reference, items=request.items, actor=request.actor)
     return returning.decide_return(working_set, hold, wanted)
 

@@ -1,4 +1,4 @@
-"""The contract of the reservation events: what each carries."""
+"""The contract of the reservation events: the data of each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -19,7 +19,7 @@ LineQuantity = tuple[HoldLine, int]
 
 
 def reserved(hold: Hold) -> Event:
-    """Stock is held for the order until `expires_at`."""
+    """The event that stock is held for the order until `expires_at`."""
     return Event(
         type=RESERVED,
         subject=str(hold.id),
@@ -33,7 +33,7 @@ def reserved(hold: Hold) -> Event:
 
 
 def confirmed(hold: Hold) -> Event:
-    """What was confirmed has left the stock."""
+    """The event that the confirmed units have left the stock."""
     return Event(
         type=CONFIRMED,
         subject=str(hold.id),
@@ -46,7 +46,7 @@ def confirmed(hold: Hold) -> Event:
 
 
 def released(hold: Hold, items: Sequence[LineQuantity], *, reason: ReleaseReason, reference: str = "") -> Event:
-    """Units are free again; a return names its reference, which may happen more than once for a reservation."""
+    """The event that units are available again. A return has a reference, because a reservation may have several."""
     data: dict[str, Any] = {
         "reservation_id": str(hold.id),
         "order_id": str(hold.order_id),
@@ -59,7 +59,7 @@ def released(hold: Hold, items: Sequence[LineQuantity], *, reason: ReleaseReason
 
 
 def rejected(order_id: UUID, cause: str, refusal: Refusal, *, extensions: Mapping[str, str]) -> Event:
-    """A message of the name `cause` asked for what cannot be; it may happen to an order more than once."""
+    """The event that a message of type `cause` was rejected. An order may have several."""
     return Event(
         type=REJECTED,
         subject=str(order_id),

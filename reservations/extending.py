@@ -1,4 +1,4 @@
-"""Gives holds more time: never less, never past the limit, and once for each reference."""
+"""Extends holds: never to an earlier time, never past the limit, and once for each reference."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,7 +17,7 @@ from stock.documents import ReferenceConflict
 
 
 def extend(requests: Sequence[Extend]) -> list[Outcome | Refusal]:
-    """Each hold lasts longer; never shorter, never past RESERVATION_EXTEND_MAX_MINUTES after it was made."""
+    """Extend each hold. None ends earlier than before, or past RESERVATION_EXTEND_MAX_MINUTES after its creation."""
     working_set = WorkingSet.lock({request.reservation_id for request in requests})
     known = {
         (extension.reservation_id, extension.reference): extension
@@ -25,7 +25,7 @@ def extend(requests: Sequence[Extend]) -> list[Outcome | Refusal]:
             reservation_id__in=working_set.holds, reference__in={request.reference for request in requests}
         )
     }
-    made: list[ReservationExtension] = []
+    new: list[ReservationExtension] = []
 
     def decide(working_set: WorkingSet, hold: Hold, request: Extend) -> Outcome | Refusal:
         earlier = known.get((hold.id, request.reference))
@@ -33,13 +33,13 @@ def extend(requests: Sequence[Extend]) -> list[Outcome | Refusal]:
             return _replayed_extension(hold, request, earlier)
         outcome = _decide_extend(working_set, hold, request)
         if isinstance(outcome, Outcome) and request.minutes is not None:
-            made.append(_extension(working_set, hold, request, request.minutes))
-            known[hold.id, request.reference] = made[-1]
+            new.append(_extension(working_set, hold, request, request.minutes))
+            known[hold.id, request.reference] = new[-1]
         return outcome
 
     outcomes = working_set.decide_each(decide, requests)
     working_set.write()
-    ReservationExtension.objects.bulk_create(made)
+    ReservationExtension.objects.bulk_create(new)
     crash_point("settle.before_commit")
     return outcomes
 

@@ -1,8 +1,8 @@
-"""Turns away what the counters say nothing can serve, before the database is asked.
+"""Rejects requests for what the counters say is sold out, before the database is asked.
 
-The counters may be wrong, and nothing is sold by them: a yes of theirs means nothing, and of those that they refuse for
-a product one in each interval asks the database all the same, as its probe. So a counter that is too low delays a sale
-by that long at most. What the counters do not know, and a Redis that does not answer, means that there is no gate.
+The counters may be wrong, so a positive counter is never trusted: the database decides. Of the requests that the
+counters would reject, one per product and interval is let through as a probe. So a counter that is too low delays a
+sale by one interval at most. If the counters lack a product, or Redis does not answer, every request passes.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ Known = Mapping[UUID, ProductCounters]
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """By position in the batch: the refusals, the products of each probe, and the answer that it should get."""
+    """By position in the batch: the refusals, the products of each probe, and the answer that each probe should get."""
 
     refused: dict[int, Refusal] = field(default_factory=dict)
     probes: dict[int, set[UUID]] = field(default_factory=dict)
@@ -35,13 +35,13 @@ class Screening:
 
 
 def screen(requests: Sequence[Reserve]) -> Screening:
-    """Screen a batch: one round trip to Redis, and where a request would be refused one more and one SELECT."""
+    """Screen a batch in one round trip to Redis; if a request would be refused, one more round trip and one SELECT."""
     if not settings.REDIS_URL:
         return Screening()
     known = counters.read({item.product_id for request in requests for item in request.items})
     lacking = {i: lacks for i, request in enumerate(requests) if (lacks := _lacks(request, known))}
     if lacking:
-        # A replay of the last unit's buyer must get its reservation again, and would teach nothing as a probe.
+        # A repeat by the buyer of the last unit must get its reservation again, and is useless as a probe.
         held = _with_reservation({requests[i].order_id for i in lacking})
         lacking = {i: lacks for i, lacks in lacking.items() if requests[i].order_id not in held}
     probed = counters.probe(set().union(*lacking.values())) if lacking else None
@@ -69,24 +69,24 @@ def _judged(
 
 
 def correct_counters(screening: Screening, answers: Sequence[Outcome | Refusal]) -> None:
-    """Forget the counters of a product whose probe got a better answer than they predicted: they were wrong.
+    """Delete the counters of a product whose probe got a better answer than they predicted, because they were wrong.
 
-    The next reading creates them again.
+    The next read creates them again.
     """
     for i, product_ids in screening.probes.items():
         answer = answers[i]
         if isinstance(answer, Unavailable):
-            continue  # the database has said nothing about the stock
+            continue  # this says nothing about the stock
         if not isinstance(answer, Refusal) or _is_better(answer, screening.expected[i]):
             counters.forget(product_ids)
 
 
 def _is_better(answer: Refusal, expected: Refusal) -> bool:
-    """Whether the database has more than the counters said. Less is no news: neighbours in the batch take units too."""
+    """Whether the database has more stock than the counters. Less is normal, because the batch takes units too."""
     if answer.code != expected.code:
         return True
-    found, told = _shortages(answer), _shortages(expected)
-    return any(key not in found or found[key] > available for key, available in told.items())
+    found, predicted = _shortages(answer), _shortages(expected)
+    return any(key not in found or found[key] > available for key, available in predicted.items())
 
 
 def _shortages(refusal: Refusal) -> dict[tuple[str, str | None], int]:
@@ -94,7 +94,7 @@ def _shortages(refusal: Refusal) -> dict[tuple[str, str | None], int]:
 
 
 def _lacks(request: Reserve, known: Known) -> set[UUID]:
-    """The products that the request cannot get by any choice of warehouses; none if a counter is not known."""
+    """The products that no choice of warehouses can supply; empty if a counter is missing."""
     asked: dict[UUID, int] = defaultdict(int)
     lacks = set()
     for item in request.items:
@@ -111,21 +111,21 @@ def _lacks(request: Reserve, known: Known) -> set[UUID]:
 
 
 def _with_reservation(order_ids: set[UUID]) -> set[UUID]:
-    """Those of the orders that have a live reservation; all of them when the database cannot say."""
+    """The orders that have a live reservation; all of them if the database does not answer."""
     try:
         live = Reservation.objects.filter(order_id__in=order_ids, is_live=True)
         return set(live.values_list("order_id", flat=True))
     except Error:
-        connection.close()  # of no use any more; the batch gets a new one, and says it if there is none
+        connection.close()  # it is broken; the batch gets a new one, or reports that there is none
         return order_ids
 
 
 def _refusal(request: Reserve, known: Known) -> Refusal:
-    """What the database would answer if the counters are right."""
+    """The refusal that the database would give if the counters are right."""
     view = network.recent().seen_from(request.delivery_postal_code)
     stock = {item.product_id: availability.candidates(known[item.product_id], view) for item in request.items}
     decision = reserving.decide(
         merged(request.items), stock, frozenset(), view.delivery, allow_split=request.allow_split
     )
-    assert isinstance(decision, Refusal)  # noqa: S101  # whoever lacks something cannot be served
+    assert isinstance(decision, Refusal)  # noqa: S101  # the request lacks a product
     return decision

@@ -1,4 +1,4 @@
-"""One request at a time from each of many threads, gathered into batches for the lifecycle, in this process."""
+"""Gathers the single requests of many threads of this process into batches for the lifecycle (group commit)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from reservations.requests import Outcome
 
 
 def _keep_no_connection() -> None:
-    """Give the database connection that this thread took, to see who calls, back to the pool."""
+    """Return this thread's database connection, which authentication used, to the pool."""
     if not connection.in_atomic_block:
         connection.close()
 
@@ -38,7 +38,7 @@ GATHERERS = {
 
 
 def one(verb: Callable[..., Any], wanted: Any) -> Outcome:
-    """The outcome of one request, decided together with what other threads ask of the verb at this moment."""
+    """The outcome of one request, decided in one batch with the concurrent requests of other threads."""
     if settings.GROUP_COMMIT and verb in GATHERERS:
         return GATHERERS[verb].call(wanted)
     return lifecycle.one(verb, wanted)

@@ -1,6 +1,6 @@
-"""The door of messages: reads what order and payment events say, one call of the journey, and nothing else.
+"""The door of messages: reads order and payment events and makes one domain call for each.
 
-Unknown fields are left alone, for who sends these events sends them to others as well.
+Unknown fields are ignored, because the sender publishes these events for other services as well.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from reservations.bodies import ItemIn, items_field, items_of, part_of
 from reservations.requests import CallOff, CallOffReason, Pay, Reserve
 from warehouses.fields import PostalCodeField
 
-MOST_SHOWN = 5  # mistakes named in the reason of a dead letter
+MAX_SHOWN = 5  # problems named in the reason of a dead letter
 MAX_REFERENCE = 128  # characters, as the ledger stores them
 
 
@@ -48,7 +48,7 @@ def _read(serializer: type[StrictSerializer], data: Mapping[str, Any]) -> dict[s
         return serializer.read(data)
     except ValidationError as error:
         mistakes = [f"{each['field']}: {each['detail']}" for each in problems.flatten(error.detail)]
-        raise Invalid(" ".join(mistakes[:MOST_SHOWN])) from error
+        raise Invalid(" ".join(mistakes[:MAX_SHOWN])) from error
 
 
 def _actor(message: Message) -> str:
@@ -56,7 +56,7 @@ def _actor(message: Message) -> str:
 
 
 def _reference(message: Message) -> str:
-    """What its goods are booked under: its source and id, for the id alone may be another message's or a return's."""
+    """The reference for the goods of a message: its source and id, because other sources may use the same id."""
     name = f"{message.source} {message.id}"
     return name if len(name) <= MAX_REFERENCE else hashlib.sha256(name.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Reservations in memory, and the set-based statements that read and write them."""
+"""Reservations in memory, and the statements that read and write many of them at once."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,16 +26,16 @@ LINE = database.fields_of(ReservationItem, ("reservation", *LINE_FIELDS))
 HOLD_COLUMNS = ", ".join(f"reservation.{name}" for name in FIELDS)
 LINE_COLUMNS = ", ".join(f"reservation_item.{name}" for name in ("reservation_id", *LINE_FIELDS))
 ITEM_COLUMNS = ("id", "reservation", "product", "warehouse", "quantity", "confirmed", "released", "returned")
-# What a hold gave up while it was ACTIVE has a reference; what it gave up at its end has none.
+# Units released while the hold was ACTIVE have a reference; units released at its end have none.
 GIVEN_UP_BEFORE = """(SELECT CAST(COALESCE(SUM(available_delta), 0) AS bigint) FROM stock_movement
     WHERE line_id = reservation_item.id AND kind = 'RELEASE' AND reference <> '')"""
 
 
 @dataclass(slots=True)
 class HoldLine:
-    """Units of one product at one warehouse, and what became of them.
+    """Units of one product at one warehouse, and what happened to them.
 
-    `given_up_before`, of what was released, while the hold was ACTIVE: read where a hold may be revived, else 0.
+    `given_up_before` is the part of `released` from before the hold ended. It is only read for a revival, else 0.
     """
 
     id: UUID
@@ -57,7 +57,7 @@ class HoldLine:
 class Hold:
     """A reservation with its lines (in id order), as one transaction knows it.
 
-    It is called a hold in every status, also once it is CONFIRMED, to tell it from its row, `models.Reservation`.
+    It is called a hold in every status, even when it is CONFIRMED, to distinguish it from the row `models.Reservation`.
     """
 
     id: UUID
@@ -74,7 +74,7 @@ class Hold:
     lines: list[HoldLine] = field(default_factory=list)
 
     def is_overdue(self, now: datetime) -> bool:
-        """Still ACTIVE though its time is up: nobody has released it yet."""
+        """Whether it is still ACTIVE although its time is up, because no job has released it yet."""
         return self.status == Status.ACTIVE and self.expires_at <= now
 
     @property
@@ -96,14 +96,14 @@ def new_line(*, product_id: UUID, warehouse_id: str, quantity: int) -> HoldLine:
 def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) -> Pending[dict[UUID, Hold]]:
     """Lock these reservations in the order of their ids and read them; unknown ids are left out.
 
-    Their lines are read by a statement of their own: in the locking one they would be as old as the wait.
+    The lines have a statement of their own, because the locking one would read them as of before its wait.
     `is_for_revival` reads `given_up_before` as well.
     """
     among, parameter = database.among(reservation_ids)
     lock = database.for_no_key_update("reservation")
     holds = database.select(
         HOLD,
-        f"SELECT {HOLD_COLUMNS} FROM reservation WHERE id {among} ORDER BY id {lock}",  # noqa: S608  # names of ours
+        f"SELECT {HOLD_COLUMNS} FROM reservation WHERE id {among} ORDER BY id {lock}",  # noqa: S608  # our own names
         [parameter],
         lambda rows: {row[0]: Hold(*row) for row in rows},
     )
@@ -118,18 +118,18 @@ def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) 
 
 
 def locking_levels(reservation_ids: Collection[UUID]) -> Pending[ledger.LockedLevels]:
-    """Lock the levels where the lines of these reservations stand; a line never moves."""
+    """Lock the levels of the lines of these reservations. A line never moves to another level."""
     among, parameter = database.among(reservation_ids)
     places = f"SELECT product_id, warehouse_id FROM reservation_item WHERE reservation_id {among}"  # noqa: S608
     return ledger.locking_places(places, [parameter])
 
 
 def live_of_orders(order_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:
-    """The live reservation of each order that has one; one statement, nothing is locked."""
+    """The live reservation of each order that has one. One statement; nothing is locked."""
     among, parameter = database.among(order_ids)
     return database.select(
         (*HOLD, *LINE),
-        f"SELECT {HOLD_COLUMNS}, {LINE_COLUMNS} FROM reservation "  # noqa: S608  # names of ours
+        f"SELECT {HOLD_COLUMNS}, {LINE_COLUMNS} FROM reservation "  # noqa: S608  # our own names
         "JOIN reservation_item ON reservation_item.reservation_id = reservation.id "
         f"WHERE reservation.order_id {among} AND reservation.is_live ORDER BY reservation_item.id",
         [parameter],
@@ -149,15 +149,15 @@ def _with_lines(holds: dict[UUID, Hold], lines: Iterable[Sequence[Any]]) -> dict
 
 
 def time_left(holds: Iterable[Hold], now: datetime) -> dict[UUID, timedelta | None]:
-    """How long each hold lasts from `now` on; None for one that is settled."""
+    """How long each hold still lasts from `now`; None for a settled one."""
     return {hold.id: hold.expires_at - now if hold.status == Status.ACTIVE else None for hold in holds}
 
 
 def current_ids_of_orders(order_ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """For each order its live reservation, else its latest one; one statement, nothing is locked."""
+    """For each order its live reservation, else its latest one. One statement; nothing is locked."""
     rows = Reservation.objects.filter(order_id__in=order_ids).values_list("order_id", "id")
-    # The last of an order wins: live after settled, later after earlier. Later by the database's clock, not by the
-    # ids, which processes make by clocks of their own.
+    # The last row of an order wins: live after settled, later after earlier. Later by the database's clock, not by
+    # the ids, because each process creates those by its own clock.
     return dict(rows.order_by("is_live", "created_at", "id"))
 
 
@@ -165,7 +165,10 @@ def current_ids_of_orders(order_ids: Collection[UUID]) -> dict[UUID, UUID]:
 
 
 def insert(holds: Iterable[Hold]) -> None:
-    """Write new reservations and their lines; two statements, sorted by order so that twins meet in one order."""
+    """Write new reservations and their lines; two statements.
+
+    Sorted by order id, so that two processes with the same orders insert them in the same sequence.
+    """
     ordered = sorted(holds, key=lambda hold: hold.order_id)
     database.insert_rows(
         Reservation, RESERVATION_COLUMNS, [tuple(getattr(hold, name) for name in FIELDS) for hold in ordered]

@@ -1,8 +1,8 @@
 """The life of a reservation: reserve, confirm, cancel, expire, extend, return, pay.
 
-Each verb takes many requests and answers each in its place with an Outcome or a Refusal; it owns the transaction,
-decides all of them in a constant number of statements, and counts after the commit. `one` is for a door with a single
-request. Every verb may be repeated: the second time answers as the first.
+Each verb takes many requests and returns an Outcome or a Refusal for each, in the same order. It owns the transaction,
+needs a constant number of statements, and counts in the metrics after the commit. `one` is for a single request. Every
+verb may be repeated and then gives the same answer.
 """
 
 import logging
@@ -40,7 +40,7 @@ Answer = Outcome | Refusal
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-AGAIN = (InsufficientStock, HeldByOverdue, OrderChanged)  # refusals that may be another answer a moment later
+AGAIN = (InsufficientStock, HeldByOverdue, OrderChanged)  # refusals that may turn into another answer a moment later
 SWEEP_LIMIT = 500  # overdue holds released in one transaction
 SWEEPER = "system:expiry"
 
@@ -49,12 +49,12 @@ def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
     """Hold stock for each order, all of the order or nothing.
 
     The same order with the same content gets its live reservation again. Refusals: Invalid (also `unknown_ids`),
-    OrderConflict, InsufficientStock with all shortages, SalesBlocked. Before stock is refused, holds on these
-    products whose time is up are released and the request is decided once more; a refusal by the gate leaves that to
-    the gate's probes.
+    OrderConflict, InsufficientStock with all shortages, SalesBlocked. Before a request is refused for lack of stock,
+    overdue holds on its products are released and it is decided again. A refusal by the gate skips that; its probes do
+    it.
     """
-    unsound = {i: refusal for i, request in enumerate(requests) if (refusal := reserving.check(request))}
-    answers = decide_rest(_reserve, requests, unsound)
+    invalid = {i: refusal for i, request in enumerate(requests) if (refusal := reserving.check(request))}
+    answers = decide_rest(_reserve, requests, invalid)
     crash_point("reserve.after_commit")
     return counted("reserve", answers)
 
@@ -64,7 +64,7 @@ def decide_rest(
     requests: Sequence[Request],
     refused: Mapping[int, Refusal],
 ) -> list[Result | Refusal]:
-    """Decide the requests that are not refused yet; returns all answers in their places. `refused` is by position."""
+    """Decide the requests that are not refused yet. Returns all answers in order. `refused` is by position."""
     others = [i for i in range(len(requests)) if i not in refused]
     answers = {**refused, **dict(zip(others, decide([requests[i] for i in others]), strict=True))}
     return [answers[i] for i in range(len(requests))]
@@ -80,19 +80,19 @@ def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
 def run_releasing_overdue(
     work: Work[Request, Result], requests: Sequence[Request], *, again: Work[Request, Result] | None = None
 ) -> list[Result | Refusal]:
-    """Run the batch; what lacks stock, or meets an overdue hold of its own order, is decided once more without those.
+    """Run the batch. Requests that lack stock or meet an overdue hold are decided again once those are released.
 
-    `again`, where it is given, decides the second time, and also what nothing has changed for.
+    `again`, if it is given, decides the second time, even if nothing was released.
 
-    The release is a transaction of its own: inside the batch it would lock reservations after levels, and deadlock.
-    Nothing is raised from there on, because the neighbours' holds are committed and their callers must learn of them.
+    The release has its own transaction, because inside the batch it would lock reservations after levels and deadlock.
+    From there on nothing is raised: the other requests are committed, and their callers must get their answers.
     """
     answers = batches.run(work, requests)
     lacking = [i for i, answer in enumerate(answers) if isinstance(answer, AGAIN)]
     if not lacking:
         return answers
     try:
-        # Whether it is this call or a sweeper beside it that releases them: the stock is free afterwards.
+        # If a concurrent sweeper releases them instead, the stock is available as well.
         is_released = _release_for([answers[i] for i in lacking])
         is_changed = any(isinstance(answers[i], OrderChanged) for i in lacking)
         if not (again or is_released or is_changed):
@@ -109,7 +109,7 @@ def run_releasing_overdue(
 
 
 def _release_for(refusals: Sequence[object]) -> bool:
-    """Release the overdue holds that stand in the way of these requests; whether there were any."""
+    """Release the overdue holds that block these requests. Returns whether there were any."""
     facts = [refusal.extra for refusal in refusals if isinstance(refusal, Refusal)]
     product_ids = {shortage["product_id"] for extra in facts for shortage in extra.get("shortages", ())}
     reservation_ids = {extra["reservation_id"] for extra in facts if "reservation_id" in extra}
@@ -147,7 +147,7 @@ def extend_many(requests: Sequence[Extend]) -> list[Answer]:
 
 
 def return_many(requests: Sequence[Return]) -> list[Answer]:
-    """Put confirmed goods back to stock; once all are back the order may reserve anew.
+    """Put confirmed goods back into stock. Once all of them are back, the order may reserve again.
 
     Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
     """
@@ -157,30 +157,30 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
     """Confirm the reservation of each order, reviving one that has expired by a new one where stock allows.
 
-    Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in reserve, overdue holds of others
-    are released before stock is refused.
+    Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in `reserve_many`, overdue holds of
+    other orders are released before a request is refused for lack of stock.
     """
     return counted("pay", run_releasing_overdue(paying.pay, requests))
 
 
 def expire_due(*, limit: int) -> int:
-    """Release up to `limit` holds whose time is up, the longest overdue first; how many were released."""
+    """Release up to `limit` holds whose time is up, the longest overdue first. Returns how many were released."""
     answers = _expire(Reservation.objects.overdue(database.database_now()), limit=limit)
     return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
 
 
 def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
     ids = due.order_by("expires_at").values_list("id", flat=True)[:limit]
-    # Time was up, whoever comes upon it: it is the doing of no request.
+    # The time limit ended them, not the request that noticed it, so their events carry no trace of it.
     return expire_many(
         [Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER, extensions=tracing.NOTHING) for id_ in ids]
     )
 
 
 def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
-    """Release everything that is overdue, in batches; how many holds that were, None when another process is at it.
+    """Release all overdue holds in batches. Returns how many, or None if another process is doing it.
 
-    `should_stop` is asked after each batch.
+    `should_stop` is called after each batch.
     """
     total = 0
     with database.job_lock("expire_reservations") as is_ours:
@@ -195,12 +195,12 @@ def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
 
 
 def one(verb: Callable[[Sequence[Request]], list[Answer]], request: Request) -> Outcome:
-    """The outcome of a single request; raises its refusal."""
+    """The outcome of a single request. Raises its refusal."""
     return batches.result_of(verb([request])[0])
 
 
 def counted(verb: str, answers: list[Answer]) -> list[Answer]:
-    """The same answers, in the metrics."""
+    """Count the answers in the metrics, and return them."""
     for answer in answers:
         if isinstance(answer, Refusal):
             metrics.refusals.labels(verb, answer.code).inc()

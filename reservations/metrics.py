@@ -1,18 +1,20 @@
-"""What the life of reservations counts, under the names that dashboards and alerts rely on; raised after the commit."""
+"""The metrics of reservations, counted after the commit. Dashboards and alerts rely on their names."""
 
 from prometheus_client import Counter, Gauge
 
-reservations = Counter("inventory_reservations", "Reservations made.")
+reservations = Counter("inventory_reservations", "Reservations created.")
 # A gauge that only rises, because a Counter would be exported as inventory_reservations_expired_total.
 expired = Gauge(
     "inventory_reservations_expired", "Reservations released because their time was up.", multiprocess_mode="sum"
 )
 refusals = Counter("inventory_reservation_refusals", "Requests refused, by verb and code.", ["verb", "code"])
-settlements = Counter("inventory_reservation_settlements", "Holds settled, by what became of them.", ["status"])
-replays = Counter("inventory_reservation_replays", "Requests answered as they were before, by verb.", ["verb"])
+settlements = Counter("inventory_reservation_settlements", "Holds settled, by their new status.", ["status"])
+replays = Counter(
+    "inventory_reservation_replays", "Repeated requests that got the same answer again, by verb.", ["verb"]
+)
 gate_answers = Counter(
     "inventory_gate_answers",
-    "Reservations that came to the gate: refused by the counters, probed (refused by them, and sent on all the same to "
-    "see whether they are right), passed.",
+    "Reservation requests at the gate: refused by the counters, probed (let through to the database to check the "
+    "counters), or passed.",
     ["answer"],
 )

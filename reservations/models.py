@@ -1,4 +1,4 @@
-"""Reservations as they stand in the database; `reservations.holds` reads and writes them in sets."""
+"""The tables of reservations. `reservations.holds` reads and writes many rows of them at once."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,10 +8,10 @@ from django.db.models import F, Q
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
-    """Which reservations wait for somebody."""
+    """Queries for reservations that a job has to handle."""
 
     def overdue(self, now: datetime) -> "ReservationQuerySet":
-        """ACTIVE though their time is up at `now`, the database's clock."""
+        """Reservations that are ACTIVE although their time is up at `now`, which is the database's clock."""
         return self.filter(status=Reservation.Status.ACTIVE, expires_at__lte=now)
 
 
@@ -78,9 +78,9 @@ class Reservation(models.Model):
 
 
 class ReservationItem(models.Model):
-    """One line: units of a product held at a warehouse, how many of them were confirmed, released, and came back.
+    """One line: units of a product at a warehouse, and how many of them were confirmed, released and returned.
 
-    While the hold is ACTIVE a line may have been released in part; settled, confirmed and released are its quantity.
+    A part of the line may be released while the hold is ACTIVE. Once settled, confirmed + released = quantity.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -114,7 +114,7 @@ class ReservationItem(models.Model):
 
 
 class ReservationExtension(models.Model):
-    """More time that a hold was given; the reference makes asking twice harmless."""
+    """An extension of a hold. Because of its reference a repeat has no second effect."""
 
     reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, db_index=False, related_name="extensions")
     reference = models.CharField(max_length=128)

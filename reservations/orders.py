@@ -1,9 +1,9 @@
-"""What order and payment events make of reservations: the table of docs/reference/events.md, which the tests walk.
+"""Applies order and payment messages to reservations, by the table in docs/reference/events.md, which the tests check.
 
-Each verb takes many messages of one type and answers each in its place. What a message does, its events and the proof
-that it was handled are one transaction, so that it has one effect however often it comes. An answer is Handled, also
-where the outcome is a rejection that is published; or a refusal, of which nothing is kept: NotFound for a message that
-came too early, Invalid for one that makes no sense, Unavailable for one to ask again.
+Each verb takes many messages of one type and answers each of them, in the same order. The effect of a message, its
+events and its inbox row are written in one transaction, so a second delivery has no second effect. The answer is
+Handled, even if the outcome is a published rejection; or it is a refusal, and then nothing is written: NotFound for a
+message that came too early, Invalid for an invalid one, Unavailable for one to try again.
 """
 
 import logging
@@ -32,7 +32,7 @@ from stock.ledger import InsufficientStock
 logger = logging.getLogger(__name__)
 
 Answer = Handled | Refusal
-Verdict = requests.Outcome | Refusal  # what a verb says of a message's request
+Verdict = requests.Outcome | Refusal  # a verb's answer to a message's request
 
 UNKNOWN = {"product_ids": "unknown_product", "warehouse_ids": "unknown_warehouse"}
 DUPLICATE = Handled(outcome="duplicate")
@@ -41,7 +41,7 @@ CALLED_OFF = "order_cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of a message, and the verb's answer behind it, which is counted."""
+    """The result for a message, and the verb's answer behind it, which the metrics count."""
 
     handled: Handled
     verdict: Verdict | None
@@ -53,26 +53,26 @@ Decide = Callable[[Known, Sequence[Received[Any]]], list[Decision]]
 
 
 def created_many(received: Sequence[Received[Reserve]]) -> list[Answer]:
-    """Hold stock for each order, or publish why not. Invalid: quantities or lines out of bounds."""
-    unsound = {i: refusal for i, each in enumerate(received) if (refusal := reserving.check(each.request))}
-    return lifecycle.decide_rest(partial(_handle, "reserve", _created), received, unsound)
+    """Hold stock for each order, or publish a rejection. Invalid: quantities or lines out of bounds."""
+    invalid = {i: refusal for i, each in enumerate(received) if (refusal := reserving.check(each.request))}
+    return lifecycle.decide_rest(partial(_handle, "reserve", _created), received, invalid)
 
 
 def paid_many(received: Sequence[Received[Pay]]) -> list[Answer]:
-    """Confirm each order's reservation, in time or late, or publish why not. NotFound: no order.created yet."""
+    """Confirm each order's reservation, in time or late, or publish a rejection. NotFound: no order.created yet."""
     return _handle("pay", _paid, received)
 
 
 def payment_failed_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
-    """Release what each order holds; what is confirmed stays so. NotFound: no order.created yet."""
+    """Release the hold of each order; a confirmed reservation stays. NotFound: no order.created yet."""
     return _handle("call_off", _payment_failed, received)
 
 
 def cancelled_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
-    """Release what each order holds and take back what it bought, all or the named items.
+    """Release what each order holds and return what it bought, all of it or the named items.
 
-    From then on the order is called off: it is neither reserved for nor paid by event. NotFound: no order.created yet;
-    on the last try an order that nobody knows is called off all the same.
+    From then on the order is called off: later messages neither reserve nor pay for it. NotFound: no order.created yet;
+    on the last try even an unknown order is called off.
     """
     return _handle("call_off", _cancelled, received)
 
@@ -91,7 +91,7 @@ def _handle(verb: str, decide: Decide, received: Sequence[Received[Any]]) -> lis
 
 
 def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> list[Decision]:
-    """Decide and record; a lack of stock is left open until overdue holds were released, unless `is_last`."""
+    """Decide the messages and record them. A lack of stock is final only with `is_last`."""
     known = inbox.lock_and_read(received)
     decisions: list[Decision] = [_of_earlier(known, each) for each in received]
     fresh = [i for i, each in enumerate(received) if not known.has(each.message)]
@@ -113,7 +113,7 @@ def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> l
 
 
 def _of_earlier(known: Known, received: Received[Any]) -> Decision:
-    """A message that came again; or another one under its id, which must not be taken for it without a word."""
+    """The decision for a message that came before; Invalid for another message under the same id."""
     if known.has(received.message) and not known.is_same(received):
         return Invalid(
             f"The id {received.message.id} was used before, for another message of {received.message.source}."
@@ -136,7 +136,7 @@ def _done(verdict: requests.Outcome, outcome: Outcome) -> Decided:
 
 
 def _noted(outcome: Outcome, refusal: Refusal) -> Decided:
-    """Handled without effect: the inbox keeps the outcome and the refusal's code."""
+    """The message is handled by recording the outcome and the refusal's code in the inbox."""
     return Decided(Handled(outcome=outcome, code=refusal.code), refusal)
 
 
@@ -167,7 +167,7 @@ def _of_created(verdict: Verdict) -> Decision:
 
 
 def _of_unknown(refusal: Invalid) -> Conflict:
-    """An order of what does not exist is no garbled message: the shop is told."""
+    """The rejection for unknown products or warehouses. The message is valid, so the shop gets a rejection event."""
     unknown = {name: ids for name, ids in refusal.extra["unknown"].items() if ids}
     return Conflict(refusal.detail, code=UNKNOWN[next(iter(unknown))], **unknown)
 
@@ -231,7 +231,7 @@ def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Dec
         case requests.Outcome():
             return _done(verdict, Outcome.RELEASED)
         case ReservationExpired() if received.order_id not in known.called_off:
-            # A late payment would buy the whole order again, with the part that is no longer wanted: it buys nothing.
+            # A late payment would buy the whole order again, including the cancelled part. So the order is called off.
             return _noted(Outcome.CANCELLED, verdict)
         case ReservationConfirmed() | ReservationExpired() | ReservationCancelled():
             return _noted(Outcome.IGNORED, verdict)

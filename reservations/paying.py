@@ -1,7 +1,8 @@
-"""A payment for an order, in time or late: the hold becomes a deduction even when it has run out, if stock allows.
+"""Confirms the reservation of a paid order. If the hold has expired, the order is served again if stock allows.
 
-ACTIVE, though past its time: confirmed. EXPIRED: reserved again and confirmed in the same transaction, by a new
-reservation, at the same warehouses or at others, unless the payment says not to. CANCELLED: never revived.
+An ACTIVE reservation is confirmed, even past its time. For an EXPIRED one a new reservation is created and confirmed in
+the same transaction, at the same warehouses or others, unless the payment is not revivable. A CANCELLED one is never
+revived.
 """
 
 from collections.abc import Sequence
@@ -31,9 +32,9 @@ def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
 
 
 def _decide(working_set: WorkingSet, request: Pay) -> Outcome | Refusal:
-    made = working_set.live.get(request.order_id)
-    if made is not None:
-        return Outcome(hold=made, is_replay=True)  # an earlier payment in this batch has revived it
+    revived = working_set.live.get(request.order_id)
+    if revived is not None:
+        return Outcome(hold=revived, is_replay=True)  # an earlier payment in this batch has revived it
     hold = working_set.current[request.order_id]
     if isinstance(hold, Refusal):
         return hold
@@ -45,8 +46,8 @@ def _decide(working_set: WorkingSet, request: Pay) -> Outcome | Refusal:
 
 
 def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | Refusal:
-    """Reserve what the hold had at its end, and confirm it; a twin elsewhere fails on the order's one live hold."""
-    # What the order gave up before the hold ran out is not wanted back.
+    """Reserve and confirm what the hold had at its end. A concurrent twin fails: an order has one live reservation."""
+    # Units that were released before the hold ended are not wanted again.
     wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
     lines = [Line(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
     view = working_set.network.seen_from(expired.delivery_postal_code)

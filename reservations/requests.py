@@ -1,4 +1,4 @@
-"""What can be asked of a reservation, and the refusals that the answers can be. Pure data."""
+"""The requests about reservations, their outcome, and the possible refusals. Pure data."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ CallOffReason = Literal["cancelled", "payment_failed"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Units of a product, at a warehouse or wherever the service or the hold has them."""
+    """Units of a product, at a named warehouse or at any."""
 
     product_id: UUID
     quantity: int
@@ -26,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Anything that is asked: by whom, and whose doing its events are (see `inventory_project.foundation.tracing`)."""
+    """The base of all requests: the actor, and the trace of its events (see `foundation.tracing`)."""
 
     actor: str
     extensions: Mapping[str, str] = field(default_factory=tracing.current, compare=False)
@@ -61,7 +61,7 @@ class Cancel(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expire(Request):
-    """Release the hold because its time is up; `only_if_due` leaves one alone that still has time."""
+    """Release the hold as expired. `only_if_due` refuses if its time is not up yet."""
 
     reservation_id: UUID
     only_if_due: bool
@@ -79,7 +79,7 @@ class Extend(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return(Request):
-    """Confirmed goods come back to where they left; without `items` all that is not back yet."""
+    """Return confirmed goods to the warehouses they left; without `items`, all that have not been returned yet."""
 
     reservation_id: UUID
     reference: str
@@ -88,7 +88,7 @@ class Return(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pay(Request):
-    """A payment for the order arrived, in time or late; one that is not revivable leaves an EXPIRED hold as it is."""
+    """A payment for the order arrived, in time or late. Without `is_revivable` an EXPIRED hold stays expired."""
 
     order_id: UUID
     is_revivable: bool = True
@@ -96,9 +96,9 @@ class Pay(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOff(Request):
-    """The order is not wanted any more, or these `items` of it; its goods are free again, whatever became of them.
+    """Call off the order, or these `items` of it: its goods become available again, held or confirmed.
 
-    A payment that failed frees what is held, and no goods that were confirmed.
+    A failed payment frees only what is held, not confirmed goods.
     """
 
     order_id: UUID
@@ -109,7 +109,7 @@ class CallOff(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The reservation after the request; `is_replay` when it stood so before."""
+    """The reservation after the request; `is_replay` if the request changed nothing."""
 
     hold: Hold
     is_replay: bool
@@ -143,7 +143,7 @@ class ReservationConfirmed(Conflict):
 
 
 class ReservationExpired(Conflict):
-    """The reservation's time was up."""
+    """The reservation has expired."""
 
     code = "reservation_expired"
 
@@ -155,13 +155,13 @@ class ReservationCancelled(Conflict):
 
 
 class ExceedsReservation(Conflict):
-    """More was named than the reservation has."""
+    """The request names more units than the reservation has."""
 
     code = "exceeds_reservation"
 
 
 class ExtensionLimit(Conflict):
-    """A hold cannot last that long."""
+    """The extension would exceed the longest time that a hold may last."""
 
     code = "extension_limit"
 
@@ -175,7 +175,7 @@ class HeldByOverdue(Unavailable):
 
 
 def merged(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Equal lines added up: one item for each product and warehouse, in order of first mention."""
+    """Add up equal lines: one item for each product and warehouse, in order of first mention."""
     units: dict[tuple[UUID, str | None], int] = defaultdict(int)
     for item in items:
         units[item.product_id, item.warehouse_id] += item.quantity
@@ -183,7 +183,7 @@ def merged(items: Sequence[Item]) -> tuple[Item, ...]:
 
 
 def is_same_content(parts: Sequence[LineQuantity], items: Sequence[Item]) -> bool:
-    """Whether the items ask for what the parts hold: equal totals, and each named warehouse is where they stand."""
+    """Whether the items match the parts: equal totals per product, and enough units at each named warehouse."""
     held: dict[UUID, int] = defaultdict(int)
     at: dict[tuple[UUID, str], int] = {}
     for line, units in parts:

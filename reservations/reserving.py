@@ -36,7 +36,7 @@ MAX_NAMED = 10  # warehouses in a refusal's sentence
 
 
 def check(request: Reserve) -> Invalid | None:
-    """What is wrong with the request whatever the stock; None when nothing is."""
+    """What is wrong with the request, regardless of the stock; None if it is valid."""
     if not 1 <= len(request.items) <= settings.RESERVATION_MAX_LINES:
         return Invalid(f"A reservation has 1 to {settings.RESERVATION_MAX_LINES} lines.")
     for item in merged(request.items):
@@ -52,7 +52,7 @@ def check(request: Reserve) -> Invalid | None:
 
 
 def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
-    """Grant or refuse each request; one refusal leaves its neighbours alone."""
+    """Grant or refuse each request. A refusal does not affect the other requests."""
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
     working_set = WorkingSet.lock_products(product_ids, order_ids={request.order_id for request in requests})
@@ -115,7 +115,7 @@ def _unknown(working_set: WorkingSet, request: Reserve) -> Invalid | None:
 
 
 def _allocate(working_set: WorkingSet, request: Reserve, view: View) -> Allocation | Refusal:
-    """Choose warehouses over the numbers as they stand after the batch's earlier grants."""
+    """Choose warehouses from the stock that the batch's earlier grants have left."""
     items = merged(request.items)
     product_ids = [item.product_id for item in items]
     stock = candidates(working_set, product_ids, view)
@@ -131,7 +131,7 @@ def decide(
     *,
     allow_split: bool,
 ) -> Allocation | Refusal:
-    """Choose warehouses for the items, or say what forbids it; `blocked_ids` are blocked whatever their stock says."""
+    """Choose warehouses for the items, or return the refusal. `blocked_ids` are blocked products without a level."""
     lines = [Line(item.product_id, item.quantity, item.warehouse_id) for item in items]
     answer = decision.allocate(lines, stock, delivery=delivery, allow_split=allow_split)
     refusal = refusal_of(answer, delivery, blocked_ids)
@@ -139,7 +139,7 @@ def decide(
 
 
 def refusal_of(answer: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = frozenset()) -> Refusal | None:
-    """What forbids the order by this decision: SalesBlocked or InsufficientStock; None when nothing does."""
+    """The refusal that follows from an allocation: SalesBlocked or InsufficientStock; None if it serves the order."""
     blocked = sorted(str(product_id) for product_id in {*answer.blocked_product_ids, *blocked_ids})
     if blocked:
         return SalesBlocked(f"Sales are blocked: {', '.join(blocked)}.", product_ids=blocked)
@@ -158,12 +158,12 @@ def refusal_of(answer: Allocation, delivery: Delivery, blocked_ids: Set[UUID] = 
 
 
 def _lack(answer: Allocation, delivery: Delivery) -> str:
-    """The shortage in sentences, with the warehouses that have stock and do not serve the region."""
+    """The shortage in sentences, with the warehouses that have stock but do not serve the region."""
     said = ["There is not enough stock for this order."]
     if answer.lacking == "parcels":
         said = ["There is enough stock for this order, but not in as few warehouses as it may come from."]
     if answer.is_given_up:
-        said.append(f"Of the ways to serve it in {delivery.policy.most_parcels} parcels not all were looked at.")
+        said.append(f"Not all ways to serve it in {delivery.policy.most_parcels} parcels were tried.")
     if answer.not_serving:
         named = ", ".join(answer.not_serving[:MAX_NAMED])
         more = f" and {len(answer.not_serving) - MAX_NAMED} more" if len(answer.not_serving) > MAX_NAMED else ""
@@ -172,7 +172,7 @@ def _lack(answer: Allocation, delivery: Delivery) -> str:
 
 
 def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View) -> dict[UUID, list[Candidate]]:
-    """The locked levels of these products, as the allocation looks at them from where the order goes."""
+    """The locked levels of these products as candidates for the allocation, seen from the delivery."""
     return {
         product_id: [
             Candidate(
@@ -190,7 +190,7 @@ def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View)
 
 
 def grant(working_set: WorkingSet, hold: Hold, chosen: Allocation) -> None:
-    """Take the stock for a new hold; written with the batch."""
+    """Take the stock for a new hold in memory; it is written with the batch."""
     for part in chosen.parts:
         line = holds.new_line(product_id=part.product_id, warehouse_id=part.warehouse_id, quantity=part.quantity)
         hold.lines.append(line)

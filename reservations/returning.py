@@ -1,4 +1,4 @@
-"""Puts confirmed goods back into the stock they left, once for each reference."""
+"""Returns confirmed goods to the stock levels they left, once for each reference."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ Kind = ledger.Kind
 
 
 def return_goods(requests: Sequence[Return]) -> list[Outcome | Refusal]:
-    """Confirmed goods come back to the stock they left."""
+    """Put the confirmed goods of each request back into the stock they left."""
     working_set = WorkingSet.lock({request.reservation_id for request in requests})
     working_set.load_postings({request.reference for request in requests})
     outcomes = working_set.decide_each(decide_return, requests)
@@ -25,7 +25,7 @@ def return_goods(requests: Sequence[Return]) -> list[Outcome | Refusal]:
 
 
 def decide_return(working_set: WorkingSet, hold: Hold, request: Return) -> Outcome | Refusal:
-    """Bring the named units back, or all; the reference must have been looked up."""
+    """Return the named units or all of them. `load_postings` must have loaded the reference before."""
     repeated = transitions.repeated_outcome(working_set, hold, request)
     if repeated is not None:
         return repeated
@@ -45,12 +45,12 @@ def decide_return(working_set: WorkingSet, hold: Hold, request: Return) -> Outco
 
 
 def _returnable(hold: Hold, request: Return) -> list[LineQuantity] | Refusal:
-    """The units of each line that the request brings back; at least one."""
+    """The units of each line that the request returns, at least one; or the refusal."""
     if hold.status == Status.ACTIVE:
-        return ReservationActive(f"Reservation {hold.id} is ACTIVE; only confirmed goods can come back.")
+        return ReservationActive(f"Reservation {hold.id} is ACTIVE; only confirmed goods can be returned.")
     if hold.status != Status.CONFIRMED:
         return transitions.settled_otherwise(hold)
     if request.items is not None:
         return transitions.fill(hold, request.items, lambda line: line.confirmed - line.returned)
     parts = [(line, line.confirmed - line.returned) for line in hold.lines if line.returned < line.confirmed]
-    return parts or ExceedsReservation(f"Everything of reservation {hold.id} is back already.")
+    return parts or ExceedsReservation(f"All items of reservation {hold.id} have already been returned.")

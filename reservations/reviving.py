@@ -1,7 +1,7 @@
-"""Which warehouses serve an order that is paid after its hold expired. Pure; the service and the simulation share it.
+"""Chooses the warehouses for an order that is paid after its hold expired. Pure; the simulation uses it too.
 
-Its goods are taken where they were held, else anywhere. Because the order is paid, more parcels than its policy allows
-are better than none.
+The goods are taken where they were held, or else from any warehouse. Because the order is paid, more parcels than its
+policy allows are better than no parcel.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
 def allocate_again(
     held: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]], delivery: Delivery
 ) -> tuple[Allocation, Delivery]:
-    """Choose the warehouses where the lines were held, and where those lack stock any warehouses.
+    """Choose the warehouses where the lines were held, or any warehouses if those lack stock.
 
     `held` names the warehouse of each line. Returns the delivery as well, with the policy that the choice followed.
     A blocked product is not looked for elsewhere, because sales are blocked for all of it.

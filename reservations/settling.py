@@ -1,4 +1,4 @@
-"""Settles holds: each is confirmed, cancelled or expired. Runs inside its caller's transaction."""
+"""Settles holds: confirms, cancels or expires them. Runs inside its caller's transaction."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,17 +12,17 @@ from reservations.working_set import AnyRequest, WorkingSet
 
 
 def confirm(requests: Sequence[Confirm]) -> list[Outcome | Refusal]:
-    """Each hold becomes a deduction, whole or in part; past its time it is refused."""
+    """Deduct the stock of each hold, wholly or in part. A hold past its time is refused."""
     return _settle(requests, partial(transitions.decide_confirm, is_late_allowed=False))
 
 
 def cancel(requests: Sequence[Cancel]) -> list[Outcome | Refusal]:
-    """Each hold is released."""
+    """Release each hold as cancelled."""
     return _settle(requests, _decide_cancel)
 
 
 def expire(requests: Sequence[Expire]) -> list[Outcome | Refusal]:
-    """Each hold is released because its time is up, or because somebody says so."""
+    """Release each hold as expired, because its time is up or because staff asked for it."""
     return _settle(requests, _decide_expire)
 
 
@@ -42,5 +42,5 @@ def _decide_cancel(working_set: WorkingSet, hold: Hold, request: Cancel) -> Outc
 
 def _decide_expire(working_set: WorkingSet, hold: Hold, request: Expire) -> Outcome | Refusal:
     if request.only_if_due and hold.status == Status.ACTIVE and not hold.is_overdue(working_set.now):
-        return ReservationActive(f"Reservation {hold.id} still has time.")
+        return ReservationActive(f"Reservation {hold.id} has not expired yet.")
     return transitions.end(working_set, hold, Status.EXPIRED, reason="expired", actor=request.actor)

@@ -1,7 +1,7 @@
-"""How one reservation goes from one state to the next: confirmed, released, closed.
+"""The transitions of one reservation: confirm, release, close.
 
-Every function changes a locked hold and its levels in memory; nothing is written before `WorkingSet.write`. So two
-requests for one hold in a batch see each other.
+Every function changes a locked hold and its levels in memory; `WorkingSet.write` writes them. So two requests for the
+same hold in one batch see each other's changes.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ Kind = ledger.Kind
 def decide_confirm(
     working_set: WorkingSet, hold: Hold, request: Confirm, *, is_late_allowed: bool
 ) -> Outcome | Refusal:
-    """Confirm an ACTIVE hold, whole or the named part; `is_late_allowed` also past its time."""
+    """Confirm an ACTIVE hold, wholly or the named part. `is_late_allowed` allows it past its time as well."""
     if hold.status == Status.CONFIRMED:
         confirmed = [(line, line.confirmed) for line in hold.lines]
         if request.items is None or is_same_content(confirmed, request.items):
@@ -68,7 +68,7 @@ def decide_confirm(
 def end(
     working_set: WorkingSet, hold: Hold, status: Status, *, reason: events.ReleaseReason, actor: str
 ) -> Outcome | Refusal:
-    """Release all that an ACTIVE hold still has, due or not."""
+    """Release everything that an ACTIVE hold still has, due or not, and settle it with this status."""
     if hold.status == status:
         return Outcome(hold=hold, is_replay=True)
     if hold.status != Status.ACTIVE:
@@ -79,13 +79,13 @@ def end(
 
 
 def close(working_set: WorkingSet, hold: Hold, status: Status) -> None:
-    """Settle a hold that has nothing left; its order may be reserved again."""
+    """Settle a hold that has no open units left. Its order may then reserve again."""
     hold.status, hold.is_live, hold.settled_at = status.value, False, working_set.now
     working_set.changed[hold.id] = hold
 
 
 def settled_otherwise(hold: Hold) -> Conflict:
-    """The refusal for a hold that has gone another way."""
+    """The refusal for a hold that is settled in another way."""
     refusals: dict[str, type[Conflict]] = {
         Status.CONFIRMED: ReservationConfirmed,
         Status.EXPIRED: ReservationExpired,
@@ -103,7 +103,7 @@ def release(
     actor: str,
     reference: str = "",
 ) -> None:
-    """Free these units of the lines; at its end a hold frees without a reference, and so once."""
+    """Release these units of the lines. The release at a hold's end has no reference, so it can happen only once."""
     for line, units in parts:
         line.released += units
         post(
@@ -132,7 +132,7 @@ def post(
     reason: str = "",
     reference: str = "",
 ) -> None:
-    """Post a change on account of a line; one that changes nothing leaves no movement."""
+    """Post a change on account of a line. A change of zero leaves no movement."""
     if available == 0 and reserved == 0:
         return
     ledger.post(
@@ -154,12 +154,12 @@ def post(
 def fill(
     hold: Hold, items: Sequence[Item], room: Callable[[HoldLine], int]
 ) -> list[LineQuantity] | Invalid | ExceedsReservation:
-    """Spread the items over the hold's lines, in id order, each up to its `room`; without those that get nothing."""
+    """Distribute the items over the hold's lines in id order, each line up to its `room`; only lines that get units."""
     if not items or any(item.quantity < 1 for item in items):
-        return Invalid("A part names at least one item, each with a quantity of 1 or more.")
+        return Invalid("`items` must contain at least one item, each with a quantity of 1 or more.")
     left = {line.id: room(line) for line in hold.lines}
     units: dict[UUID, int] = defaultdict(int)
-    # Items that name a warehouse first, so that one that does not leaves them their lines.
+    # Items that name a warehouse come first, so that the others do not take their lines.
     for item in sorted(items, key=lambda item: item.warehouse_id is None):
         wanted = item.quantity
         for line in hold.lines:
@@ -170,7 +170,8 @@ def fill(
                 wanted -= taken
         if wanted:
             return ExceedsReservation(
-                f"Reservation {hold.id} has {wanted} fewer of product {item.product_id} than was named.",
+                f"You named {item.quantity} units of product {item.product_id}; "
+                f"reservation {hold.id} has {item.quantity - wanted} of them.",
                 product_id=str(item.product_id),
             )
     return [(line, units[line.id]) for line in hold.lines if units[line.id]]
@@ -182,16 +183,17 @@ def fill(
 def remember_posting(
     working_set: WorkingSet, kind: ledger.Kind, parts: Sequence[LineQuantity], *, reference: str
 ) -> None:
-    """Remember what was moved under the reference, for the requests that come later in the batch."""
+    """Remember what was moved under the reference, for later requests in the same batch."""
     working_set.postings.update({(line.id, reference): (kind.value, units) for line, units in parts})
 
 
 def repeated_outcome(
     working_set: WorkingSet, hold: Hold, request: Return | CallOff
 ) -> Outcome | ReferenceConflict | None:
-    """The answer where the reference has moved units of this hold before; None where it has not.
+    """The answer if the reference has moved units of this hold before, else None.
 
-    One without items repeats whatever came back under it; what was released under it was never all of a hold.
+    A request without items repeats any return under the reference. It never repeats a release, because releases under a
+    reference are always partial.
     """
     earlier = [
         (line, *working_set.postings[line.id, request.reference])

@@ -1,8 +1,8 @@
 """What a batch decides over: the rows it has locked and read, and what it has decided about them so far.
 
 A batch locks and reads everything it needs, the clock last; decides each request in memory, in the order of arrival;
-then writes all of it in one round trip. It runs inside its caller's transaction. docs/locking.md explains the order of
-the locks, which every function here keeps.
+then writes all of it in one round trip. It runs inside its caller's transaction. docs/concepts/locking.md explains the
+order of the locks, which every function here keeps.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,7 +38,7 @@ class WorkingSet:
     reservation out of those, or why it has none to work with. `live` is the live reservation of each order, locked or
     not; those granted in this batch are added. `network` has the warehouses to choose among; it is empty where the
     batch reserves nothing. `unstocked` are products without a stock level, and whether their sales are blocked.
-    `postings` are the kind and the units that a line moved under a reference: those that were loaded, and this batch's.
+    `postings` are the kind and the units that a line moved under a reference: those loaded, and those of this batch.
 
     Decided: `granted` are new reservations, `changed` are locked ones, `recorded` are events.
     """
@@ -147,7 +147,7 @@ class WorkingSet:
 
 
 def _unstocked(product_ids: Collection[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:
-    """Of the products that are stocked nowhere those that exist, and whether their sales are blocked."""
+    """The existing products without a stock level, and whether their sales are blocked."""
     unstocked = set(product_ids) - levels.by_product.keys()
     return dict(Product.objects.filter(pk__in=unstocked).values_list("id", "is_blocked")) if unstocked else {}
 

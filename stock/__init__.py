@@ -1,1 +1,1 @@
-"""Quantities: stock levels, the ledger that alone writes them, availability, sales blocks, stock documents."""
+"""Stock levels, the ledger (the only writer of quantities), availability, sales blocks and stock documents."""

@@ -1,4 +1,4 @@
-"""Stock in the admin: products and their sales blocks are decided here, quantities and the ledger are read."""
+"""The admin pages of stock. Staff edit products and block sales here; quantities and the ledger are read-only."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,13 +28,13 @@ from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, 
 
 
 class ProductForm(ModelForm[Product]):
-    """What a person decides about a product."""
+    """The fields of a product that staff edit."""
 
     low_stock_threshold = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=catalogue.MAX_LOW_STOCK_THRESHOLD,
-        help_text="Units below which stock counts as low; empty: as the service's settings say.",
+        help_text="Units below which stock counts as low. Leave empty for the service's default.",
     )
 
     class Meta:
@@ -43,22 +43,22 @@ class ProductForm(ModelForm[Product]):
 
 
 class ReasonForm(forms.Form):
-    """Why."""
+    """Asks for the reason of a block or of lifting it."""
 
     reason = forms.CharField(
         max_length=500,
         widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
-        help_text="Kept in the books, with your name and the time.",
+        help_text="Recorded with your name and the time.",
     )
 
 
 def movements_of(level: StockLevel) -> SafeString:
-    """A link to the movements whose sums a level is."""
+    """A link to the movements that add up to a level."""
     return movements_link(product__id__exact=level.product_id, warehouse__id__exact=level.warehouse_id)
 
 
 class StockLevelInline(ReadOnlyInline[StockLevel, Product]):
-    """Where a product lies."""
+    """The stock levels of a product, one row for each warehouse."""
 
     model = StockLevel
     fields = ("warehouse", "available", "reserved", "incoming", "low", "closed", "movements", "updated_at")
@@ -77,7 +77,7 @@ class StockLevelInline(ReadOnlyInline[StockLevel, Product]):
 
 
 class SalesBlockInline(ReadOnlyInline[SalesBlock, Product]):
-    """When a product could not be sold, and why."""
+    """The sales blocks of a product, with their reasons."""
 
     model = SalesBlock
     fields = ("reason", "blocked_by", "blocked_at", "lifted_reason", "lifted_by", "lifted_at")
@@ -86,7 +86,7 @@ class SalesBlockInline(ReadOnlyInline[SalesBlock, Product]):
 
 @admin.register(Product)
 class ProductAdmin(ReportsRefusals[Product], LargeTableAdmin[Product]):
-    """List, make, correct; block and unblock sales."""
+    """List, create and correct products; block and unblock their sales."""
 
     form = ProductForm
     list_display = ("sku", "name", "low_stock_threshold", "blocked", "updated_at")
@@ -99,7 +99,7 @@ class ProductAdmin(ReportsRefusals[Product], LargeTableAdmin[Product]):
     blocked = flag("is_blocked", "blocked")
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
-        """The form for a new product, and the facts too of one that is there."""
+        """The form's fields; for an existing product also the read-only facts."""
         if obj is None:
             return ("id", "sku", "name", "low_stock_threshold")
         return (
@@ -108,23 +108,23 @@ class ProductAdmin(ReportsRefusals[Product], LargeTableAdmin[Product]):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
-        """The id too once it is given: stock, reservations and the ledger name the product by it."""
+        """The id is fixed once the product exists, because stock, reservations and the ledger refer to it."""
         return ("id", "blocked", "movements", "created_at", "updated_at") if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A new id, for whoever has none of the shop's catalogue."""
+        """Propose a new id, for a product that has none in the shop's catalogue."""
         return {"id": uuid4(), **super().get_changeform_initial_data(request)}
 
     def get_inlines(self, request: HttpRequest, obj: Product | None) -> Any:
-        """None on the form for a new product, which lies nowhere yet."""
+        """No inlines on the form for a new product, because it has no stock level yet."""
         return self.inlines if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Product | None = None) -> bool:
-        """The books name it."""
+        """Never: the ledger refers to the product."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Product, form: ModelForm[Product], change: bool) -> None:
-        """Hand the product to the catalogue, which repeats the threshold on its stock levels."""
+        """Save through the catalogue, which copies the threshold to the product's stock levels."""
         catalogue.put(
             catalogue.ProductRequest(
                 product_id=obj.pk, sku=obj.sku, name=obj.name, low_stock_threshold=obj.low_stock_threshold
@@ -133,36 +133,36 @@ class ProductAdmin(ReportsRefusals[Product], LargeTableAdmin[Product]):
 
     @admin.action(description="Block sales of the selected products", permissions=["change"])
     def block_sales(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
-        """Nothing of the products is sold any more; what is held can still be confirmed."""
+        """Stop the sales of the products; units on hold can still be confirmed."""
         return self.ask_first(
             request,
             queryset,
             question="Block sales of these products?",
-            done="Products that are blocked now",
+            done="Products blocked",
             act=partial(_block, actor=staff_actor(request)),
             form_class=ReasonForm,
         )
 
     @admin.action(description="Unblock sales of the selected products", permissions=["change"])
     def unblock_sales(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
-        """The products are sold again."""
+        """Allow the sales of the products again."""
         return self.ask_first(
             request,
             queryset,
             question="Sell these products again?",
-            done="Products that are sold again",
+            done="Products unblocked",
             act=partial(_unblock, actor=staff_actor(request)),
             form_class=ReasonForm,
         )
 
     @admin.display(description="ledger")
     def movements(self, product: Product) -> SafeString:
-        """The way to the product's movements."""
+        """A link to the product's movements."""
         return movements_link(product__id__exact=product.pk)
 
 
 def _block(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal]:
-    """Block each. A block that stood before keeps its reason, so whoever gave another one is told."""
+    """Block each product. An earlier block keeps its reason; then the answer is a Conflict that names it."""
     answers = []
     for product_id in product_ids:
         block = answered(partial(blocking.block_product, product_id, reason=form["reason"], actor=actor))
@@ -173,7 +173,7 @@ def _block(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> 
 
 
 def _unblock(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -> list[SalesBlock | Refusal]:
-    """Unblock each. Whoever meant one that was not blocked is told, for the reason is kept nowhere."""
+    """Unblock each product. One that was not blocked gets a Conflict, because its reason is not recorded."""
     products = Product.objects.in_bulk(product_ids)
     answers = []
     for product_id in product_ids:
@@ -184,19 +184,21 @@ def _unblock(product_ids: Sequence[UUID], form: dict[str, Any], *, actor: str) -
 
 @admin.register(SalesBlock)
 class SalesBlockAdmin(ReadOnly, LargeTableAdmin[SalesBlock]):
-    """List and look; products are blocked on their own page."""
+    """List and view sales blocks; products are blocked on their own page."""
 
     list_display = ("product", "reason", "blocked_by", "blocked_at", "lifted_reason", "lifted_by", "lifted_at")
     list_filter = (("lifted_at", admin.EmptyFieldListFilter),)
     list_select_related = ("product",)
     search_fields = ("product__sku", "product_id")
-    search_help_text = "An SKU or a product id. A block that is not lifted stands. The list ends after 10,000 rows."
+    search_help_text = (
+        "An SKU or a product id. A block without a lifting date is in force. The list ends after 10,000 rows."
+    )
     ordering = ("-id",)
 
 
 @admin.register(StockLevel)
 class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
-    """List and look; the ledger alone writes quantities."""
+    """List and view stock levels; only the ledger writes quantities."""
 
     list_display = (
         *("product__sku", "warehouse_id", "available", "reserved", "incoming", "replenished"),
@@ -221,7 +223,7 @@ class StockLevelAdmin(ReadOnly, LargeTableAdmin[StockLevel]):
 
 
 def signed(name: str) -> Callable[[StockMovement], str]:
-    """A column that shows a delta with its sign."""
+    """A list column that shows a delta with its sign."""
 
     @admin.display(description=name.removesuffix("_delta"))
     def column(movement: StockMovement) -> str:
@@ -233,7 +235,7 @@ def signed(name: str) -> Callable[[StockMovement], str]:
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ReadOnly, LargeTableAdmin[StockMovement]):
-    """The ledger: list and look."""
+    """List and view the movements of the ledger."""
 
     list_display = (
         *("created_at", "kind", "product__sku", "warehouse_id"),
@@ -250,7 +252,7 @@ class StockMovementAdmin(ReadOnly, LargeTableAdmin[StockMovement]):
 
 
 class StockDocumentLineInline(ReadOnlyInline[StockDocumentLine, StockDocument]):
-    """What a document booked."""
+    """The lines of a document."""
 
     model = StockDocumentLine
     fields = ("product", "quantity")
@@ -263,7 +265,7 @@ class StockDocumentLineInline(ReadOnlyInline[StockDocumentLine, StockDocument]):
 
 @admin.register(StockDocument)
 class StockDocumentAdmin(ReadOnly, LargeTableAdmin[StockDocument]):
-    """Receipts and adjustments: list and look."""
+    """List and view receipts and adjustments."""
 
     list_display = ("created_at", "kind", "reference", "warehouse", "reason", "actor")
     list_filter = ("kind", "warehouse")
@@ -277,5 +279,5 @@ class StockDocumentAdmin(ReadOnly, LargeTableAdmin[StockDocument]):
 
     @admin.display(description="ledger")
     def movements(self, document: StockDocument) -> SafeString:
-        """The way to what the document did."""
+        """A link to the movements of the document."""
         return movements_link(reference=document.reference, kind__exact=document.kind)

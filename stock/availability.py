@@ -1,6 +1,6 @@
-"""What can be sold now, by product and warehouse: from the counters, and from the database for what those lack.
+"""What can be sold now, by product and warehouse: read from the counters, and from the database if they lack it.
 
-Whoever reads the database for others warms the counters with what was found, so that the next one need not.
+A read from the database refills the counters, so that the next request finds them there.
 """
 
 from collections.abc import Collection, Sequence
@@ -32,11 +32,11 @@ VIEW_COLUMNS = (
 )  # fmt: skip
 
 
-# Tuples and not dataclasses, which take four times as long to make: a bulk read makes thousands.
+# Tuples, because dataclasses take four times as long to create and a bulk read creates thousands.
 class WarehouseAvailability(NamedTuple):
     """Units of one product at one warehouse; `available` counts only what may be sold.
 
-    `distance_km` is to where the goods would go, None where that is not known.
+    `distance_km` is the distance to the delivery, None if it is not known.
     """
 
     warehouse_id: str
@@ -47,7 +47,7 @@ class WarehouseAvailability(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """A warehouse that would send units to a postal code, and how far that is, None where it is not known."""
+    """A warehouse that would send units to a postal code, and its distance; None if that is not known."""
 
     warehouse_id: str
     quantity: int
@@ -55,10 +55,10 @@ class Serving(NamedTuple):
 
 
 class ProductAvailability(NamedTuple):
-    """Units of one product over the warehouses, as the `source` had them at `as_of` by its clock, or newer.
+    """Units of one product in all warehouses, as the `source` had them at `as_of` by its clock, or newer.
 
-    `is_sufficient` only where a quantity was asked for; `served_by` only where a postal code was given: who would send
-    that quantity, or one unit, there now. Nobody where it could not be served.
+    `is_sufficient` is None unless a quantity was asked for. `served_by` is None unless a postal code was given: the
+    warehouses that would send that quantity (or one unit) there now, empty if none could.
     """
 
     product_id: UUID
@@ -125,7 +125,7 @@ def of_products(product_ids: Sequence[UUID], *, postal_code: str = "") -> list[P
 
 
 def candidates(view: ProductCounters, destination: View) -> list[Candidate]:
-    """The levels of a product as a choice between warehouses wants them."""
+    """The levels of a product as candidates for the allocation."""
     return [
         Candidate(
             destination[warehouse_id],
@@ -140,15 +140,15 @@ def candidates(view: ProductCounters, destination: View) -> list[Candidate]:
 
 
 def views_of(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
-    """What the counters of these products ought to say, those without a level too; unknown products are left out.
+    """What the counters of these products must say, products without a level included; unknown ones are left out.
 
-    One statement, so one snapshot: the block, the threshold and the levels belong together, as their versions say.
+    One statement, so one snapshot: the block, the threshold and the levels belong together.
     """
     products = Product.objects.filter(pk__in=product_ids).order_by("pk", "levels__warehouse_id")
     views: dict[UUID, ProductCounters] = {}
     for product_id, threshold, is_blocked, warehouse_id, *numbers in products.values_list(*VIEW_COLUMNS):
         view = views.setdefault(product_id, ProductCounters(product_id, threshold, is_blocked, {}))
-        if warehouse_id is not None:  # a product that is nowhere has one row without a level
+        if warehouse_id is not None:  # a product without any level has one row of NULLs
             version, available, reserved, incoming, is_level_blocked, is_level_closed, replenished = numbers
             is_sellable = not (is_level_blocked or is_level_closed)
             view.levels[warehouse_id] = LevelCounter(version, available, reserved, incoming, is_sellable, replenished)
@@ -156,9 +156,9 @@ def views_of(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
 
 
 def _from_database(product_ids: Collection[UUID], *, is_warming: bool) -> dict[UUID, ProductCounters]:
-    """`views_of`, copied to the counters, where only what is newer stays: a slow reader harms nobody.
+    """`views_of`, and copy the result to the counters. They keep only newer values, so a slow reader does no harm.
 
-    Not inside a transaction, which may have changed rows and still be rolled back.
+    Inside a transaction nothing is copied, because it may have changed rows and still be rolled back.
     """
     views = views_of(product_ids)
     if is_warming and not connection.in_atomic_block:

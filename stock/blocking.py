@@ -1,7 +1,7 @@
-"""Stops sales of a product or from a warehouse, so that no reservation commits after the stop has.
+"""Stops sales of a product or from a warehouse. No reservation commits after the stop has committed.
 
-Whatever refuses a sale is a column of the stock level that the sale locks. So a block first holds the product's row
-(whoever makes a level waits there), then writes the column under the same locks that sales take.
+A sale is refused by a column of the stock level that the sale locks. So a block first locks the product's row, where
+a process that creates a level has to wait; then it writes the column under the same locks that sales take.
 """
 
 import logging
@@ -27,15 +27,16 @@ class _Order:
 
 
 def block_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock:
-    """Block all sales of the product from the return of this call on; blocked already: the open block, unchanged.
+    """Block all sales of the product. Returns the block, or the open one unchanged if it was blocked before.
 
-    Levels that lost the mark (by SQL, by a restored backup) get it again. Raises NotFound.
+    Nothing is sold once this returns. Levels that lost the mark (by SQL or a restored backup) get it again. Raises
+    NotFound.
     """
     return batches.run_one(lambda orders: [_block(order) for order in orders], _Order(product_id, reason, actor))
 
 
 def unblock_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock | None:
-    """Lift the block; the lifted block, or None when there was none to lift. Raises NotFound."""
+    """Lift the product's block. Returns it, or None if the product was not blocked. Raises NotFound."""
     return batches.run_one(lambda orders: [_unblock(order) for order in orders], _Order(product_id, reason, actor))
 
 
@@ -64,12 +65,12 @@ def _unblock(order: _Order) -> SalesBlock | None:
 
 
 def close_warehouse(warehouse_id: str, *, actor: str) -> None:
-    """Nothing is sold from the warehouse once this returns; what is held there can still be confirmed."""
+    """Close the warehouse: nothing is sold from it once this returns. Units on hold there can still be confirmed."""
     _switch(warehouse_id, is_active=False, actor=actor)
 
 
 def reopen_warehouse(warehouse_id: str, *, actor: str) -> None:
-    """The warehouse sells again once this returns."""
+    """Open the warehouse again: it sells once this returns."""
     _switch(warehouse_id, is_active=True, actor=actor)
 
 
@@ -81,7 +82,7 @@ def _hold_product(product_id: UUID) -> Product:
 
 
 def _mark(product: Product, *, is_blocked: bool) -> None:
-    """Mark the product and those of its levels that say otherwise."""
+    """Mark the product and those of its levels that have the other mark."""
     if product.is_blocked != is_blocked:
         product.is_blocked = is_blocked
         product.save(update_fields=["is_blocked", "updated_at"])
@@ -98,7 +99,7 @@ class _Switch:
 def _switch(warehouse_id: str, *, is_active: bool, actor: str) -> None:
     switch = _Switch(warehouse_id, is_active)
     batches.run_one(lambda switches: [_switch_warehouse(one) for one in switches], switch)
-    # From here on a new level comes into being with the right mark; the old ones follow in chunks.
+    # From here on a new level is created with the right mark; the existing ones follow in chunks.
     while batches.run_one(lambda switches: [_switch_levels(one) for one in switches], switch):
         pass
     logger.info("warehouse %s warehouse_id=%s actor=%s", "reopened" if is_active else "closed", warehouse_id, actor)
@@ -114,10 +115,10 @@ def _switch_warehouse(switch: _Switch) -> Warehouse:
 
 
 def _switch_levels(switch: _Switch) -> int:
-    """Mark up to CLOSING_CHUNK levels that say otherwise; how many."""
+    """Mark up to CLOSING_CHUNK levels that have the other mark. Returns how many."""
     warehouse = Warehouse.objects.select_for_update(no_key=True).get(pk=switch.warehouse_id)
     if warehouse.is_active != switch.is_active:
-        logger.warning("warehouse_id=%s was opened or closed by somebody else meanwhile, who wins", warehouse.pk)
+        logger.warning("warehouse_id=%s was opened or closed by somebody else, which takes precedence", warehouse.pk)
         return 0
     others = StockLevel.objects.filter(warehouse=warehouse, is_closed=switch.is_active).order_by("product_id")
     levels = ledger.lock(

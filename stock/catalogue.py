@@ -1,4 +1,4 @@
-"""What is stocked: products come in from the shop's catalogue, and keep their low-stock threshold here."""
+"""Creates and updates products, which come from the shop's catalogue, and keeps their low-stock thresholds."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,7 +14,7 @@ from stock import ledger
 from stock.models import Product, StockLevel
 
 MAX_LOW_STOCK_THRESHOLD = 1_000_000  # units
-MARK_CHUNK = 1_000  # levels marked anew in one transaction
+MARK_CHUNK = 1_000  # levels marked again in one transaction
 
 
 class SkuConflict(Conflict):
@@ -25,7 +25,7 @@ class SkuConflict(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductRequest:
-    """A product as it shall be; `low_stock_threshold` None means the service's LOW_STOCK_THRESHOLD."""
+    """The wanted state of a product; `low_stock_threshold` None means the service's LOW_STOCK_THRESHOLD."""
 
     product_id: UUID
     sku: str
@@ -34,7 +34,7 @@ class ProductRequest:
 
 
 def put(request: ProductRequest) -> tuple[Product, bool]:
-    """Make the product or change it; returns it and whether it is new. Raises SkuConflict, and Invalid."""
+    """Create or update the product. Returns it and whether it is new. Raises SkuConflict and Invalid."""
     threshold = request.low_stock_threshold
     if threshold is not None and not 0 <= threshold <= MAX_LOW_STOCK_THRESHOLD:
         raise Invalid(f"low_stock_threshold must be 0 to {MAX_LOW_STOCK_THRESHOLD}, not {threshold}.")
@@ -59,12 +59,12 @@ def _put(request: ProductRequest) -> tuple[Product, bool] | Refusal:
 
 
 def _mark_levels(product: Product) -> None:
-    """Repeat the threshold on the product's levels, under their locks."""
+    """Copy the threshold to the product's levels, under their locks."""
     ledger.mark(ledger.lock([product.pk]).by_key.values(), low_stock_threshold=product.low_stock_threshold)
 
 
 def refresh_low_marks() -> int:
-    """Mark levels anew after LOW_STOCK_THRESHOLD was set to another value; how many marks were wrong."""
+    """Recompute the low-stock marks after LOW_STOCK_THRESHOLD has changed. Returns how many were wrong."""
     threshold = Coalesce(F("low_stock_threshold"), Value(settings.LOW_STOCK_THRESHOLD))
     is_low = Case(When(available__lt=threshold, then=True), default=False)
     wrong = StockLevel.objects.exclude(is_low=is_low)

@@ -1,4 +1,4 @@
-"""Receipts and adjustments: stock that came in, and corrections. A reference makes handing one in twice harmless."""
+"""Books receipts and adjustments. Each has a reference, so that sending one twice has no second effect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ReferenceConflict(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRequest:
-    """What is to be booked: `items` are (product, units), signed for an adjustment, each product once."""
+    """A document to book: `items` are (product, units), signed for an adjustment, each product once."""
 
     kind: Kind
     reference: str
@@ -36,7 +36,7 @@ class DocumentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookedDocument:
-    """A document as it stands in the books; `is_replay` when it stood there before this call."""
+    """A document as it is booked; `is_replay` if it was booked before this call."""
 
     kind: Kind
     reference: str
@@ -50,9 +50,9 @@ class BookedDocument:
 def book(request: DocumentRequest) -> BookedDocument:
     """Book a receipt or an adjustment, all of it or nothing.
 
-    The same reference with the same content answers as the first time. Raises ReferenceConflict when the content
-    differs, Invalid (`unknown_ids`) for products or a warehouse that do not exist, InsufficientStock when an
-    adjustment would take more than is free.
+    The same reference with the same content gets the same answer. Raises ReferenceConflict if the content differs,
+    Invalid (`unknown_ids`) for products or a warehouse that do not exist, and InsufficientStock if an adjustment would
+    take more than is available.
     """
     _check(request)
     return batches.run_one(_book, request)
@@ -74,7 +74,7 @@ def _check(request: DocumentRequest) -> None:
 
 
 def _book(requests: Sequence[DocumentRequest]) -> list[BookedDocument | Refusal]:
-    """Documents are handed in one at a time. A refusal is raised, so that the levels made for it do not stay."""
+    """Book one document at a time. A refusal is raised, so that the levels created for it are rolled back."""
     return [batches.result_of(_book_one(request)) for request in requests]
 
 
@@ -116,7 +116,7 @@ def _find(request: DocumentRequest) -> BookedDocument | Refusal | None:
 
 
 def _post_all(request: DocumentRequest, levels: ledger.LockedLevels) -> None:
-    """Post every line; raises InsufficientStock naming every line that is short, not only the first."""
+    """Post every line. Raises InsufficientStock that names every short line, not only the first."""
     shortages = []
     for product_id, quantity in sorted(request.items):
         try:

@@ -1,4 +1,4 @@
-"""The contract of the stock events: fired when a level crosses a threshold, not on each sale."""
+"""The contract of the stock events. They are published when a level crosses a threshold, not on each sale."""
 
 from uuid import UUID
 
@@ -13,12 +13,12 @@ BACK_IN_STOCK = "inventory.back_in_stock"
 def stock_event(
     name: str, *, product_id: UUID, warehouse_id: str, available: int, threshold: int, version: int
 ) -> Event:
-    """`version` is the level's after the change, so that a reader can drop an event older than one it has seen."""
+    """An event of one level. `version` is the level's after the change, so that readers can drop outdated events."""
     return Event(
         type=name,
         subject=f"{product_id}/{warehouse_id}",
         occasion=None,
-        extensions=tracing.NOTHING,  # a level crosses a threshold by all of a transaction, not by one request
+        extensions=tracing.NOTHING,  # the whole transaction crosses the threshold, not one request
         data={
             "product_id": str(product_id),
             "warehouse_id": warehouse_id,

@@ -1,4 +1,4 @@
-"""Products that `manage.py seed` creates: the page to try the API begins with requests that work."""
+"""Ids of products that `manage.py seed` creates, so that the examples on the API page work at once."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter

@@ -1,9 +1,9 @@
-"""The only writer of quantities: every change of a stock level is a posting, and every posting stays as a movement.
+"""The only writer of quantities: every change of a stock level is a posting, and every posting becomes a movement.
 
-A transaction locks the levels it concerns, posts to them in memory while it decides, and writes all postings at last:
-one UPDATE of the levels, one INSERT of the movements. Lock order: products, then warehouses, then reservations, then
-levels by (product, warehouse); see docs/concepts/locking.md. After the commit the counters get what was locked as it is
-then.
+A transaction locks the levels that it needs, posts to them in memory while it decides, and writes all postings at the
+end: one UPDATE of the levels, one INSERT of the movements. Lock order: products, then warehouses, then reservations,
+then levels by (product, warehouse); see docs/concepts/locking.md. After the commit the locked levels are copied to the
+counters.
 """
 
 import logging
@@ -48,15 +48,15 @@ LEVEL_COLUMNS = (
     "is_blocked", "is_closed", "low_stock_threshold", "version",
 )  # fmt: skip
 LEVEL_FIELDS = database.fields_of(StockLevel, LEVEL_COLUMNS)
-SELECT_LEVELS = f"SELECT {', '.join(LEVEL_COLUMNS)} FROM stock_level"  # noqa: S608  # names of ours
+SELECT_LEVELS = f"SELECT {', '.join(LEVEL_COLUMNS)} FROM stock_level"  # noqa: S608  # our own names
 MOVEMENT_COLUMNS = (
     "id", "product", "warehouse", "kind", "available_delta", "reserved_delta", "incoming_delta",
     "line_id", "reference", "actor", "reason", "created_at",
 )  # fmt: skip
 CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "replenished", "is_low", "updated_at")
 MARK_COLUMNS = ("id", "is_blocked", "is_closed", "low_stock_threshold", "is_low", "version", "updated_at")
-# Deltas, not totals: should a lock ever be missing, the CHECKs still refuse what would oversell. `replenished` defends
-# nothing, and is what the postings made of it.
+# Deltas, not totals: if a lock were ever missing, the CHECKs would still refuse to oversell. `replenished` guards
+# nothing, so it is written as a total.
 APPLY_CHANGES = (
     "available = t.available + v.available, reserved = t.reserved + v.reserved, incoming = t.incoming + v.incoming, "
     "replenished = v.replenished, is_low = v.is_low, version = t.version + 1, updated_at = v.updated_at"
@@ -64,14 +64,14 @@ APPLY_CHANGES = (
 
 
 class InsufficientStock(Conflict):
-    """A level does not have what a posting would take; `shortages` says what was asked and what is there."""
+    """A level has fewer units than a posting would take; `shortages` has the requested and the available units."""
 
     code = "insufficient_stock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """A change of one level, in units, signed; `line_id` or `reference` says on whose account."""
+    """A change of one level in signed units. `line_id` or `reference` says on whose account."""
 
     kind: Kind
     product_id: UUID
@@ -87,7 +87,7 @@ class Posting:
 
 @dataclass(slots=True)
 class LockedLevel:
-    """A stock level held by this transaction: its numbers as locked, then with each posting made on it."""
+    """A stock level locked by this transaction. Its numbers include the postings so far; `before` does not."""
 
     id: int
     product_id: UUID
@@ -122,10 +122,10 @@ class LockedLevel:
 
 @dataclass(slots=True)
 class LockedLevels:
-    """The levels that a transaction has locked, and the postings it has made on them so far.
+    """The levels that a transaction has locked, and its postings on them so far.
 
-    `is_whole`: all levels of their products, not only those at some warehouses. `hold_ends`: for the counters, how long
-    each hold that was decided on these levels lasts, None once it is settled.
+    `is_whole`: all levels of their products are locked, not only those at some warehouses. `hold_ends` is for the
+    counters: how long each hold that was decided on these levels lasts, None once it is settled.
     """
 
     is_whole: bool
@@ -139,7 +139,7 @@ class LockedLevels:
         self.by_product[level.product_id].append(level)
 
     def at(self, product_id: UUID, warehouse_id: str) -> LockedLevel:
-        """The level; raises BooksDamaged when something was booked at a level that is not there."""
+        """The locked level of the product at the warehouse. Raises BooksDamaged if it does not exist."""
         try:
             return self.by_key[product_id, warehouse_id]
         except KeyError:
@@ -147,18 +147,18 @@ class LockedLevels:
 
 
 def locking(product_ids: Collection[UUID]) -> Deferred[LockedLevels]:
-    """Lock all levels of these products, in the one order that everybody locks in."""
+    """Lock all levels of these products, in the same order everywhere, so that no two transactions deadlock."""
     among, parameter = database.among(product_ids)
     return _locking(f"product_id {among}", [parameter], is_whole=True)
 
 
 def locking_places(places: str, parameters: Sequence[Any]) -> Deferred[LockedLevels]:
-    """Lock the levels at the places that a sub-select of `product_id, warehouse_id` names."""
+    """Lock the levels at the places that `places`, a sub-select of `product_id, warehouse_id`, returns."""
     return _locking(f"(product_id, warehouse_id) IN ({places})", parameters, is_whole=False)
 
 
 def lock(product_ids: Collection[UUID], *, warehouse_ids: Collection[str] | None = None) -> LockedLevels:
-    """Lock the levels of these products (in these warehouses, or all)."""
+    """Lock the levels of these products, in these warehouses or in all."""
     if warehouse_ids is None:
         return locking(product_ids)()
     products, product_parameter = database.among(product_ids)
@@ -186,7 +186,7 @@ def _locked(rows: Sequence[Any], *, is_whole: bool, began: float) -> LockedLevel
 
 
 def _publish(levels: LockedLevels) -> None:
-    """Tell the counters, also of what has not changed: a copy that was lost or is wrong is right again."""
+    """Copy the locked levels to the counters, unchanged ones as well, because a copy may be lost or wrong."""
     views = [
         copies.ProductCounters(
             product_id=product_id,
@@ -210,10 +210,10 @@ def _publish(levels: LockedLevels) -> None:
 
 
 def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLevels:
-    """Lock the levels of these products at one warehouse; a level that is not there yet comes into being, empty.
+    """Lock the levels of these products at one warehouse; missing levels are created empty.
 
-    The products' and the warehouse's rows must be held already (`hold_masters`), so that no block or closing can pass
-    between reading them and making the level.
+    The rows of the products and the warehouse must be locked already (`hold_masters`), so that no block or closing can
+    happen between reading them and creating the level.
     """
     levels = lock(product_ids, warehouse_ids=[warehouse_id])
     missing = [product_id for product_id in product_ids if (product_id, warehouse_id) not in levels.by_key]
@@ -253,29 +253,30 @@ def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
 
 
 def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
-    """Keep these products and warehouses from being blocked or closed until the transaction ends; which ones exist.
+    """Keep these products and warehouses from being blocked or closed until the transaction ends.
 
-    FOR SHARE waits for a block or a closing under way (they hold the row FOR NO KEY UPDATE) and lets sales pass.
+    Returns the ids that exist. FOR SHARE waits for a block or a closing in progress, because those lock the row FOR NO
+    KEY UPDATE; it does not delay sales.
     """
     _require_transaction()
     return _hold(Product, product_ids), _hold(Warehouse, warehouse_ids)
 
 
 def _hold(model: type[Model], ids: Collection[Any]) -> set[Any]:
-    """Hold the rows with these ids, in their order; which ones exist."""
+    """Lock the rows with these ids FOR SHARE, in id order. Returns the ids that exist."""
     table = model._meta.db_table
     among, parameter = database.among(ids)
-    sql = f"SELECT id FROM {table} WHERE id {among} ORDER BY id {database.for_share(table)}"  # noqa: S608  # names of ours
+    sql = f"SELECT id FROM {table} WHERE id {among} ORDER BY id {database.for_share(table)}"  # noqa: S608  # our own names
     return database.select(
         database.fields_of(model, ("id",)), sql, [parameter], lambda rows: {row[0] for row in rows}
     )()
 
 
 def post(levels: LockedLevels, posting: Posting) -> None:
-    """Make one posting on the locked levels; written by `write`.
+    """Add one posting to the locked levels in memory; `write` writes it.
 
-    Where a number would fall below zero nothing is posted: raises InsufficientStock for a document, and BooksDamaged on
-    account of a line, whose stock must be there.
+    If a number would fall below zero, nothing is posted. Then a document gets InsufficientStock, and a reservation's
+    line gets BooksDamaged, because its stock must be there.
     """
     level = levels.at(posting.product_id, posting.warehouse_id)
     available, reserved = level.available + posting.available, level.reserved + posting.reserved
@@ -299,7 +300,7 @@ def post(levels: LockedLevels, posting: Posting) -> None:
 
 
 def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
-    """Write all postings: the movements, then the levels; returns the events of the thresholds that were crossed."""
+    """Write all postings: the movements, then the levels. Returns an event for each threshold that was crossed."""
     _require_transaction()
     database.insert_rows(
         StockMovement,
@@ -322,7 +323,7 @@ def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
 
 
 def _crossings(levels: Iterable[LockedLevel]) -> Iterable[Event]:
-    """At most one event for a level: what its numbers before and after the transaction say, not each posting."""
+    """At most one event for each level, from its numbers before and after the transaction, not from each posting."""
     for level in levels:
         before, now = level.before[0], level.available
         if before > 0 and now == 0:

@@ -1,4 +1,4 @@
-"""Links from a page of the admin to pages of stock."""
+"""Links from admin pages to the stock pages."""
 
 from urllib.parse import urlencode
 

@@ -1,11 +1,11 @@
-"""What is stocked where, and every movement that made it so."""
+"""Products, their stock levels, and every movement that changed a level."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class Product(models.Model):
-    """Something that is stocked; its id comes from the catalogue of the shop."""
+    """A product that is stocked. Its id comes from the shop's catalogue."""
 
     id = models.UUIDField(primary_key=True)
     sku = models.CharField("SKU", max_length=64, unique=True)
@@ -25,7 +25,7 @@ class Product(models.Model):
 
 
 class SalesBlock(models.Model):
-    """Why nothing of a product may be sold: who said so and when, and who lifted it. History; the open one rules."""
+    """A sales block of a product: its reason, author and time, and the same for its end. Only the open one counts."""
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="sales_blocks")
     reason = models.CharField(max_length=500)
@@ -50,8 +50,8 @@ class SalesBlock(models.Model):
 class StockLevel(models.Model):
     """How much of one product lies in one warehouse. Only `stock.ledger` writes the numbers, under the row's lock.
 
-    `is_blocked`, `is_closed` and `low_stock_threshold` repeat what the product and the warehouse say: whatever decides
-    a sale must stand in the locked row itself.
+    `is_blocked`, `is_closed` and `low_stock_threshold` are copies from the product and the warehouse, because whatever
+    decides a sale must be in the locked row itself.
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False, related_name="levels")
@@ -72,7 +72,7 @@ class StockLevel(models.Model):
     class Meta:
         db_table = "stock_level"
         constraints = [
-            # Also the way every lock is found and ordered.
+            # Its index also finds the rows to lock, in the order of locking.
             models.UniqueConstraint(fields=["product", "warehouse"], name="stock_level_is_one_row_for_each_place"),
             models.CheckConstraint(condition=Q(available__gte=0), name="stock_level_never_promises_what_it_lacks"),
             models.CheckConstraint(condition=Q(reserved__gte=0), name="stock_level_never_releases_what_is_not_held"),
@@ -91,7 +91,7 @@ class StockLevel(models.Model):
 
 
 class StockMovement(models.Model):
-    """One line of the ledger: what changed a level, by how much, on whose account. Never changed, never deleted."""
+    """One entry of the ledger: what changed a level, by how much, and on whose account. Never changed or deleted."""
 
     class Kind(models.TextChoices):
         RECEIPT = "RECEIPT"
@@ -124,7 +124,7 @@ class StockMovement(models.Model):
         indexes = [
             # The ledger of a product, newest first; ids are in the order of time.
             models.Index(fields=["product", "-id"], name="stock_movement_by_product"),
-            # What a document or a return did.
+            # The movements of a document or a return.
             models.Index(fields=["reference"], condition=~Q(reference=""), name="stock_movement_by_reference"),
         ]
 
@@ -133,7 +133,7 @@ class StockMovement(models.Model):
 
 
 class StockDocument(models.Model):
-    """A receipt or an adjustment as it was handed in; its reference makes a repeat harmless."""
+    """A receipt or an adjustment as it was sent. Because of its reference a repeat has no second effect."""
 
     class Kind(models.TextChoices):
         RECEIPT = "RECEIPT"

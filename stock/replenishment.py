@@ -1,4 +1,4 @@
-"""What a level counts as having been filled up to, after each posting. Pure: the ledger and the simulation share it."""
+"""Computes a level's `replenished`: its units on hand after the last replenishment. Pure; also for the simulation."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ Kind = StockMovement.Kind
 
 
 class Replenished(Protocol):
-    """A level as far as a replenishment goes by it."""
+    """The numbers of a level that a replenishment needs."""
 
     available: int
     reserved: int
@@ -16,10 +16,10 @@ class Replenished(Protocol):
 
 
 def replenished_after(level: Replenished, *, kind: str | None, available: int) -> int:
-    """The level's `replenished` after a posting, which its other numbers have in them already.
+    """The level's `replenished` after a posting; its other numbers include the posting already.
 
-    A receipt begins anew with all units on hand. An adjustment corrects the number by as much as the stock, for it is
-    no sale: 5 broken of 10 must not look like half of them sold. Sales, their ends and returns leave it.
+    A receipt sets it to all units on hand. An adjustment changes it by the same number of units, because it is not a
+    sale: 5 broken units of 10 must not look like half of the stock sold. Other postings do not change it.
     """
     if kind == Kind.RECEIPT and available > 0:
         return level.available + level.reserved

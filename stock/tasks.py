@@ -7,5 +7,5 @@ from stock.counters import sync
 
 @shared_task(name="stock.tasks.sync_counters")
 def sync_counters() -> None:
-    """Bring the counters to what the database says, where they have drifted from it."""
+    """Repair the counters that differ from the database."""
     sync.run_periodic()

@@ -1,1 +1,1 @@
-"""Places: which warehouses there are, and which of them serves an order."""
+"""Warehouses, and the choice of those that serve an order."""

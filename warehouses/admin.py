@@ -1,6 +1,6 @@
-"""The network in the admin: warehouses, the policies by which one is chosen, and the table of postal areas.
+"""The admin pages of warehouses, allocation policies and postal areas.
 
-Closing a warehouse is not done here: it takes locks, and belongs to `stock.blocking`. Postal areas come from a file.
+A warehouse is not closed here, because `stock.blocking` closes it under locks. Postal areas are loaded from a file.
 """
 
 from collections.abc import Sequence
@@ -28,44 +28,44 @@ from warehouses.models import AllocationPolicy, PostalArea, Warehouse
 
 
 class RegionsField(forms.Field):
-    """A list of regions, which a person writes with commas between them."""
+    """A list of regions, edited as one line with commas between the names."""
 
     widget = forms.TextInput
 
     def prepare_value(self, value: Any) -> Any:
-        """The text to be edited; what was posted comes back as it was."""
+        """The text for the input field: a stored list is joined by commas, a posted text is returned unchanged."""
         return ", ".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> list[str]:
-        """The names, without what is empty."""
+        """Split the text at its commas; empty names are dropped."""
         return [name for name in [part.strip() for part in (value or "").split(",")] if name]
 
     def validate(self, value: list[str]) -> None:
-        """As in a file of warehouses. Raises ValidationError."""
+        """Apply the same rule as for a file of warehouses. Raises ValidationError."""
         rule = catalogue.RULES["served_regions"]
         if not rule.accepts(value):
             raise ValidationError(f"Give {rule.wanted}.")
 
 
 class WarehouseForm(ModelForm[Warehouse]):
-    """What a person decides about a warehouse."""
+    """The fields of a warehouse that staff edit."""
 
     served_regions = RegionsField(
         required=False,
         widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text="The regions that goods may go to from here, such as: southeast, south. None named: to all.",
+        help_text="Regions this warehouse ships to, separated by commas (southeast, south). Leave empty for all.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         stored = self.initial.get("served_regions")
-        if policies.regions_of(stored) != stored:  # shown as it counts; and so that a save mends it, no list at all
+        if policies.regions_of(stored) != stored:  # an invalid value counts as no list; show it so, and a save fixes it
             self.initial["served_regions"] = None
 
 
 @admin.register(Warehouse)
 class WarehouseAdmin(ReportsRefusals[Warehouse]):
-    """List, make, correct."""
+    """List, create and correct warehouses."""
 
     form = WarehouseForm
     list_display = ("id", "name", "region", "priority", "postal_code", "closed")
@@ -76,7 +76,7 @@ class WarehouseAdmin(ReportsRefusals[Warehouse]):
     closed = flag("is_active", "closed", when=False)
 
     def get_fields(self, request: HttpRequest, obj: Warehouse | None = None) -> tuple[Any, ...]:
-        """The form for a new warehouse, and the facts too of one that is there."""
+        """The form's fields; for an existing warehouse also the read-only facts."""
         form = ("id", "name", "region", "priority", "postal_code", ("latitude", "longitude"))
         if obj is None:
             return (*form, "served_regions")
@@ -84,15 +84,15 @@ class WarehouseAdmin(ReportsRefusals[Warehouse]):
         return (*form, "place", regions, "closed", "created_at", "updated_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Warehouse | None = None) -> tuple[str, ...]:
-        """The id too once it is given: stock, reservations and the ledger name the warehouse by it."""
+        """The id is fixed once the warehouse exists, because stock, reservations and the ledger refer to it."""
         return (*self.readonly_fields, "id") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Warehouse | None = None) -> bool:
-        """The books name it; one that is given up is closed."""
+        """Never: the ledger refers to the warehouse. One that is not used any more is closed instead."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Warehouse, form: ModelForm[Warehouse], change: bool) -> None:
-        """Write what the form changed and nothing else, so that a save never reopens a warehouse closed meanwhile."""
+        """Write only what the form changed, so that a save never reopens a warehouse that was closed meanwhile."""
         if change:
             obj.save(update_fields=[*form.changed_data, "updated_at"])
         else:
@@ -101,28 +101,28 @@ class WarehouseAdmin(ReportsRefusals[Warehouse]):
             self._tell_of_unknown_regions(request, obj)
 
     def _tell_of_unknown_regions(self, request: HttpRequest, warehouse: Warehouse) -> None:
-        """They are taken, for they may be new, and told, for who serves only a slip of the pen serves nobody."""
+        """Warn about unknown served regions. They are saved all the same, because they may be new."""
         unknown = sorted(set(warehouse.served_regions).difference(postal_areas.known_regions()))
         if unknown:
-            told = f"No postal area names these of the served regions: {', '.join(unknown)}."
-            self.message_user(request, told, messages.WARNING)
+            warning = f"Unknown served regions: {', '.join(unknown)}. No postal area belongs to them."
+            self.message_user(request, warning, messages.WARNING)
 
     @admin.display(description="served regions")
     def serves(self, warehouse: Warehouse) -> str:
-        """For who may only look."""
+        """The served regions as text, for staff without the permission to change them."""
         return ", ".join(policies.regions_of(warehouse.served_regions)) or "all"
 
     @admin.display(description="place")
     def place(self, warehouse: Warehouse) -> str:
-        """How it is known where the warehouse lies."""
+        """How the warehouse's position is known, in a sentence or two."""
         if warehouse.latitude is not None:
             return "Known by its coordinates."
         last = "By distance it comes last."
         if not warehouse.postal_code:
-            return f"Not known, for it has neither coordinates nor a postal code. {last}"
+            return f"Not known, because it has neither coordinates nor a postal code. {last}"
         area, precision = postal_areas.locate(warehouse.postal_code)
         if area is None:
-            return f"Not known, for no postal area has the beginning of its postal code. {last}"
+            return f"Not known, because no postal area has the beginning of its postal code. {last}"
         at = f"{area.country} {area.prefix}, at {area.point.latitude}, {area.point.longitude}"
         return f"Known by its postal code: {area.name} ({at}). {words.PRECISIONS[precision]}"
 
@@ -141,18 +141,18 @@ NO_REGIONS = "Load postal areas first (manage.py load_postal_areas FILE): withou
 
 
 def readable(preferences: Any) -> list[Preference]:
-    """Of what a row may hold the preferences that a form can show, each once."""
+    """The valid preferences in what the row holds, each once."""
     named = preferences if isinstance(preferences, list) else []
     return list(dict.fromkeys(name for name in named if name in PREFERENCES))
 
 
 def problems_of(row: AllocationPolicy) -> list[str]:
-    """Why the stored policy cannot be followed, in sentences; none when it can."""
+    """What is wrong with the stored policy, one sentence for each problem; empty if it is valid."""
     return list(policies.problems(row.as_policy()).values())
 
 
 def seen(row: AllocationPolicy) -> str:
-    """What the form keeps of the row, to know later whether it is still the same."""
+    """The mark by which the form recognises later whether the row has changed."""
     return row.updated_at.isoformat()
 
 
@@ -161,7 +161,7 @@ def _choice_of_preference(place: str) -> forms.ChoiceField:
 
 
 class PolicyForm(ModelForm[AllocationPolicy]):
-    """What a person decides about the choice of warehouses for a region."""
+    """The fields of a region's allocation policy that staff edit."""
 
     region = forms.ChoiceField(
         required=False,
@@ -182,7 +182,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
         super().__init__(*args, **kwargs)
         known = postal_areas.known_regions()
         region = cast(forms.ChoiceField, self.fields["region"])
-        # The own one too: the last area that named it may be gone.
+        # The policy's own region as well: the last postal area in it may be gone.
         region.choices = [
             ("", words.EVERY_OTHER),
             *[(name, name) for name in sorted({*known, self.instance.region} - {""})],
@@ -197,7 +197,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
             self.fields[place].initial = name
 
     def clean(self) -> dict[str, Any]:
-        """The fields, and the list of preferences on the row; an error for each thing that makes no sense together."""
+        """Check the fields against each other and set the row's preferences; each contradiction becomes an error."""
         data = super().clean() or self.cleaned_data
         chosen = [data.get(place, "") for place in PLACES]
         preferences = self.instance.preferences = [name for name in chosen if name]
@@ -211,7 +211,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
         return data
 
     def _policy(self, data: dict[str, Any], preferences: Sequence[str]) -> Policy:
-        """What the form says; for a field that could not be read, which has its error, what is built in."""
+        """The policy in the form. An invalid field has its own error already and gets the built-in value here."""
         return Policy(
             region=data.get("region", ""),
             preferences=cast("tuple[Preference, ...]", tuple(preferences)),
@@ -223,7 +223,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
 
 @admin.register(AllocationPolicy)
 class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
-    """List, make, change, delete. What is decided after a save goes by it."""
+    """List, create, change and delete policies. Orders that come after a save follow it."""
 
     form = PolicyForm
     list_display = ("for_region", "order", "tolerance", "split", "most_parcels", "updated_at")
@@ -231,7 +231,7 @@ class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
     readonly_fields = ("for_region", "order", "broken", "tolerance", "updated_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: AllocationPolicy | None = None) -> Any:
-        """The form, or for who may only look what it would say."""
+        """The form; for staff who may only view it, the same facts as text."""
         if obj and not self.has_change_permission(request, obj):
             fields = ("for_region", "order", "tolerance", "split", "most_parcels", "updated_at")
             return ((None, {"fields": fields, "description": EXPLAINED}),)
@@ -246,10 +246,10 @@ class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
     def save_model(
         self, request: HttpRequest, obj: AllocationPolicy, form: ModelForm[AllocationPolicy], change: bool
     ) -> None:
-        """Write what differs from what is stored, and nothing where nothing does.
+        """Write the columns that differ from the stored row; no write if none does.
 
-        Raises Conflict when somebody else has changed or deleted the policy since the form was opened, or has just made
-        one for the region.
+        Raises Conflict if somebody else has changed or deleted the policy since the form was opened, or has just
+        created one for the region.
         """
         stored = _locked(obj, seen_at=form.cleaned_data["seen_at"]) if change else None
         differing = [name for name in COLUMNS if stored and getattr(obj, name) != getattr(stored, name)]
@@ -261,40 +261,38 @@ class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
         except IntegrityError as error:
             if not database.is_constraint_violation(error):
                 raise
-            raise Conflict("Somebody else has just made a policy for this region.") from error
+            raise Conflict("Somebody else has just created a policy for this region.") from error
 
     def response_action(  # type: ignore[override]  # the stubs are a version ahead
         self, request: HttpRequest, queryset: QuerySet[AllocationPolicy]
     ) -> HttpResponse | None:
-        """Do the action wholly or not at all; Django by itself writes into its log what it then may fail to delete."""
+        """Run the action in one transaction. Django by itself would log a deletion that fails afterwards."""
         return self.report_refusals(request, transaction.atomic(partial(super().response_action, request, queryset)))
 
     @admin.display(description="region", ordering="region")
     def for_region(self, policy: AllocationPolicy) -> str:
-        """The region, or what stands for the others."""
+        """The region, or the words for every other region."""
         return str(policy)
 
     @admin.display(description="preferences")
     def order(self, policy: AllocationPolicy) -> str:
-        """The preferences in words."""
+        """The preferences in words, with a remark if the policy is invalid."""
         order = words.describe_preferences(policy.preferences)
         return f"{order} (cannot be followed)" if problems_of(policy) else order
 
     @admin.display(description="as it stands")
     def broken(self, policy: AllocationPolicy) -> str:
-        """What somebody wrote past this form, and why the built-in policy is used instead."""
-        return (
-            f"{self.order(policy)}. {' '.join(problems_of(policy))} The built-in policy is used until this is mended."
-        )
+        """An invalid policy that was not written by this form, and why the built-in policy is used instead."""
+        return f"{self.order(policy)}. {' '.join(problems_of(policy))} The built-in policy is used until this is fixed."
 
     @admin.display(description="tolerance", ordering="tolerance_km")
     def tolerance(self, policy: AllocationPolicy) -> str:
-        """With its unit."""
+        """The tolerance with its unit."""
         return f"{policy.tolerance_km:,g} km"
 
 
 def _locked(policy: AllocationPolicy, *, seen_at: str) -> AllocationPolicy:
-    """What is stored, locked until the transaction ends. Raises Conflict when it is not what was seen then."""
+    """The stored row, locked until the transaction ends. Raises Conflict if it changed since the form was opened."""
     stored = AllocationPolicy.objects.select_for_update(no_key=True).filter(pk=policy.pk).first()
     if stored is None:
         raise Conflict("This policy was deleted meanwhile.")
@@ -308,7 +306,7 @@ def _locked(policy: AllocationPolicy, *, seen_at: str) -> AllocationPolicy:
 
 @admin.register(PostalArea)
 class PostalAreaAdmin(ReadOnly, LargeTableAdmin[PostalArea]):
-    """List and look; `manage.py load_postal_areas` writes them."""
+    """List and view postal areas; `manage.py load_postal_areas` writes them."""
 
     list_display = ("country", "prefix", "name", "region", "latitude", "longitude", "wide")
     list_display_links = ("prefix",)
@@ -325,7 +323,7 @@ class PostalAreaAdmin(ReadOnly, LargeTableAdmin[PostalArea]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """What has a digit is a code or its beginning; what has none may be one too, and is looked for in the names."""
+        """Search by code or its beginning if the term has a digit, and by name if it has none."""
         term = search_term.strip()
         code = geography.plain(term)
         if not term:

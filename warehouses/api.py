@@ -1,4 +1,4 @@
-"""The HTTP door of the warehouses: reading them. Who makes and changes them uses the admin or `manage.py seed`."""
+"""The HTTP door of the warehouses. It only reads them: the admin and `manage.py seed` create and change them."""
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -17,19 +17,19 @@ WAREHOUSE_ID = OpenApiParameter(
 
 
 class ServedRegionsField(serializers.ListField):
-    """The regions that the choice of a warehouse goes by, whatever else was written past the admin."""
+    """The served regions as the allocation reads them, even if the row holds something invalid."""
 
     child = serializers.CharField()
 
     def get_attribute(self, instance: Warehouse) -> list[str]:
-        """Those of the row."""
+        """The valid served regions of the warehouse; empty if the row holds anything but a list of texts."""
         return policies.regions_of(instance.served_regions)
 
 
 class WarehouseOut(serializers.ModelSerializer[Warehouse]):
     """A warehouse as callers see it."""
 
-    served_regions = ServedRegionsField(help_text="The regions that goods may go to from here; none named: to all.")
+    served_regions = ServedRegionsField(help_text="Regions this warehouse ships to. Empty: all regions.")
 
     class Meta:
         model = Warehouse
@@ -40,7 +40,7 @@ class WarehouseOut(serializers.ModelSerializer[Warehouse]):
 
 
 class WarehouseViewSet(ViewSet[Warehouse]):
-    """Places."""
+    """List the warehouses, or read one."""
 
     queryset = Warehouse.objects.all()
     serializer_class = WarehouseOut

@@ -7,7 +7,7 @@ from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
 
 
 class WarehouseIdField(TextField):
-    """The id of a warehouse in a body or a query; whether there is such a warehouse is for the domain to say."""
+    """The id of a warehouse in a body or a query. It checks only the form; the domain knows which warehouses exist."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(pattern=ID_PATTERN, pattern_hint="a warehouse id such as wh-sp-001", max_length=64, **kwargs)

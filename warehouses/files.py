@@ -1,4 +1,4 @@
-"""Files that staff hand in: read strictly, and what is wrong with them said in sentences, all of it at once."""
+"""Reads the files that staff load: strictly, and with every problem reported at once, one sentence each."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import islice
@@ -9,12 +9,12 @@ import yaml
 
 from inventory_project.foundation.errors import Invalid
 
-SHOWN_MAX = 80  # characters of what stands in a file, in a sentence about it
-DIGITS_MAX = 1_000  # of a whole number that is shown as such; Python refuses to write very long ones
+MAX_SHOWN = 80  # characters of a file's value that a message quotes
+MAX_DIGITS = 1_000  # of a whole number that is quoted in decimal; Python refuses to format very long ones
 
 
 class Replaced(NamedTuple):
-    """How many rows were made, changed, found as they should be, and deleted, to be what a file says."""
+    """How many rows were created, updated, left unchanged and deleted so that the table matches a file."""
 
     created: int
     changed: int
@@ -22,31 +22,31 @@ class Replaced(NamedTuple):
     deleted: int
 
     def __str__(self) -> str:
-        made = f"{self.created:,} made, {self.changed:,} changed"
-        return f"{made}, {self.unchanged:,} as they were, {self.deleted:,} deleted"
+        written = f"{self.created:,} created, {self.changed:,} updated"
+        return f"{written}, {self.unchanged:,} unchanged, {self.deleted:,} deleted"
 
 
-def invalid(path: Path | str, problems: list[str], *, told: int | None = None) -> Invalid:
-    """The refusal of a file: a sentence for each problem in `detail`, and the list among its extra facts.
+def invalid(path: Path | str, problems: list[str], *, most: int | None = None) -> Invalid:
+    """The refusal of a file: `detail` has a sentence for each problem, and `extra["problems"]` has them as a list.
 
-    With `told` the first so many of them, and how many more there are.
+    With `most`, only that many problems are listed, followed by the number of the others.
     """
-    if told is not None and len(problems) > told:
-        problems = [*problems[:told], f"And {len(problems) - told:,} more."]
+    if most is not None and len(problems) > most:
+        problems = [*problems[:most], f"And {len(problems) - most:,} more."]
     return Invalid(f"{path}: {' '.join(problems)}", problems=problems)
 
 
 def shown(value: Any) -> str:
-    """What stands in the file, for a sentence about it: short, and as one would write it in code."""
-    return _cut("".join(islice(_pieces(value), SHOWN_MAX + 1)))  # no piece is empty: so many are too long
+    """A value from the file as a message quotes it: its repr, shortened to MAX_SHOWN characters."""
+    return _cut("".join(islice(_pieces(value), MAX_SHOWN + 1)))  # no piece is empty, so this many always suffice
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _pieces(value: Any) -> Iterator[str]:
-    """The repr of a value bit by bit, for the whole of it may be endless: a list of YAML can hold itself."""
+    """The repr of a value in pieces, because the whole may be endless: a YAML list can contain itself."""
     if isinstance(value, (list, tuple)):
         yield "[" if isinstance(value, list) else "("
         for i, each in enumerate(value):
@@ -62,25 +62,25 @@ def _pieces(value: Any) -> Iterator[str]:
             yield from _pieces(each)
         yield "}"
     elif isinstance(value, str):
-        yield repr(value[: SHOWN_MAX + 1])
-    elif isinstance(value, int) and abs(value) >= 10**DIGITS_MAX:
+        yield repr(value[: MAX_SHOWN + 1])
+    elif isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         yield hex(value)
     else:
         yield repr(value)
 
 
-def text(path: Path | str, *, bytes_max: int) -> str:
+def text(path: Path | str, *, max_bytes: int) -> str:
     """The text of a file, without a byte order mark; its line ends are left as they are.
 
-    Raises Invalid where it cannot be read, is larger, binary, or not UTF-8.
+    Raises Invalid if the file cannot be read, is larger than `max_bytes`, is binary, or is not UTF-8.
     """
     try:
         with Path(path).open("rb") as file:
-            content = file.read(bytes_max + 1)  # and not all of it: no endless device is read
+            content = file.read(max_bytes + 1)  # bounded, because the path may be an endless device
     except OSError as error:
         raise invalid(path, [f"The file cannot be read: {error.strerror}."]) from error
-    if len(content) > bytes_max:
-        raise invalid(path, [f"The file is larger than {bytes_max // 1024**2} MB."])
+    if len(content) > max_bytes:
+        raise invalid(path, [f"The file is larger than {max_bytes // 1024**2} MB."])
     if b"\0" in content:
         raise invalid(path, ["The file is binary, not text."])
     try:
@@ -94,28 +94,28 @@ def text(path: Path | str, *, bytes_max: int) -> str:
 
 
 class Rule(NamedTuple):
-    """What an entry must say under a key, in words, and whether a value is that."""
+    """What the value under a key must be: `wanted` says it in words, `accepts` checks it."""
 
     wanted: str
     accepts: Callable[[Any], bool]
     is_required: bool = True
 
 
-def yaml_list(path: Path | str, *, key: str, most: int, bytes_max: int) -> tuple[list[Any], list[str]]:
-    """The list that the YAML file has under its one key, of 1 to `most` entries; and what is wrong beside it.
+def yaml_list(path: Path | str, *, key: str, most: int, max_bytes: int) -> tuple[list[Any], list[str]]:
+    """Read the YAML file's list, which is under its only key and has 1 to `most` entries; returns it and the problems.
 
-    Raises Invalid where the file cannot be read, is larger than `bytes_max`, or is no YAML.
+    Raises Invalid if the file cannot be read, is larger than `max_bytes`, or is not YAML.
     """
-    written = text(path, bytes_max=bytes_max)
+    written = text(path, max_bytes=max_bytes)
     try:
         content = yaml.load(written, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number without end
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, a number that is too long
         raise invalid(path, [f"The file is not YAML: {' '.join(str(error).split())}."]) from error
     except RecursionError as error:
         raise invalid(path, ["The file is nested too deeply."]) from error
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         return [], [f"The file must have the one key `{key}`, with a list."]
-    problems = [f"Unknown key {shown(other)} beside `{key}`." for other in content if other != key]
+    problems = [f"Unknown key {shown(other)}; `{key}` is the only key." for other in content if other != key]
     entries = content[key]
     if not 1 <= len(entries) <= most:
         return [], [*problems, f"A file lists 1 to {most} {key}, not {len(entries)}."]
@@ -123,13 +123,13 @@ def yaml_list(path: Path | str, *, key: str, most: int, bytes_max: int) -> tuple
 
 
 def named(kind: str, position: int, entry: Any, *, key: str) -> str:
-    """Which entry of the list a sentence is about: its kind and position, and what it has under the key if a text."""
+    """The name of a list entry in messages: its kind and position, and its text under `key` if it has one."""
     name = entry.get(key) if isinstance(entry, dict) else None
     return f"{kind} {position} ({_cut(name)})" if isinstance(name, str) else f"{kind} {position}"
 
 
 def problems_of(entry: Any, rules: Mapping[str, Rule], *, form: str) -> list[str]:
-    """What is wrong with an entry, a sentence each; `form` says what it must be a mapping with."""
+    """What is wrong with an entry, one sentence for each problem; `form` names the keys it must have."""
     if not isinstance(entry, dict):
         return [f"it must be a mapping with {form}."]
     problems = [f"unknown key {shown(key)}." for key in entry if key not in rules]
@@ -142,10 +142,10 @@ def problems_of(entry: Any, rules: Mapping[str, Rule], *, form: str) -> list[str
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error; PyYAML would silently keep the last one."""
+    """A YAML loader that rejects a key given twice; PyYAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """The mapping. Raises ConstructorError for a key given twice, and for a merge."""
+        """Build a mapping. Raises ConstructorError for a key given twice, and for a merge key."""
         seen: set[str] = set()
         for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
             if key.value in seen:

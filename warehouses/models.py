@@ -1,7 +1,7 @@
-"""Where goods lie and where they go: the warehouses, and what choosing between them needs to know.
+"""Warehouses, postal areas and allocation policies: what the service needs to choose a warehouse for an order.
 
-Whatever changes a row of Warehouse, PostalArea or AllocationPolicy gives its NetworkVersion a new value, by triggers of
-the database (migration 0003), so that `warehouses.network` knows when what it keeps in memory is old.
+A database trigger (migration 0003) gives NetworkVersion a new value whenever a row of these tables changes. By that
+value `warehouses.network` sees that its copy in memory is out of date.
 """
 
 from typing import cast
@@ -21,8 +21,8 @@ POSTAL_CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 -]*\Z"
 class Warehouse(models.Model):
     """A warehouse or distribution centre.
 
-    `is_active` False means closed; it is written by `stock.blocking` alone, which marks the stock levels under the
-    same locks. A save that is not about it must leave the column out (`update_fields`).
+    `is_active` False means closed. Only `stock.blocking` writes it, because it marks the stock levels under the same
+    locks. Every other save must leave the column out (`update_fields`).
     """
 
     id = models.CharField(
@@ -152,7 +152,7 @@ class AllocationPolicy(models.Model):
                 condition=Q(split="at_most", most_parcels__gte=1, most_parcels__lte=MAX_PARCELS)
                 | (~Q(split="at_most") & Q(most_parcels=None)),
                 name="allocation_policy_counts_parcels_with_at_most_alone",
-                violation_error_message=f"A number of parcels, 1 to {MAX_PARCELS}, goes with at_most alone.",
+                violation_error_message=f"A number of parcels, 1 to {MAX_PARCELS}, goes only with at_most.",
             ),
         )
 
@@ -160,7 +160,7 @@ class AllocationPolicy(models.Model):
         return self.region or "every other region"
 
     def as_policy(self) -> Policy:
-        """The rules as the row has them, which need not make sense: `problems` says what of it does not."""
+        """The rules stored in the row. They may be invalid; `policies.problems` lists what is wrong."""
         return Policy(
             region=self.region,
             preferences=tuple(self.preferences) if isinstance(self.preferences, list) else (),
@@ -171,9 +171,9 @@ class AllocationPolicy(models.Model):
 
 
 class NetworkVersion(models.Model):
-    """Two rows: a value that is new after each change of a warehouse or a policy, and one of the postal areas.
+    """Two versions: one changes with every warehouse or policy, the other with every change of the postal areas.
 
-    They are random, for the version of a change that was rolled back must not come again with another one.
+    The values are random. With a sequence, a change that was rolled back and a later one could get the same version.
     """
 
     class Part(models.TextChoices):

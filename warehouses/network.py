@@ -1,7 +1,7 @@
-"""What a choice between warehouses goes by, kept in memory: the warehouses, the postal areas, the policies.
+"""The warehouses, postal areas and policies, kept in memory because every allocation needs them.
 
-A process reads all of it once, and again when the database says by NetworkVersion that something has changed. To look
-is one short statement, in the same round trip as a batch's others; distances are worked out once for each area.
+A process reads all of them once, and again when NetworkVersion says that something has changed. That check is one
+short statement in the same round trip as the batch's other ones. Distances are computed once for each area.
 """
 
 import logging
@@ -26,9 +26,9 @@ from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Ware
 
 logger = logging.getLogger(__name__)
 
-RECENT_SECONDS = 1.0  # how old what `recent` answers with may be
-KEPT_PLACES = 100_000  # warehouses as seen from the areas that orders went to of late, about 20 MB
-KEPT_CODES = 10_000  # of late, so that a code that comes again need not be looked up again
+RECENT_SECONDS = 1.0  # maximum age of what `recent` returns
+KEPT_PLACES = 100_000  # distances kept, one for each warehouse and recently used area; about 20 MB
+KEPT_CODES = 10_000  # recently used postal codes whose area need not be looked up again
 SELECT_VERSION = "SELECT part, version FROM warehouse_network_version"
 VERSION = database.fields_of(NetworkVersion, ("part", "version"))
 PARTS = frozenset(NetworkVersion.Part.values)
@@ -37,7 +37,7 @@ UNVERSIONED: Version = {}
 
 
 class Site(NamedTuple):
-    """A warehouse, with its place as far as that is known: by its coordinates, or `is_by_postal_code`."""
+    """A warehouse with its position, if known. `is_by_postal_code`: the position is its postal area's."""
 
     warehouse_id: str
     region: str
@@ -48,9 +48,9 @@ class Site(NamedTuple):
 
 
 class View(dict[str, Place]):
-    """The warehouses by id as they are seen from where an order goes, each worked out when it is first asked for.
+    """The warehouses by id as seen from one delivery area; each is computed when it is first asked for.
 
-    Of one that is not known it shows the id and nothing else.
+    An unknown warehouse gets a Place with its id and nothing else.
     """
 
     def __init__(self, sites: Mapping[str, Site], point: Point | None, delivery: Delivery) -> None:
@@ -77,9 +77,9 @@ class View(dict[str, Place]):
 
 @dataclass(slots=True)
 class Network:
-    """The warehouses, the postal areas and the policies, as one version of the database has them.
+    """The warehouses, the postal areas and the policies at one version of the database.
 
-    `policies` by region, None for one that cannot be followed.
+    `policies` are by region; an invalid one is None.
     """
 
     version: Version
@@ -90,7 +90,7 @@ class Network:
     _by_code: dict[str, View] = field(default_factory=dict)
 
     def seen_from(self, postal_code: str) -> View:
-        """The warehouses as they are seen from there, and the policy that holds; from nowhere for an empty code."""
+        """The warehouses as seen from this postal code, with the policy of its region. An empty code is allowed."""
         view = self._by_code.get(postal_code)
         if view is not None:
             return view
@@ -138,13 +138,13 @@ _looking = Lock()
 
 
 def current() -> Deferred[Network]:
-    """The network as the database has it now; one short statement, and after a change two or three more."""
+    """The network as the database has it now. One short statement, and two or three more after a change."""
     version: Deferred[Version] = database.select(VERSION, SELECT_VERSION, [], dict)
     return lambda: _of_version(version())
 
 
 def _of_version(version: Version) -> Network:
-    global _kept  # one for the process; threads that read it at once read the same
+    global _kept  # one for the whole process; threads that read it at the same time read the same
     network = _kept
     if network.version != version or version.keys() != PARTS:
         is_areas_new = "areas" not in version or network.version.get("areas") != version["areas"]
@@ -153,11 +153,11 @@ def _of_version(version: Version) -> Network:
 
 
 def recent() -> Network:
-    """The network as it was a second ago or later, for answers by which nothing is decided.
+    """The network, at most RECENT_SECONDS old, for answers that decide nothing. Not inside a transaction.
 
-    While the database does not answer, as it was last seen; empty where it was not yet. Not inside a transaction.
+    While the database does not answer, this is the network as it was last read; empty if it was never read.
     """
-    # One looks, and the others go on with what there is meanwhile; where there is nothing yet, they wait for it.
+    # One thread reads it and the others use the old one meanwhile; only if there is none yet do they wait.
     if _is_old() and _looking.acquire(blocking=_kept.version == UNVERSIONED):
         try:
             if _is_old():
@@ -181,7 +181,7 @@ def _look() -> None:
 
 
 def _read(version: Version, *, areas: PostalAreas) -> Network:
-    """All of it. Read after its version: what has changed meanwhile has another one, and is read again."""
+    """Read the whole network, after its version. A change in between has a newer version, so it is read again."""
     sites = {site.warehouse_id: site for site in (_site(row, areas) for row in Warehouse.objects.all())}
     return Network(version, sites, areas, {row.region: _policy(row) for row in AllocationPolicy.objects.all()})
 
@@ -208,7 +208,7 @@ def _site(row: Warehouse, areas: PostalAreas) -> Site:
 
 
 def _policy(row: AllocationPolicy) -> Policy | None:
-    """None for one that cannot be followed: it was not saved by the admin, which checks it."""
+    """The row's policy, or None if it is invalid. The admin checks policies, so this one was written another way."""
     policy = row.as_policy()
     if wrong := policies.problems(policy):
         logger.warning(

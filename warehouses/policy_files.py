@@ -1,4 +1,4 @@
-"""Policies from a YAML file, to be tried or to be put in force. A file is taken whole or not at all."""
+"""Allocation policies from a YAML file, to simulate or to put in force. A file is accepted as a whole or rejected."""
 
 import logging
 from collections import Counter
@@ -18,16 +18,16 @@ from warehouses.models import AllocationPolicy
 logger = logging.getLogger(__name__)
 
 RULED = ("tolerance_km", "split", "most_parcels")
-PROBLEMS_TOLD = 20
-POLICIES_MAX = 1_000  # one for each region; far more is a wrong file
-BYTES_MAX = 1024 * 1024  # several times what so many take, and no endless device is read
+MAX_PROBLEMS = 20
+MAX_POLICIES = 1_000  # one for each region; far more is a wrong file
+MAX_BYTES = 1024 * 1024  # several times what that many policies take; the path may be an endless device
 
 
 @transaction.atomic
 def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
-    """Have these policies, by region, and no others in force; each change is logged with what there was before.
+    """Replace all policies by these, which are by region. Each change is logged with the old policy.
 
-    All of it or nothing. A repeat writes nothing, so nobody reads them anew.
+    All of it happens or nothing. A repeat writes nothing, so no process has to read the policies again.
     """
     database.keep_other_writers_out(AllocationPolicy)
     held = {row.region: row for row in AllocationPolicy.objects.all()}
@@ -57,12 +57,12 @@ def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
 
 
 def load(path: Path | str) -> dict[str, Policy]:
-    """The policies that the YAML file at `path` lists, by region; all that would be in force if they were switched to.
+    """The policies that the YAML file at `path` lists, by region.
 
-    What a policy leaves out is as in the built-in one. Raises Invalid with a sentence for each thing that is wrong,
-    `problems` among its extra facts.
+    Settings that a policy leaves out are those of the built-in policy. Raises Invalid with one sentence for each
+    problem, also as the list `extra["problems"]`.
     """
-    entries, problems = files.yaml_list(path, key="policies", most=POLICIES_MAX, bytes_max=BYTES_MAX)
+    entries, problems = files.yaml_list(path, key="policies", most=MAX_POLICIES, max_bytes=MAX_BYTES)
     found = []
     for position, entry in enumerate(entries, start=1):
         policy, wrong = _policy(entry)
@@ -72,15 +72,15 @@ def load(path: Path | str) -> dict[str, Policy]:
     for region, count in Counter(policy.region for policy in found).items():
         if count > 1:
             whose = f"The region {region}" if region else "Every other region"
-            problems.append(f"{whose} is given {count} policies.")
+            problems.append(f"{whose} has {count} policies.")
     if problems:
-        raise files.invalid(path, problems, told=PROBLEMS_TOLD)
+        raise files.invalid(path, problems, most=MAX_PROBLEMS)
     return {policy.region: policy for policy in found}
 
 
 def _policy(entry: Any) -> tuple[Policy | None, list[str]]:
-    """The policy of one entry, or None and what is wrong with it, a sentence each."""
-    wrong = files.problems_of(entry, RULES, form="preferences, and what else it wants to say")
+    """The policy of one entry and no problems, or None and its problems, one sentence each."""
+    wrong = files.problems_of(entry, RULES, form="preferences, and any other settings")
     if wrong:
         return None, wrong
     policy = Policy(

@@ -1,7 +1,7 @@
-"""The table of postal areas: read from a CSV file, kept in the database, looked up where one code is to be shown.
+"""The table of postal areas: read from a CSV file, stored in the database, and used to locate single postal codes.
 
-A file is taken whole or not at all, and speaks for the countries it names: their areas become what it says, those of
-other countries stay. A repeat writes nothing, so nobody has to read the table anew for it.
+A file is accepted as a whole or rejected. It replaces the areas of the countries that it names; those of other
+countries stay. A repeat writes nothing, so no process has to read the table again.
 """
 
 import csv
@@ -23,12 +23,12 @@ from warehouses.files import Replaced
 from warehouses.models import POSTAL_CODE_PATTERN, AllocationPolicy, PostalArea, Warehouse
 
 COLUMNS = ("country", "prefix", "latitude", "longitude", "name", "region", "kind")
-KINDS = {"place": False, "region": True}  # by what the file says: whether the row is the middle of a wide region
-AREAS_MAX = 100_000  # of all countries together: each process keeps all of them in memory, which is 31 MB then
-BYTES_MAX = 32 * 1024 * 1024  # of a file: three times what so many areas take, and no endless device is read
-PROBLEMS_TOLD = 20
+KINDS = {"place": False, "region": True}  # the file's word: whether the row is the middle of a wide region
+MAX_AREAS = 100_000  # of all countries together; each process holds all of them in memory, at most 31 MB
+MAX_BYTES = 32 * 1024 * 1024  # three times what that many areas take; the path may be an endless device
+MAX_PROBLEMS = 20
 CHUNK = 1_000  # rows in one statement
-SHRINK_SHARE = 0.5  # of the areas of a file's countries may be deleted by it; more looks like half a file
+SHRINK_SHARE = 0.5  # of its countries' areas may a file delete; more looks like half a file
 
 COUNTRY = re.compile(r"[A-Za-z]{2}")
 PREFIX = re.compile(POSTAL_CODE_PATTERN)
@@ -44,19 +44,20 @@ KEPT = ("latitude", "longitude", "name", "region", "is_region")
 def replace(
     areas: Sequence[PostalArea], *, may_shrink: bool = False, on_progress: Callable[[int], object] = lambda areas: None
 ) -> Replaced:
-    """Bring the areas of the countries that `areas` name to `areas`; those of other countries stay as they are.
+    """Replace the areas of the countries in `areas` by `areas`; those of other countries do not change.
 
-    The areas are unique by country and prefix. All is written or nothing; a repeat writes nothing. `on_progress` is
-    told now and then how many more areas are done. Raises Invalid when the table would have more than AREAS_MAX rows,
-    and, unless it `may_shrink`, when more than SHRINK_SHARE of the areas would be deleted, as by half a file.
+    The areas are unique by country and prefix. All of them are written or none; a repeat writes nothing. `on_progress`
+    is called from time to time with the number of areas done since its last call. Raises Invalid if the table would
+    have more than MAX_AREAS rows. Raises Invalid as well if more than SHRINK_SHARE of the areas would be deleted,
+    because then half of the file may be missing; `may_shrink` allows that.
     """
-    database.keep_other_writers_out(PostalArea)  # else two loads at once would both find an area missing
+    database.keep_other_writers_out(PostalArea)  # otherwise two loads at once would both find an area missing
     countries = {area.country for area in areas}
     others = PostalArea.objects.exclude(country__in=countries).count()
-    if others + len(areas) > AREAS_MAX:
+    if others + len(areas) > MAX_AREAS:
         raise Invalid(
             f"There would be {others + len(areas):,} postal areas, {others:,} of them of other countries; at most "
-            f"{AREAS_MAX:,} can be kept, for each process has all of them in memory. Nothing was changed."
+            f"{MAX_AREAS:,} can be kept, because each process has all of them in memory. Nothing was changed."
         )
     held = {(row.country, row.prefix): row for row in PostalArea.objects.filter(country__in=countries)}
     new, changed, unchanged = [], [], 0
@@ -75,7 +76,7 @@ def replace(
             "deleted: is it whole? Nothing was changed. With --may-shrink they are deleted."
         )
     on_progress(unchanged)
-    # No statement without rows: even an UPDATE of nothing would fire the trigger that makes everybody read anew.
+    # No statement without rows: even an UPDATE of no row fires the trigger that makes every process read again.
     for ids in _chunks([row.id for row in held.values()]):
         PostalArea.objects.filter(pk__in=ids).delete()
     for values in _chunks(changed):
@@ -88,7 +89,7 @@ def replace(
 
 
 def describe(areas: Sequence[PostalArea], result: Replaced) -> str:
-    """What `replace` has made of these areas, a line for a person."""
+    """The result of `replace` for these areas, as one line for a person."""
     return f"Postal areas of {', '.join(sorted({area.country for area in areas}))}: {result}."
 
 
@@ -101,9 +102,9 @@ def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 
 def locate(postal_code: str) -> Location:
-    """Where the code lies, by one SELECT of the few areas that could say so; for a page that shows one code.
+    """Where one postal code lies, by one SELECT of the few areas that can match.
 
-    Who has many to look up keeps a `geography.PostalAreas` of all areas.
+    To locate many codes, keep a `geography.PostalAreas` of all areas instead.
     """
     plain = geography.plain(postal_code)
     # With and without the first two letters, which may be the country's.
@@ -119,18 +120,19 @@ def _areas(prefixes: set[str]) -> list[Area]:
 
 
 def known_regions() -> list[str]:
-    """The regions that a delivery may have, which are those that a postal area names, sorted; one SELECT."""
+    """The regions that postal areas name, sorted. A delivery has one of these or none. One SELECT."""
     return sorted(PostalArea.objects.exclude(region="").values_list("region", flat=True).distinct())
 
 
 def warning_of_unknown_regions() -> str:
-    """A sentence on the regions that policies or warehouses name and no postal area lies in; empty without any."""
+    """A warning about regions that policies or warehouses name and no postal area lies in; empty if there are none."""
     named = set(AllocationPolicy.objects.exclude(region="").values_list("region", flat=True))
     for served in Warehouse.objects.values_list("served_regions", flat=True):
         named.update(policies.regions_of(served))
     unknown = sorted(named.difference(known_regions()))
     return (
-        f"No postal area lies in {', '.join(unknown)}, named by policies or warehouses: no order goes by that."
+        "No order uses these regions of policies or warehouses, because no postal area lies in them: "
+        f"{', '.join(unknown)}."
         if unknown
         else ""
     )
@@ -142,19 +144,19 @@ def warning_of_unknown_regions() -> str:
 def load(path: Path | str) -> list[PostalArea]:
     """The areas that the CSV file at `path` lists, not saved.
 
-    Lines that begin with `#` may stand before the header, empty lines anywhere; a byte order mark, line ends of any
-    kind and spaces around a value do no harm. Small letters of a country or a prefix count as large ones. Raises
-    Invalid with a sentence for each thing that is wrong (at most PROBLEMS_TOLD), `problems` among its extra facts.
+    Lines before the header that begin with `#`, empty lines, a byte order mark and spaces around a value are ignored;
+    line ends may be of any kind. Countries and prefixes become upper case. Raises Invalid with one sentence for each
+    problem (at most MAX_PROBLEMS), also as the list `extra["problems"]`.
     """
-    areas, problems = _read(files.text(path, bytes_max=BYTES_MAX))
+    areas, problems = _read(files.text(path, max_bytes=MAX_BYTES))
     if problems:
-        raise files.invalid(path, problems, told=PROBLEMS_TOLD)
+        raise files.invalid(path, problems, most=MAX_PROBLEMS)
     return areas
 
 
 def _below_comments(text: str) -> tuple[io.StringIO, int]:
-    """The lines from the header on, and how many stand above it."""
-    lines = io.StringIO(text, newline="")  # any line ends, and left as they are: csv knows them
+    """The lines from the header on, and the number of lines above it."""
+    lines = io.StringIO(text, newline="")  # line ends are kept, because csv handles every kind
     above = position = 0
     for line in lines:
         if line.strip() and not line.startswith("#"):
@@ -166,7 +168,7 @@ def _below_comments(text: str) -> tuple[io.StringIO, int]:
 
 
 def _read(text: str) -> tuple[list[PostalArea], list[str]]:
-    """The areas, and a sentence for each thing that is wrong; what makes the rest unreadable comes last."""
+    """The areas, and one sentence for each problem; a problem that makes the rest unreadable comes last."""
     lines, above = _below_comments(text)
     rows = csv.reader(lines, strict=True)
     areas: list[PostalArea] = []
@@ -179,8 +181,8 @@ def _read(text: str) -> tuple[list[PostalArea], list[str]]:
             return [], [f"Line {above + 1}: {wrong_header}"]
         for count, cells in enumerate(filter(None, rows), start=1):  # an empty line has no cells
             line_number = above + rows.line_num
-            if count > AREAS_MAX:
-                problems.append(f"There are more than {AREAS_MAX:,} rows; each process has all of them in memory.")
+            if count > MAX_AREAS:
+                problems.append(f"There are more than {MAX_AREAS:,} rows; each process has all of them in memory.")
                 break
             area, wrong = _area([cell.strip() for cell in cells])
             first_line = first_lines.setdefault((area.country, area.prefix), line_number) if area else line_number
@@ -203,7 +205,7 @@ def _header_problem(cells: list[str]) -> str | None:
 
 
 def _area(cells: list[str]) -> tuple[PostalArea | None, list[str]]:
-    """The area of one row, or None and what is wrong with it."""
+    """The area of one row and no problems, or None and its problems."""
     if len(cells) != len(COLUMNS):
         return None, [f"a row has {len(COLUMNS)} values, not {len(cells)}."]
     country, prefix, latitude, longitude, name, region, kind = cells
@@ -250,7 +252,7 @@ def _region(text: str) -> bool:
     return len(text) <= 64 and text.isprintable() and "," not in text
 
 
-# One for each of COLUMNS: what is wanted, and whether a text is that.
+# One rule for each of COLUMNS: what the value must be, in words, and a function that checks it.
 RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("the two letters of ISO 3166, such as BR", _country),
     ("1 to 16 letters and digits", _prefix),

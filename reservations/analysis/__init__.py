@@ -1,1 +1,1 @@
-"""What only looks and tries: audit, inspection, simulation. It never writes to the database."""
+"""Audit, inspection and simulation. They only read the database and never write to it."""

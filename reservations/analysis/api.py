@@ -1,4 +1,4 @@
-"""The HTTP door of the inspection: one product from every side, for whoever looks for a difference."""
+"""The HTTP door of the inspection: the numbers of one product by Redis, levels, ledger and holds."""
 
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from inventory_project.foundation.access import scopes
 from inventory_project.foundation.http.views import ViewSet
 from reservations.analysis import inspection
+from reservations.analysis.inspection import CounterState
 from stock.examples import PRODUCT_ID
 from stock.models import Product
 
@@ -48,14 +49,14 @@ class ActiveHoldsOut(serializers.Serializer[Any]):
 @extend_schema_serializer(component_name="PlaceOut")  # its name in the document since it was first published
 class InspectedWarehouseOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
-    counter = LevelCounterOut(allow_null=True, help_text="What Redis says; null where it says nothing that is used.")
-    counter_text = serializers.CharField(allow_null=True, help_text="What stands there, used or not.")
-    database = LevelNumbersOut(allow_null=True, help_text="The stock level; null where there is none.")
-    ledger = LedgerSumsOut(help_text="What all movements add up to.")
+    counter = LevelCounterOut(allow_null=True, help_text="The counter in Redis; null if it is missing or not used.")
+    counter_text = serializers.CharField(allow_null=True, help_text="The counter's text in Redis, used or not.")
+    database = LevelNumbersOut(allow_null=True, help_text="The stock level; null if there is none.")
+    ledger = LedgerSumsOut(help_text="The sums of all movements.")
     active_holds = ActiveHoldsOut()
     drift = serializers.IntegerField(
         allow_null=True,
-        help_text="The counter's available less the database's; amid sales also what was sold between the two.",
+        help_text="The counter's available minus the database's. Under load it includes sales between the readings.",
     )
 
 
@@ -64,10 +65,10 @@ class InspectionOut(serializers.Serializer[Any]):
     is_blocked = serializers.BooleanField()
     low_stock_threshold = serializers.IntegerField(allow_null=True)
     counters = serializers.ChoiceField(
-        choices=["sound", "missing", "odd", "away", "none"],
-        help_text="Whether they are used; if not, the database answers in their place.",
+        choices=[state.value for state in CounterState],
+        help_text="Whether the counters are used; if not, the database answers instead.",
     )
-    summary_text = serializers.CharField(allow_null=True, help_text="What the counters say of the whole product.")
+    summary_text = serializers.CharField(allow_null=True, help_text="The field of the whole product in the counters.")
     warehouses = InspectedWarehouseOut(many=True)
 
 
@@ -76,5 +77,5 @@ class InspectionViewSet(ViewSet[Product]):
 
     @extend_schema(parameters=[PRODUCT_ID], responses=InspectionOut)
     def retrieve(self, request: Request, product_id: UUID) -> Response:
-        """A product as Redis, the levels, the ledger and the holds have it, by warehouse."""
+        """Compare a product's numbers by Redis, levels, ledger and holds, for each warehouse."""
         return Response(InspectionOut(inspection.of_product(product_id)).data)

@@ -1,8 +1,8 @@
-"""The invariants of the books, one query each; every row that a query returns is damage.
+"""Checks the invariants of the books with one query each. Every row that a query returns is damage.
 
-They read one snapshot, without the time-outs of the service. I8 (no acknowledged reservation is lost) can only be
-checked against a client's own log, in tests. I10 alone is about Redis, and is checked only where it is asked for.
-docs/operating/invariants.md explains each.
+The queries read one snapshot, without the time-outs of the service. I8 (no acknowledged reservation is lost) can only
+be checked against a client's own log, in tests. Only I10 is about Redis, and it is checked only on request.
+docs/operating/invariants.md explains each of them.
 """
 
 import json
@@ -26,7 +26,7 @@ COUNTED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """`sql` selects the rows that break it; I10 has none.
+    """An invariant of the books. `sql` selects the rows that break it; I10 has none.
 
     `%(long_ago)s` is AUDIT_GRACE_SECONDS before now, and no event from `%(events_since)s` on has been deleted yet.
     """
@@ -170,7 +170,7 @@ RESERVATION_ID_AS_TEXT = {
 
 
 def invariants(*, with_counters: bool = False) -> tuple[Invariant, ...]:
-    """What is audited."""
+    """The invariants that an audit checks, with I10 only if `with_counters`."""
     return (
         *INVARIANTS,
         OUTBOX_IS_DRAINED,
@@ -180,10 +180,10 @@ def invariants(*, with_counters: bool = False) -> tuple[Invariant, ...]:
 
 
 def run(*, with_counters: bool = False) -> Iterator[Finding]:
-    """Check one invariant after the other; a Finding for each, with count 0 where it holds.
+    """Check one invariant after the other. Yields a Finding for each, with count 0 if it holds.
 
-    All but I10 over one snapshot. Each row that breaks I1, I2 or I3 raises `inventory_oversell_events` by one. With
-    counters raises NoCounters where there is no Redis, Unavailable where it does not answer.
+    All but I10 read the same snapshot. Each row that breaks I1, I2 or I3 raises `inventory_oversell_events` by one.
+    `with_counters` raises NoCounters if there is no Redis, and Unavailable if it does not answer.
     """
     yield from _of_the_books()
     if with_counters:
@@ -204,7 +204,7 @@ def _of_the_books() -> Iterator[Finding]:
         }
         for invariant in invariants():
             sql = invariant.sql.format(reservation_id=RESERVATION_ID_AS_TEXT[connection.vendor])
-            with connection.chunked_cursor() as found:  # an audit amid an outage may find millions of rows
+            with connection.chunked_cursor() as found:  # an audit during an outage may find millions of rows
                 found.execute(sql, moments)
                 rows = list(found.fetchmany(MAX_ROWS))
                 names = [column[0] for column in found.description]
@@ -218,7 +218,7 @@ def _of_the_books() -> Iterator[Finding]:
 
 
 def run_periodic() -> int:
-    """The periodic audit, in one process at a time; damage is logged; how many rows break the books."""
+    """Run the periodic audit, in one process at a time, and log the damage. Returns how many rows break the books."""
     broken = 0
     with database.job_lock("audit_stock") as is_ours:
         for finding in run() if is_ours else ():

@@ -1,10 +1,7 @@
-"""One product as Redis, the levels, the ledger and the holds have it, side by side: for whoever looks for a difference.
-
-Nothing is changed, and nothing is decided by it.
-"""
+"""Compares the numbers of one product in Redis, levels, ledger and holds, to find where they differ. Read-only."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum, auto
 from uuid import UUID
 
 from django.conf import settings
@@ -17,7 +14,7 @@ from stock.models import Product
 
 TIMEOUT_MS = 30_000  # the ledger of a product that has sold for years takes longer than a sale may
 
-# One statement, so one snapshot: the sides belong to the same moment.
+# One statement, so one snapshot: all sides are of the same moment.
 SIDES = """
 SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming), MAX(replenished),
        MAX(is_blocked), MAX(is_closed),
@@ -38,14 +35,20 @@ SELECT warehouse_id, MAX(version), MAX(available), MAX(reserved), MAX(incoming),
 GROUP BY warehouse_id
 """
 
-# `sound`: they are used. `missing` and `odd`: the database answers in their place. `away`: Redis does not answer.
-# `none`: this installation has no Redis.
-CounterState = Literal["sound", "missing", "odd", "away", "none"]
+
+class CounterState(StrEnum):
+    """The state of a product's counters. The values are part of the API, so they keep their old names."""
+
+    SOUND = auto()  # valid, and used
+    MISSING = auto()  # the database answers instead
+    ODD = auto()  # invalid; the database answers instead
+    AWAY = auto()  # Redis does not answer
+    NONE = auto()  # this installation has no Redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelNumbers:
-    """The row."""
+    """The numbers of a stock level's row."""
 
     version: int
     available: int
@@ -58,7 +61,7 @@ class LevelNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSums:
-    """What all movements add up to."""
+    """The sums of all movements."""
 
     available: int
     reserved: int
@@ -75,9 +78,9 @@ class ActiveHolds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedWarehouse:
-    """One warehouse. `counter` is None where Redis has none that can be read; `counter_text` is what stands there.
+    """The numbers at one warehouse. `counter` is None if it is missing or invalid; `counter_text` is its text in Redis.
 
-    `drift` is by how much the counter's available is above the row's, None without either.
+    `drift` is the counter's available minus the row's; None if one of them is missing.
     """
 
     warehouse_id: str
@@ -96,7 +99,7 @@ class InspectedWarehouse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A product; `summary_text` is the field of its counters that is no warehouse's."""
+    """The numbers of a product. `summary_text` is the counters' field for the whole product."""
 
     product_id: UUID
     is_blocked: bool
@@ -107,7 +110,7 @@ class Inspection:
 
 
 def of_product(product_id: UUID) -> Inspection:
-    """Everything that is known of the product's numbers. Raises NotFound."""
+    """Inspect the product. Raises NotFound."""
     product = Product.objects.filter(pk=product_id).first()
     if product is None:
         raise NotFound(f"There is no product {product_id}.")
@@ -173,14 +176,14 @@ def _side(
 
 
 def _counters(product_id: UUID) -> tuple[CounterState, dict[str, str], dict[str, LevelCounter]]:
-    """How the product's counters are, their fields as they stand, and what they mean if they mean anything."""
+    """The state of the product's counters, their fields as text, and the parsed counters if they are valid."""
     if not settings.REDIS_URL:
-        return "none", {}, {}
+        return CounterState.NONE, {}, {}
     raw = counters.read_raw([product_id])
     if raw is None:
-        return "away", {}, {}
+        return CounterState.AWAY, {}, {}
     texts = raw[product_id]
     if not texts:
-        return "missing", {}, {}
-    sound = counters.read([product_id]).get(product_id)
-    return ("odd", texts, {}) if sound is None else ("sound", texts, sound.levels)
+        return CounterState.MISSING, {}, {}
+    valid = counters.read([product_id]).get(product_id)
+    return (CounterState.ODD, texts, {}) if valid is None else (CounterState.SOUND, texts, valid.levels)

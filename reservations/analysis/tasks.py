@@ -1,4 +1,4 @@
-"""The Celery task of the audit, one line."""
+"""The Celery task of the audit."""
 
 from celery import shared_task
 
@@ -7,5 +7,5 @@ from reservations.analysis import audit
 
 @shared_task(name="reservations.tasks.audit_stock")
 def audit_stock() -> int:
-    """Check the books, so that damage is seen before a customer sees it."""
+    """Check the invariants of the books, so that damage is found before a customer finds it."""
     return audit.run_periodic()

@@ -1,4 +1,4 @@
-"""Why a reservation's warehouses were chosen, as the API says it."""
+"""The API's format of an allocation: why a reservation's warehouses were chosen."""
 
 from typing import Any, get_args
 
@@ -21,14 +21,15 @@ class AllocationPolicyOut(serializers.Serializer[Any]):
     tolerance_km = serializers.FloatField(help_text="No more than this farther than the nearest is equally near.")
     split = serializers.ChoiceField(choices=SPLITS)
     most_parcels = serializers.IntegerField(allow_null=True, help_text="Only with `at_most`.")
-    is_built_in = serializers.BooleanField(help_text="Staff have made none that holds there.")
+    is_built_in = serializers.BooleanField(help_text="Staff have created no policy for the region.")
 
 
 class DeliveryOut(serializers.Serializer[Any]):
     area = serializers.CharField(allow_blank=True, help_text="Country and known beginning of the code, `BR 01310`.")
     name = serializers.CharField(allow_blank=True)
     precision = serializers.ChoiceField(
-        choices=get_args(Precision), help_text="How much of the postal code is known; `region`: the state or the like."
+        choices=get_args(Precision),
+        help_text="How much of the postal code is known; `region`: only the state or a similar area.",
     )
     region = serializers.CharField(allow_blank=True)
 
@@ -44,11 +45,11 @@ class AllocationCandidateOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
     region = serializers.CharField()
     priority = serializers.IntegerField()
-    distance_km = serializers.FloatField(allow_null=True, help_text="To the delivery; null where that is not known.")
+    distance_km = serializers.FloatField(allow_null=True, help_text="To the delivery; null if it is not known.")
     lost_by = serializers.ChoiceField(
         choices=LOST_BY,
         allow_null=True,
-        help_text="The preference by which it fell behind, where it could serve alone.",
+        help_text="The preference by which it lost, if it could have served the order by itself.",
     )
     available = serializers.DictField(child=serializers.IntegerField(), help_text="Units, before this order.")
     share_taken = serializers.DictField(
@@ -61,8 +62,8 @@ class AllocationRejectedOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
     product_id = serializers.UUIDField()
     reason = serializers.ChoiceField(choices=["blocked", "closed", NOT_SERVED, "insufficient"])
-    requested = serializers.IntegerField(required=False, help_text="Only where it was insufficient.")
-    available = serializers.IntegerField(required=False, help_text="Likewise.")
+    requested = serializers.IntegerField(required=False, help_text="Units requested; only for `insufficient`.")
+    available = serializers.IntegerField(required=False, help_text="Units available there; only for `insufficient`.")
 
 
 class AllocationSaidOut(serializers.Serializer[Any]):
@@ -70,7 +71,9 @@ class AllocationSaidOut(serializers.Serializer[Any]):
     best = serializers.FloatField(
         allow_null=True, help_text="Parcels, kilometres, priorities or shares, added up; null where none is known."
     )
-    left = serializers.IntegerField(help_text="How many sets of warehouses it left, one being a set too.")
+    left = serializers.IntegerField(
+        help_text="How many sets of warehouses it left; a single warehouse counts as a set."
+    )
 
 
 class AllocationPartOut(serializers.Serializer[Any]):
@@ -82,39 +85,43 @@ class AllocationPartOut(serializers.Serializer[Any]):
 class AllocationDecisionOut(serializers.Serializer[Any]):
     strategy = serializers.ChoiceField(choices=list(words.STRATEGIES))
     tie_break = serializers.ChoiceField(choices=list(words.TIE_BREAKS), allow_null=True)
-    said = AllocationSaidOut(many=True, help_text="What each preference that was asked said, in their order.")
+    said = AllocationSaidOut(many=True, help_text="The result of each preference that was applied, in order.")
     parts = AllocationPartOut(many=True)
 
 
 class AllocationReasonsOut(serializers.Serializer[Any]):
-    """The record that was kept, in full; null is what version 1 did not keep."""
+    """The full record. Members that version 1 did not record are null."""
 
-    version = serializers.IntegerField(help_text="Of the record's form; 1 says less.")
-    sentence = serializers.CharField(help_text="All of it for a person.")
+    version = serializers.IntegerField(help_text="The version of the record's format; 1 has fewer members.")
+    sentence = serializers.CharField(help_text="The reasons as text for a person.")
     strategy = serializers.ChoiceField(
-        choices=list(words.STRATEGIES), help_text="Of the decision that had to go furthest."
+        choices=list(words.STRATEGIES), help_text="The strategy of the decision with the last resort."
     )
     tie_break = serializers.ChoiceField(
-        choices=list(words.TIE_BREAKS), allow_null=True, help_text="What decided there; null where all was named."
+        choices=list(words.TIE_BREAKS),
+        allow_null=True,
+        help_text="What decided it; null if every line named its warehouse.",
     )
     policy = AllocationPolicyOut(allow_null=True)
     allow_split = serializers.BooleanField(allow_null=True, help_text="As the order asked.")
     delivery = DeliveryOut(allow_null=True)
-    notes = AllocationNoteOut(many=True, help_text="What had to be done without.")
+    notes = AllocationNoteOut(many=True, help_text="Facts that were missing, and other remarks.")
     steps = serializers.IntegerField(allow_null=True, help_text="Sets of warehouses that were looked at.")
     candidates = AllocationCandidateOut(many=True, help_text="The nearest first, then by priority and id.")
-    candidates_left_out = serializers.IntegerField(help_text="Less preferred ones that were not kept.")
-    rejected = AllocationRejectedOut(many=True, help_text="What kept a warehouse from serving a line whole.")
+    candidates_left_out = serializers.IntegerField(
+        help_text="Number of less preferred candidates that were not recorded."
+    )
+    rejected = AllocationRejectedOut(many=True, help_text="Why a warehouse could not serve a whole line.")
     chosen = AllocationDecisionOut(many=True)
 
 
 class AllocationOut(serializers.Serializer[Any]):
-    """Why these warehouses; `ReservationViewSet.allocation` makes it by hand."""
+    """Why these warehouses were chosen. `ReservationViewSet.allocation` builds it by hand."""
 
     reservation_id = serializers.UUIDField()
     order_id = serializers.UUIDField()
     delivery_postal_code = serializers.CharField(allow_blank=True)
     allocation = AllocationReasonsOut(
         allow_null=True,
-        help_text="Null where another version of the service kept it in a form that this one cannot read.",
+        help_text="Null if another version of the service wrote a record that this version cannot read.",
     )

@@ -72,10 +72,12 @@ class ReserveIn(StrictSerializer):
         required=False,
         min_value=1,
         max_value=settings.RESERVATION_TTL_MAX_MINUTES,
-        help_text="How long the stock is held; RESERVATION_TTL_MINUTES unless given.",
+        help_text="How long the stock is held; RESERVATION_TTL_MINUTES by default.",
     )
     allow_split = StrictBooleanField(
-        required=False, default=True, help_text="May the lines that name no warehouse come from several?"
+        required=False,
+        default=True,
+        help_text="Whether lines without a warehouse may be served from several warehouses.",
     )
 
 
@@ -111,7 +113,7 @@ class ExtendIn(StrictSerializer):
 )
 class ReturnIn(StrictSerializer):
     reference = ReferenceField()
-    items = items_field(required=False, help_text="Only these; without it, all that is not back yet.")
+    items = items_field(required=False, help_text="Only these; without it, all that has not been returned yet.")
 
 
 # --- out -----------------------------------------------------------------------------------------------------------
@@ -122,12 +124,12 @@ class ItemOut(serializers.Serializer[Any]):
     warehouse_id = serializers.CharField()
     quantity = serializers.IntegerField()
     confirmed = serializers.IntegerField()
-    released = serializers.IntegerField(help_text="Free again without having been confirmed.")
-    returned = serializers.IntegerField(help_text="Of those confirmed.")
+    released = serializers.IntegerField(help_text="Units released without having been confirmed.")
+    returned = serializers.IntegerField(help_text="Units returned, out of those confirmed.")
 
 
 class ReservationOut(serializers.Serializer[Any]):
-    """A Reservation read with its items; `_shown` makes the same of a Hold."""
+    """A Reservation with its items; `_shown` formats a Hold in the same way."""
 
     id = serializers.UUIDField()
     order_id = serializers.UUIDField()
@@ -142,7 +144,7 @@ class ReservationOut(serializers.Serializer[Any]):
 
 
 def _shown(hold: Hold) -> dict[str, Any]:
-    """ReservationOut of a hold, by hand: DRF would copy and ask a dozen fields for each response of a rush."""
+    """Format ReservationOut of a hold by hand, because DRF is too slow for it under load."""
     return {
         "id": str(hold.id),
         "order_id": str(hold.order_id),
@@ -171,7 +173,7 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
     product_id = UUIDFilter(method="with_product")
 
     def with_product(self, queryset: QuerySet[Reservation], _name: str, product_id: UUID) -> QuerySet[Reservation]:
-        """Reservations with a line of the product; each once."""
+        """Reservations with a line of the product, each once."""
         return queryset.filter(
             Exists(ReservationItem.objects.filter(reservation=OuterRef("pk"), product_id=product_id))
         )
@@ -214,7 +216,7 @@ class ReservationViewSet(ViewSet[Reservation]):
 
     @extend_schema(responses=AllocationOut)
     def allocation(self, request: Request, reservation_id: UUID) -> Response:
-        """Why these warehouses."""
+        """Why these warehouses were chosen."""
         reservation = self._get(reservation_id)
         record = reservation.allocation
         return Response(
@@ -243,15 +245,15 @@ class ReservationViewSet(ViewSet[Reservation]):
             actor=actor_of(request),
         )
         outcome = gathering.one(lifecycle.reserve_many, wanted)
-        made = _shown(outcome.hold)
+        reservation = _shown(outcome.hold)
         if outcome.is_replay:
-            return Response(made)
+            return Response(reservation)
         location = reverse("reservation", kwargs={"reservation_id": outcome.hold.id})
-        return Response(made, status=201, headers={"Location": location})
+        return Response(reservation, status=201, headers={"Location": location})
 
     @extend_schema(request=ConfirmIn, responses={200: ReservationOut, **schema.refusals(409)})
     def confirm(self, request: Request, reservation_id: UUID) -> Response:
-        """The hold becomes a deduction, whole or in part.
+        """Deduct the held stock, wholly or in part.
 
         With `items` only these units; the rest is released. A repeat without `items` answers with what was confirmed.
         """
@@ -261,13 +263,13 @@ class ReservationViewSet(ViewSet[Reservation]):
 
     @extend_schema(request=NothingIn, responses={200: ReservationOut, **schema.refusals(409)})
     def cancel(self, request: Request, reservation_id: UUID) -> Response:
-        """The hold is released."""
+        """Release the hold."""
         NothingIn.read(request.data)
         return _respond(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=actor_of(request)))
 
     @extend_schema(request=ExtendIn, responses={200: ReservationOut, **schema.refusals(409)})
     def extend(self, request: Request, reservation_id: UUID) -> Response:
-        """More time, while the hold is ACTIVE and not past its time.
+        """Extend a hold that is ACTIVE and not past its time.
 
         Until `expires_at`, or `minutes` more with a `reference`.
         """
@@ -276,7 +278,7 @@ class ReservationViewSet(ViewSet[Reservation]):
 
     @extend_schema(request=ReturnIn, responses={200: ReservationOut, **schema.refusals(409)})
     def take_back(self, request: Request, reservation_id: UUID) -> Response:
-        """Confirmed goods come back to the stock they left, all or a part."""
+        """Return confirmed goods to the stock they left, all of them or a part."""
         body = ReturnIn.read(request.data)
         wanted = Return(
             reservation_id=reservation_id, reference=body["reference"], items=part_of(body), actor=actor_of(request)

@@ -1,1 +1,1 @@
-"""The HTTP door of stock, a module for each thing that it lets callers read or do."""
+"""The HTTP door of stock, with one module for each resource."""

@@ -1,4 +1,4 @@
-"""What can be sold of a product, or of many, now."""
+"""The HTTP door of availability: what can be sold now of one product or of many."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from stock.examples import BEANS, MACHINE, PRODUCT_ID
 from stock.models import Product
 from warehouses.fields import PostalCodeField, WarehouseIdField
 
-POSTAL_CODE_HELP = "Where the goods would go: distances are to there, and served_by says who would send them."
+POSTAL_CODE_HELP = "The delivery: distances are to there, and served_by names the warehouses that would send the goods."
 
 
 class AvailabilityQuery(StrictSerializer):
@@ -40,7 +40,7 @@ class WarehouseAvailabilityOut(serializers.Serializer[Any]):
     reserved = serializers.IntegerField()
     incoming = serializers.IntegerField()
     distance_km = serializers.FloatField(
-        allow_null=True, help_text="To the postal code; null without one, and where one of the two places is not known."
+        allow_null=True, help_text="To the postal code; null without one, or if one of the two positions is not known."
     )
 
 
@@ -74,7 +74,7 @@ class BulkAvailabilityOut(serializers.Serializer[Any]):
 
 
 def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
-    """AvailabilityOut by hand: DRF would need more time for so many fields than the counters do for the numbers."""
+    """Format AvailabilityOut by hand, because DRF takes longer for so many fields than the counters for the numbers."""
     shown: dict[str, Any] = {
         "product_id": str(product.product_id),
         "available": product.available,

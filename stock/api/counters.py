@@ -1,4 +1,4 @@
-"""Comparing the counters with the database, and rewriting those of one product."""
+"""The HTTP door of the counters: compare them with the database, or rewrite those of one product."""
 
 from typing import Any
 from uuid import UUID
@@ -38,26 +38,28 @@ class SyncIn(StrictSerializer):
 
 class DriftOut(serializers.Serializer[Any]):
     product_id = serializers.UUIDField()
-    field = serializers.CharField(help_text="The warehouse, or `_` for what the counters say of the whole product.")
-    counter = serializers.CharField(allow_null=True, help_text="As it stood; null where there was none.")
-    database = serializers.CharField(allow_null=True, help_text="As it ought to be; null where nothing ought to be.")
+    field = serializers.CharField(help_text="The warehouse, or `_` for the field of the whole product.")
+    counter = serializers.CharField(allow_null=True, help_text="The value in Redis; null if there was none.")
+    database = serializers.CharField(
+        allow_null=True, help_text="The value by the database; null if there must be none."
+    )
 
 
 class SyncOut(serializers.Serializer[Any]):
     products_checked = serializers.IntegerField(source="products")
     levels_checked = serializers.IntegerField(source="levels")
     missing = serializers.IntegerField(help_text="Products that had no counters.")
-    wrong = serializers.IntegerField(help_text="Products whose counters said something else than the database.")
+    wrong = serializers.IntegerField(help_text="Products whose counters differed from the database.")
     repaired = serializers.IntegerField(help_text="Products.")
-    drift_units = serializers.IntegerField(help_text="By so much in all the available stock differed.")
+    drift_units = serializers.IntegerField(help_text="Total difference in available units.")
     seconds = serializers.FloatField()
-    drifts = DriftOut(many=True, help_text="What was found, the first of it.")
+    drifts = DriftOut(many=True, help_text="The first differences found, 20 at most.")
 
 
 class ResetCounterOut(serializers.Serializer[Any]):
     product_id = serializers.UUIDField()
-    before = serializers.DictField(child=serializers.CharField(), help_text="The fields as they stood.")
-    after = serializers.DictField(child=serializers.CharField(), help_text="The fields as they are now.")
+    before = serializers.DictField(child=serializers.CharField(), help_text="The fields before.")
+    after = serializers.DictField(child=serializers.CharField(), help_text="The fields now.")
 
 
 class CountersViewSet(ViewSet[Product]):
@@ -70,7 +72,7 @@ class CountersViewSet(ViewSet[Product]):
         409: `sync_running` while another sync runs; `no_counters` without Redis, so always on SQLite.
         """
         body = SyncIn.read(request.data)
-        # Parts may run side by side: one thread each, or they would take the connections that sales need.
+        # Partial syncs may run at the same time. One thread each, so that they leave connections to the sales.
         workers = 1 if body else None
         return Response(SyncOut(sync.sync(actor=actor_of(request), workers=workers, **body)).data)
 

@@ -1,4 +1,4 @@
-"""Receipts and adjustments: the documents that change the stock."""
+"""The HTTP door of receipts and adjustments, the documents that change the stock."""
 
 from dataclasses import asdict
 from typing import Any
@@ -98,7 +98,7 @@ class DocumentViewSet(ViewSet[StockDocument]):
     def receive(self, request: Request) -> Response:
         """Stock came in.
 
-        A level comes into being with its first receipt. 409: `reference_conflict`.
+        The first receipt creates the stock level. 409: `reference_conflict`.
         """
         return self._book(request, ReceiptIn, ReceiptOut, StockDocument.Kind.RECEIPT, "quantity")
 

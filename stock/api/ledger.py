@@ -1,4 +1,4 @@
-"""The levels of stock, and the movements whose sums they are, as lists."""
+"""The HTTP door of the ledger: lists of the stock levels and of the movements that add up to them."""
 
 from django_filters import rest_framework as django_filters
 from rest_framework import serializers
@@ -37,7 +37,7 @@ class StockLevelViewSet(ViewSet[StockLevel]):
     required_scopes = scopes.STOCK_READ
 
     def list(self, request: Request) -> Response:
-        """How much lies where, as the database has it."""
+        """Stock levels, as the database has them."""
         return self.page()
 
 

@@ -1,4 +1,4 @@
-"""Products, and whether they may be sold."""
+"""The HTTP door of products and their sales blocks."""
 
 from typing import Any
 from uuid import UUID
@@ -76,7 +76,7 @@ class ProductViewSet(ViewSet[Product]):
     }
 
     def list(self, request: Request) -> Response:
-        """What is stocked."""
+        """Products that are stocked."""
         return self.page()
 
     @extend_schema(parameters=[PRODUCT_ID])
@@ -93,7 +93,7 @@ class ProductViewSet(ViewSet[Product]):
         responses={200: ProductOut, 201: ProductOut, **schema.refusals(409)},
     )
     def save(self, request: Request, product_id: UUID) -> Response:
-        """Make the product or change it.
+        """Create the product or update it.
 
         409 `sku_conflict`: another product has the SKU.
         """
@@ -103,9 +103,9 @@ class ProductViewSet(ViewSet[Product]):
 
     @extend_schema(parameters=[PRODUCT_ID], request=ReasonIn, responses=SalesBlockOut)
     def block_sales(self, request: Request, product_id: UUID) -> Response:
-        """Nothing of the product is sold from the answer on.
+        """Block the sales of the product.
 
-        Blocked already: the block that stands.
+        Nothing of it is sold once this answers. If it is blocked already, the answer is the existing block.
         """
         reason = ReasonIn.read(request.data)["reason"]
         block = blocking.block_product(product_id, reason=reason, actor=actor_of(request))
@@ -113,9 +113,9 @@ class ProductViewSet(ViewSet[Product]):
 
     @extend_schema(parameters=[PRODUCT_ID], request=ReasonIn, responses=SalesBlockOut)
     def unblock_sales(self, request: Request, product_id: UUID) -> Response:
-        """The product is sold again.
+        """Lift the block, so that the product is sold again.
 
-        Not blocked: nothing changes, and nobody is named.
+        If it is not blocked, nothing changes, and `reason`, `actor` and `at` are null.
         """
         reason = ReasonIn.read(request.data)["reason"]
         block = blocking.unblock_product(product_id, reason=reason, actor=actor_of(request))

@@ -1,1 +1,1 @@
-"""The counters: copies of the stock in Redis, which serve reads and reject early, and how they are kept right."""
+"""The counters: copies of the stock levels in Redis for reads and early rejections, and how they are kept correct."""

@@ -1,4 +1,4 @@
-"""Keeps a server that does not answer from costing each caller its time-out."""
+"""A circuit breaker: callers of a server that does not answer need not each wait for the time-out."""
 
 import logging
 import time
@@ -8,10 +8,10 @@ logger = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Open after `failures_allowed` failures in a row: then one caller in `open_seconds` tries, the others do without.
+    """Opens after `failures_allowed` failures in a row. Then only one caller in each `open_seconds` may try.
 
-    The one that tries closes it by a success. One that never comes back from its try costs nothing: the next interval
-    has a try of its own. One breaker serves all threads of a process.
+    If the try succeeds, the breaker closes. If that caller never reports back, the next interval has another try. One
+    breaker serves all threads of a process.
     """
 
     def __init__(self, name: str, *, failures_allowed: int = 3, open_seconds: float = 1.0) -> None:
@@ -23,7 +23,7 @@ class Breaker:
         self._next_try_at = 0.0
 
     def allows(self) -> bool:
-        """Whether the caller may ask the server; if it does, it says how that went."""
+        """Whether the caller may ask the server. If so, it must call `succeeded` or `failed` afterwards."""
         if self._failures < self._failures_allowed:
             return True
         now = time.monotonic()
@@ -34,7 +34,7 @@ class Breaker:
             return True
 
     def succeeded(self) -> None:
-        """The server answered, whatever it said."""
+        """Record that the server answered, even if it answered with an error."""
         if self._failures == 0:
             return
         with self._lock:
@@ -44,7 +44,7 @@ class Breaker:
             logger.info("%s answers again", self._name)
 
     def failed(self) -> None:
-        """The server did not answer."""
+        """Record that the server did not answer."""
         with self._lock:
             self._failures += 1
             self._next_try_at = time.monotonic() + self._open_seconds

@@ -1,9 +1,9 @@
-"""Redis, as far as this service knows it. Nothing is decided by what Redis says, and nothing fails without it.
+"""The counters in Redis: writing, reading and deleting them. No sale is decided by Redis, and nothing fails without it.
 
 A product's counters are one hash, `stock:<product id>`: for each warehouse a field
 `version:available:reserved:incoming:is_sellable:replenished`, and the field `_` with
 `version:low_stock_threshold:is_blocked:number of warehouses`. They are copies of committed rows, written after the
-commit, each only if its version is newer than the one that stands (publish.lua), so late and repeated writes change
+commit, each only if its version is newer than the stored one (publish.lua), so late and repeated writes change
 nothing. The version in `_` is the sum of its levels' versions and their number, which rises with each change of any
 of them and with each new one.
 
@@ -34,10 +34,10 @@ from stock.counters.breaker import Breaker
 
 PUBLISH = (Path(__file__).parent / "publish.lua").read_text(encoding="utf-8")
 PUBLISH_SHA = sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
-SUMMARY = "_"  # the field beside those of the warehouses; no warehouse id begins with it
+SUMMARY = "_"  # the field for the whole product; no warehouse id begins with it
 PROBE_INTERVAL_MS = 200
 SECONDS_A_COMMAND = 0.002  # at most, on average
-PIPELINE_COMMANDS = 1_000  # in one round trip at most: what waits in memory, here and there, stays small
+PIPELINE_COMMANDS = 1_000  # in one round trip at most, so that the buffers on both sides stay small
 
 _NUMBER = rb"(\d{1,15})"  # as in publish.lua, whose numbers are doubles
 _LEVEL = re.compile(rb":".join([_NUMBER] * 4) + rb":([01]):" + _NUMBER)
@@ -46,8 +46,8 @@ _SUMMARY = re.compile(_NUMBER + rb":(\d{0,15}):([01]):" + _NUMBER)
 Command = tuple[str | int, ...]
 Fields = Mapping[str, str]
 
-# The fields that expected_fields makes. `_` repeats what the levels say of their product, as the ledger
-# does: to join the products' rows would cost more than all the rest.
+# The same fields as expected_fields writes. `_` is computed from the levels, as in the ledger, because joining the
+# products' rows would cost more than all the rest.
 EXPECTED = """
 SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text FROM (
   SELECT product_id,
@@ -60,14 +60,14 @@ SELECT array_agg(product_id), json_agg(json_build_array(fields, summary))::text 
 
 counter_failures = Counter(
     "inventory_counter_failures",
-    "Calls to Redis that brought nothing: no_answer, refused, or not made while Redis does not answer (breaker_open).",
+    "Calls to Redis without a result: no_answer, refused, or skipped while Redis does not answer (breaker_open).",
     ["operation", "reason"],
 )
 breaker = Breaker("Redis")
 
 
-class LevelCounter(NamedTuple):  # a dataclass takes three times as long to make, and one is made for each field read
-    """One warehouse of one product, as the row of this version has it; `available` is the row's, sellable or not."""
+class LevelCounter(NamedTuple):  # a dataclass takes three times as long to create, and each field read creates one
+    """The counter of one product at one warehouse, at one version. `available` is the row's number, sellable or not."""
 
     version: int
     available: int
@@ -97,9 +97,9 @@ class ProductCounters:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The counters that are there, whole and valid, as Redis had them at `at` by its clock.
+    """The complete and valid counters that Redis had at `at` by its own clock.
 
-    They are as of then or newer, but for a commit that Redis was not told of: until the next one, or the next sync.
+    They are at least that new, except for a commit that did not reach Redis; the next commit or sync corrects that.
     """
 
     products: dict[UUID, ProductCounters]
@@ -109,12 +109,12 @@ class Reading:
 def publish(
     views: Iterable[ProductCounters], *, whole: bool, hold_ends: Mapping[UUID, timedelta | None] | None = None
 ) -> bool:
-    """Write what is newer than Redis has, in one round trip; False when Redis did not take all of it.
+    """Write what is newer than in Redis, in one round trip. Returns False if Redis did not accept all of it.
 
-    `whole`: the views have all levels of their products. Otherwise only the fields of these levels are written; where
-    the product has no hash yet, they alone count as missing, and keep an older whole from taking their place.
-    `hold_ends` is how long each hold still lasts, None for one that has ended: the keys `reservation:<id>`, by whose
-    time to live a person may look. Never raises.
+    `whole`: the views have all levels of their products. Otherwise only the fields of these levels are written. If the
+    product has no hash yet, such a partial hash still counts as missing, but an older whole view cannot overwrite it.
+    `hold_ends` is how long each hold still lasts, None for one that has ended. It sets the keys `reservation:<id>`,
+    which only people look at. Never raises.
     """
     commands = [_publish_command(view, whole=whole) for view in views if view.levels]
     for reservation_id, lasts in (hold_ends or {}).items():
@@ -136,13 +136,13 @@ def publish(
 
 
 def read(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
-    """Those of the products whose counters are there, whole and valid; none when Redis is unreachable. Never raises."""
+    """The complete and valid counters of these products; none if Redis is unreachable. Never raises."""
     reading = read_at(product_ids)
     return {} if reading is None else reading.products
 
 
 def read_at(product_ids: Collection[UUID]) -> Reading | None:
-    """`read` with its moment; None when Redis is unreachable. Never raises."""
+    """Like `read`, with the time of the reading; None if Redis is unreachable. Never raises."""
     answers = _ask("read", [("TIME",), *(("HGETALL", _key(product_id)) for product_id in product_ids)])
     if answers is None or _is_refused("read", answers[:1]):
         return None
@@ -156,7 +156,7 @@ def read_at(product_ids: Collection[UUID]) -> Reading | None:
 
 
 def read_raw(product_ids: Collection[UUID]) -> dict[UUID, dict[str, str]] | None:
-    """Every field as it stands, invalid ones too, to compare with `expected_fields`; None when Redis did not answer.
+    """Every field as it is stored, invalid ones too, to compare with `expected_fields`; None if Redis did not answer.
 
     Empty for a product without a hash, and for one whose key is of another type.
     """
@@ -172,7 +172,7 @@ def read_raw(product_ids: Collection[UUID]) -> dict[UUID, dict[str, str]] | None
 
 
 def expected_fields(view: ProductCounters) -> dict[str, str]:
-    """The hash that a whole view stands for."""
+    """The fields of the hash for a whole view."""
     levels = view.levels.values()
     version = sum(level.version for level in levels) + len(levels)
     threshold = "" if view.threshold is None else view.threshold
@@ -180,7 +180,7 @@ def expected_fields(view: ProductCounters) -> dict[str, str]:
 
 
 def from_fields(product_id: UUID, fields: Fields) -> ProductCounters:
-    """The whole view that the fields stand for, which are as EXPECTED or `expected_fields` writes them."""
+    """The whole view from the fields of a hash, which must be as EXPECTED or `expected_fields` writes them."""
     _, threshold, is_blocked, _ = fields[SUMMARY].split(":")
     levels = {}
     for warehouse_id, text in fields.items():
@@ -191,9 +191,9 @@ def from_fields(product_id: UUID, fields: Fields) -> ProductCounters:
 
 
 def probe(product_ids: Collection[UUID]) -> set[UUID] | None:
-    """For which of the products the caller is the one of this interval that asks the database all the same.
+    """The products for which the caller is the probe of this interval, and so may ask the database.
 
-    None: Redis does not answer or takes no writes, so there is nothing that could turn anybody away. Never raises.
+    None if Redis does not answer or accepts no writes; then no request is rejected early. Never raises.
     """
     answers = _ask(
         "probe", [("SET", f"probe:{product_id}", "1", "NX", "PX", PROBE_INTERVAL_MS) for product_id in product_ids]
@@ -204,13 +204,13 @@ def probe(product_ids: Collection[UUID]) -> set[UUID] | None:
 
 
 def forget(product_ids: Collection[UUID]) -> bool:
-    """Take the products' counters away, whatever they say; False when Redis did not. Never raises."""
+    """Delete the products' counters, valid or not. Returns False if Redis did not. Never raises."""
     answers = _ask("forget", [("DEL", _key(product_id)) for product_id in product_ids])
     return answers is not None and not _is_refused("forget", answers)
 
 
 def is_reachable() -> bool:
-    """Whether Redis answers now, past the breaker; False as well where none is configured."""
+    """Whether Redis answers now, without asking the breaker; False if no Redis is configured."""
     if not settings.REDIS_URL:
         return False
     try:
@@ -251,7 +251,7 @@ def _fields(answer: Any) -> dict[bytes, bytes]:
 
 
 def _parsed(product_id: UUID, fields: dict[bytes, bytes]) -> ProductCounters | None:
-    """The counters that a hash holds; None unless all of it is as `publish` would have written it."""
+    """The counters in a hash; None unless every field is as `publish` would have written it."""
     summary = _SUMMARY.fullmatch(fields.pop(b"_", b""))
     if summary is None or len(fields) != int(summary[4]):
         return None
@@ -264,11 +264,11 @@ def _parsed(product_id: UUID, fields: dict[bytes, bytes]) -> ProductCounters | N
         levels[name.decode()] = level
         versions += level.version
     if versions < int(summary[1]):
-        return None  # a level older than one that stood here before
+        return None  # one of the levels is older than one that was stored here before
     return ProductCounters(product_id, int(summary[2]) if summary[2] else None, summary[3] == b"1", levels)
 
 
-@lru_cache(maxsize=4_096)  # the same texts come again and again; so many take 2 MB
+@lru_cache(maxsize=4_096)  # the same texts come again and again; this many take 2 MB
 def _parsed_level(text: bytes) -> LevelCounter | None:
     level = _LEVEL.fullmatch(text)
     if level is None:
@@ -283,7 +283,7 @@ def _parsed_level(text: bytes) -> LevelCounter | None:
 
 
 def _ask(operation: str, commands: Sequence[Command]) -> list[Any] | None:
-    """Redis' answers, refusals among them; None when it did not answer, was not asked, or there is no Redis."""
+    """Redis' answers, error answers included. None if it did not answer, was not asked, or is not configured."""
     if not settings.REDIS_URL:
         return None
     answers: list[Any] = []
@@ -302,23 +302,23 @@ def _ask(operation: str, commands: Sequence[Command]) -> list[Any] | None:
 
 
 def _answers(commands: Sequence[Command]) -> list[Any]:
-    """The answers as they come, all in one round trip; by hand, for redis-py's pipeline takes three times as long."""
+    """The answers to all commands in one round trip. Written by hand: redis-py's pipeline takes three times as long."""
     pool = get_redis_connection("default").connection_pool
     connection = pool.get_connection()
     try:
-        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # the stub knows one-tuples alone
+        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # the stub knows only one-tuples
         connection.send_packed_command([packed])
         until = time.monotonic() + settings.REDIS_TIMEOUT_SECONDS + len(commands) * SECONDS_A_COMMAND
         return [_answer(connection, until) for _ in commands]
     except BaseException:
-        connection.disconnect()  # with answers under way that the next caller would take for its own
+        connection.disconnect()  # the next caller would take the answers still on their way for its own
         raise
     finally:
         pool.release(connection)
 
 
 def _answer(connection: Any, until: float) -> Any:
-    """The next answer. Raises TimeoutError past `until`: the socket's own time-out begins anew with each drop."""
+    """The next answer. Raises TimeoutError after `until`, because the socket's time-out restarts with each packet."""
     if time.monotonic() > until:
         raise TimeoutError("Redis answers too slowly.")
     try:

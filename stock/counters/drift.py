@@ -1,6 +1,6 @@
-"""What the counters in Redis ought to say by the database, chunk by chunk, and whether they do.
+"""Computes from the database what the counters must say, and compares, chunk by chunk.
 
-A chunk costs one statement, in which PostgreSQL itself writes the text of each counter: no object for each level.
+A chunk costs one statement, in which PostgreSQL formats the text of each counter. So no object per level is needed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ CHUNK_PRODUCTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The levels that a condition selects, of whole products; `product_ids` where they are named."""
+    """The levels that an SQL condition selects, always whole products; `product_ids` if they are known beforehand."""
 
     condition: str
     parameters: list[Any]
@@ -28,7 +28,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One field of a product's counters as it stands, and as the database would have it; None where there is none."""
+    """One field of a product's counters as it is in Redis and as the database has it; None if it is missing."""
 
     product_id: UUID
     field: str
@@ -37,7 +37,7 @@ class Drift:
 
     @property
     def units(self) -> int:
-        """By how much the available stock differs; 0 where one of the two does not say how much there is."""
+        """By how many units the available stock differs; 0 if one of the two has no such number."""
         counter, database = (_available(self.field, text) for text in (self.counter, self.database))
         return 0 if counter is None or database is None else abs(counter - database)
 
@@ -46,19 +46,19 @@ class Drift:
 
 
 def of(product_ids: Sequence[UUID]) -> Chunk:
-    """All levels of these products."""
+    """One chunk with all levels of these products."""
     return Chunk("product_id = ANY(%s)", [list(product_ids)], product_ids)
 
 
 def named(product_ids: Sequence[UUID]) -> list[Chunk]:
-    """The same in chunks."""
+    """All levels of these products, in chunks."""
     return [of(some) for some in in_chunks(product_ids)]
 
 
 def everything() -> Iterator[Chunk]:
-    """All levels, in the order of product ids.
+    """All levels, in chunks in the order of product ids.
 
-    Where a chunk ends is looked up when it is wanted: a short step along an index, however large the table is.
+    The end of a chunk is looked up only when the chunk is needed: a short step along an index in a table of any size.
     """
     begin, after = "TRUE", list[Any]()
     while True:
@@ -82,12 +82,12 @@ def stocked_at(warehouse_id: str) -> Iterator[Chunk]:
 
 def _ids(condition: str, parameters: list[Any]) -> list[UUID]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT product_id FROM stock_level WHERE {condition}", parameters)  # noqa: S608  # words of ours
+        cursor.execute(f"SELECT product_id FROM stock_level WHERE {condition}", parameters)  # noqa: S608  # our own text
         return [row[0] for row in cursor.fetchall()]
 
 
 def in_chunks(product_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    """The ids, so many at a time."""
+    """The ids in chunks of CHUNK_PRODUCTS."""
     for i in range(0, len(product_ids), CHUNK_PRODUCTS):
         yield product_ids[i : i + CHUNK_PRODUCTS]
 
@@ -96,7 +96,7 @@ def in_chunks(product_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
 
 
 def expected(chunk: Chunk) -> dict[UUID, Fields]:
-    """The counters of the products that have a level in the chunk; one statement."""
+    """What the counters must say for each product with a level in the chunk. One statement."""
     with connection.cursor() as cursor:
         cursor.execute(EXPECTED.format(condition=chunk.condition), chunk.parameters)
         product_ids, document = cursor.fetchone()
@@ -112,7 +112,7 @@ def expected(chunk: Chunk) -> dict[UUID, Fields]:
 
 
 def is_as_expected(found: Fields, wanted: Fields) -> bool:
-    """The quick look. False also where the counters may be newer than what is wanted."""
+    """A quick comparison. It is also False if the counters may be newer than `wanted`."""
     if found == wanted:
         return True
     summary = found.get(SUMMARY)
@@ -124,7 +124,10 @@ def is_as_expected(found: Fields, wanted: Fields) -> bool:
 
 
 def drifts(product_id: UUID, *, found: Fields, before: Fields, after: Fields) -> list[Drift]:
-    """What is wrong in counters that were read between two readings of the database: none of the two, nor between."""
+    """The wrong fields of counters that were read between two readings of the database, `before` and `after`.
+
+    A field is wrong if it equals neither of the two and its version is not between theirs.
+    """
     return [
         Drift(product_id, name, found.get(name), after.get(name))
         for name in sorted(found.keys() | before.keys() | after.keys())
@@ -136,14 +139,14 @@ def _is_right(name: str, text: str | None, before: str | None, after: str | None
     if text in (before, after):
         return True
     if name == SUMMARY and text is not None:
-        # Publications of single levels leave its version behind theirs; what else it says must be right.
+        # Publishing single levels leaves the version of `_` behind theirs; its other parts must be right.
         is_old = 0 <= _version(text) <= _version(after)
         return is_old and any(text.partition(":")[2] == (other or "").partition(":")[2] for other in (before, after))
     return _version(before) < _version(text) < _version(after)
 
 
 def _version(text: str | None) -> int:
-    """The version that a field begins with; -1 for what is no field of ours."""
+    """The version at the beginning of a field; -1 if this service cannot have written it."""
     number = _whole((text or "").partition(":")[0])
     return -1 if number is None else number
 

@@ -1,7 +1,7 @@
--- Writes fields of one product's counters, each only if its version is newer than the one that stands.
--- KEYS[1]: the hash. ARGV: a field's name, its text, and so on; without `_` they are a part of a view. A part where no
--- hash is yet stays without `_`, so nobody takes it for the whole, and an older whole that comes after it loses to it.
--- A text that no writer of ours made counts as absent, and so does a key of another type.
+-- Writes fields of one product's counters, each only if its version is newer than the stored one.
+-- KEYS[1]: the hash. ARGV: a field's name, its text, and so on; without `_` they are a part of a view. If there is no
+-- hash yet, a part stays without `_`, so no reader takes it for the whole view, and an older whole view cannot replace
+-- it. A text that this service did not write counts as absent, and so does a key of another type.
 
 local FORMS = {level = '^(%d+):(%d+):(%d+):(%d+):[01]:(%d+)$', summary = '^(%d+):(%d*):[01]:(%d+)$'}
 local MAX_DIGITS = 15  -- what a double holds exactly

@@ -1,9 +1,8 @@
-"""Looks at counters chunk by chunk, and repairs those that are missing or wrong.
+"""Compares counters with the database chunk by chunk, and repairs those that are missing or wrong.
 
-A chunk costs one statement and one round trip, and what is right is not written. What differs is looked at again a
-little later: under load a commit is a moment ahead of its counters, and a reading of the database a moment behind them.
-What is wrong even so is rewritten: the counters are deleted, the rows read, the counters written; so a wrong counter
-with a high version ends too.
+A chunk costs one statement and one round trip, and correct counters are not written. Counters that differ are compared
+again a little later, because under load a commit is a moment ahead of its counters. If they are still wrong, they are
+deleted and written again from the rows. So a wrong counter with a high version is repaired as well.
 """
 
 import time
@@ -28,10 +27,10 @@ from stock.counters.drift import Chunk, Drift
 T = TypeVar("T")
 Kind = Literal["full", "changed", "part"]
 
-MAX_SUSPECTS = 20_000  # products that one worker keeps in mind before it looks at them again
-SECOND_LOOK_SECONDS = 0.1  # a commit is published within the time-outs of Redis, half of this
-PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0, 1.5)  # between tries; an open breaker lets one through in a second
-DRIFTS_SHOWN = 20
+MAX_SUSPECTS = 20_000  # products that one worker collects before it compares them again
+SECOND_LOOK_SECONDS = 0.1  # a commit is published within Redis' time-outs, which are half of this
+PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0, 1.5)  # between tries; an open breaker lets one try through each second
+MAX_DRIFTS = 20
 
 sync_seconds = Gauge(
     "inventory_sync_duration_seconds",
@@ -41,18 +40,18 @@ sync_seconds = Gauge(
 )
 counter_drift = Counter(
     "inventory_counter_drift",
-    "Products whose counters a sync found wrong, or missing altogether, and repaired.",
+    "Products whose counters a sync found wrong or missing, and repaired.",
     ["kind"],
 )
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a sync looked at, found and did.
+    """What a sync compared, found and repaired.
 
-    `missing` and `wrong` count products: no counters at all, or counters that say something else, in `differences`
-    fields by `drift_units` of available stock; `drifts` are the first of these. `is_complete` is false when it was
-    asked to stop before its end.
+    `missing` counts products without counters, `wrong` those whose counters differ from the database. They differ in
+    `differences` fields and by `drift_units` of available stock; `drifts` are the first of these fields. `is_complete`
+    is false if the sync was asked to stop before its end.
     """
 
     kind: Kind
@@ -68,20 +67,20 @@ class Report:
     seconds: float = 0.0
 
 
-def never() -> bool:
-    """Nobody asks to stop."""
+def no_stop() -> bool:
+    """A `should_stop` that never stops the sync."""
     return False
 
 
-def unseen(_levels: int) -> None:
-    """Nobody watches the progress."""
+def no_progress(_levels: int) -> None:
+    """An `on_progress` that does nothing."""
 
 
 # --- the run -------------------------------------------------------------------------------------------------------
 
 
 class Run:
-    """One sync: workers take chunks until none is left, one of them fails, or it is to stop."""
+    """One sync: workers take chunks until none is left, a worker fails, or `should_stop` says so."""
 
     def __init__(
         self,
@@ -90,8 +89,8 @@ class Run:
         *,
         workers: int | None = None,
         is_dry_run: bool = False,
-        on_progress: Callable[[int], object] = unseen,
-        should_stop: Callable[[], bool] = never,
+        on_progress: Callable[[int], object] = no_progress,
+        should_stop: Callable[[], bool] = no_stop,
     ) -> None:
         self._report = Report(kind=kind)
         self._chunks = iter(chunks)
@@ -103,7 +102,7 @@ class Run:
         self._is_over = False
 
     def run(self) -> Report:
-        """Take every chunk; what is found is counted even if the end is not reached. Raises Unavailable."""
+        """Compare every chunk. Findings are counted even if the sync does not reach its end. Raises Unavailable."""
         began = time.monotonic()
         report = self._report
         try:
@@ -112,8 +111,8 @@ class Run:
             else:
                 self._work_side_by_side()
         except Unavailable as refusal:
-            told = f"{report.levels} levels had been compared and {report.repaired} products repaired."
-            raise Unavailable(f"{refusal.detail} {told}", code=refusal.code) from refusal
+            progress = f"{report.levels} levels had been compared and {report.repaired} products repaired."
+            raise Unavailable(f"{refusal.detail} {progress}", code=refusal.code) from refusal
         finally:
             report.seconds = time.monotonic() - began
             if not self._is_dry_run:
@@ -123,7 +122,7 @@ class Run:
         return report
 
     def _work_side_by_side(self) -> None:
-        """Threads: while one waits for a server, another computes."""
+        """Work in several threads: while one waits for a server, another computes."""
         try:
             with ThreadPoolExecutor(self._workers, thread_name_prefix="sync") as threads:
                 for end in [threads.submit(self._work_in_thread) for _ in range(self._workers)]:
@@ -166,7 +165,7 @@ class Run:
         product_ids = list(wanted) if chunk.product_ids is None else chunk.product_ids
         found = read(product_ids)
         other = [id_ for id_ in product_ids if not drift.is_as_expected(found[id_], wanted.get(id_, {}))]
-        # Without `_` they are no counters yet: parts that were published where there was nothing.
+        # Without `_` a hash is only a part that was published before there was a whole one.
         missing = [id_ for id_ in other if copies.SUMMARY not in found[id_] and id_ in wanted]
         if not self._is_dry_run:
             _write({product_id: wanted[product_id] for product_id in missing if not found[product_id]})
@@ -179,16 +178,17 @@ class Run:
             self._report.missing += len(missing)
             for product_id in missing:
                 lacking = wanted[product_id]
-                is_shown = len(self._report.drifts) < DRIFTS_SHOWN  # there may be a million others
+                is_shown = len(self._report.drifts) < MAX_DRIFTS  # there may be a million others
                 drifts = drift.drifts(product_id, found={}, before=lacking, after=lacking) if is_shown else []
                 self._note(drifts, differences=len(lacking))
             self._on_progress(levels)
         return {id_: wanted.get(id_, {}) for id_ in set(other).difference(missing)}
 
     def _look_again(self, suspects: Mapping[UUID, Fields]) -> None:
-        """Repair what is wrong though what was committed before the first look has had the time to be published.
+        """Compare the suspects again and repair those that are still wrong.
 
-        That is the least that the counters must say by now, and the rows as read after them are the most.
+        Commits from before the first look have been published by now. So the counters must be at least as new as the
+        first reading, and at most as new as the rows that are read after them.
         """
         if suspects:
             time.sleep(SECOND_LOOK_SECONDS)
@@ -207,15 +207,15 @@ class Run:
                     self._note(drifts[product_id], differences=len(drifts[product_id]))
 
     def _note(self, drifts: list[Drift], *, differences: int) -> None:
-        """One product that is missing or wrong, and repaired unless this is a dry run."""
+        """Record one product whose counters are missing or wrong, and repaired unless this is a dry run."""
         self._report.repaired += not self._is_dry_run
         self._report.differences += differences
         self._report.drift_units += sum(each.units for each in drifts)
-        self._report.drifts += drifts[: max(0, DRIFTS_SHOWN - len(self._report.drifts))]
+        self._report.drifts += drifts[: max(0, MAX_DRIFTS - len(self._report.drifts))]
 
 
 def _number_of(workers: int, chunks: Iterable[Chunk]) -> int:
-    """No more than there are chunks; and half of this process's connections to the database are left to others."""
+    """The number of workers: at most one for each chunk, and at most half of the process's database connections."""
     most = max(1, settings.DATABASE_POOL_SIZE // 2)
     return min(workers, most, len(chunks) or 1) if isinstance(chunks, list) else min(workers, most)
 
@@ -224,24 +224,24 @@ def _number_of(workers: int, chunks: Iterable[Chunk]) -> int:
 
 
 def read(product_ids: Collection[UUID]) -> Mapping[UUID, Fields]:
-    """What the counters of the products say, word by word. Raises Unavailable."""
+    """The fields of the products' counters as they are stored. Raises Unavailable."""
     return _patiently(partial(copies.read_raw, product_ids))
 
 
 def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
-    """What the counters of a few products ought to say; none is left out."""
+    """What the counters of a few products must say, with an entry for each of them."""
     found = drift.expected(drift.of(product_ids))
     return {product_id: found.get(product_id, {}) for product_id in product_ids}
 
 
 def rewrite(product_ids: Sequence[UUID]) -> None:
-    """Delete the counters of these products, whatever they say, and write them again. Raises Unavailable."""
+    """Delete the counters of these products and write them again from the database. Raises Unavailable."""
     _patiently(partial(copies.forget, product_ids))
     _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})
 
 
 def _write(wanted: Mapping[UUID, Fields]) -> None:
-    """Write counters that are not there; what was published since the rows were read is newer, and stays."""
+    """Write missing counters. If newer ones were published since the rows were read, those stay."""
     if wanted:
         crash_point("sync.before_publish")
         views = [copies.from_fields(product_id, fields) for product_id, fields in wanted.items()]
@@ -249,7 +249,7 @@ def _write(wanted: Mapping[UUID, Fields]) -> None:
 
 
 def _patiently(ask: Callable[[], T | None]) -> T:
-    """What Redis answers, on one of a few tries: a busy moment must not end a sync. Raises Unavailable."""
+    """Ask Redis up to a few times, because a busy moment must not end a sync. Raises Unavailable."""
     for pause in (*PAUSES_SECONDS, None):
         answer = ask()
         if answer is not None and answer is not False:

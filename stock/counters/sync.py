@@ -1,12 +1,12 @@
-"""Brings the counters in Redis to what the database says, never the other way round.
+"""Makes the counters in Redis agree with the database, never the other way round.
 
-Of everything, of what one warehouse stocks, or of some products, on demand; and by a periodic job, which looks at what
-has changed since it last ran, and each FULL_EVERY-th time at everything. How far it came is kept in Redis itself. So a
-Redis that was emptied remembers nothing and is synced in full; one that was brought back with an old dump, or failed
-over to a copy that lagged, remembers that old moment, and what has changed since then is looked at.
+On demand it syncs everything, what one warehouse stocks, or some products. A periodic job syncs what has changed since
+its last run, and everything on each FULL_EVERY-th run. How far the job came is stored in Redis itself. So a Redis that
+was emptied is synced in full. One that was restored from an old dump, or failed over to a replica that lagged, has the
+old mark, and everything that has changed since then is compared.
 
-Keys of products that the database does not have, or that have no level, are not looked for: neither is ever deleted,
-and finding such keys would mean to walk through all of Redis.
+Keys of products that do not exist or have no level are not looked for. Neither products nor levels are ever deleted,
+and finding such keys would require a scan of all of Redis.
 """
 
 import logging
@@ -36,28 +36,28 @@ logger = logging.getLogger(__name__)
 JOB = "sync_counters"
 MARKER = "sync-marker"
 FULL_EVERY = 10  # runs of the periodic sync
-# A row is stamped before its commit. What took longer than this in between waits for the next full run.
+# A row gets its time before its commit. A row that takes longer than this to commit waits for the next full run.
 MARGIN = timedelta(seconds=60)
-MAX_CHANGED = 50_000  # products; when more have changed, a full run is not much dearer
+MAX_CHANGED = 50_000  # products; if more have changed, a full run costs little more
 
-sync_failures = Counter("inventory_sync_failures", "Syncs that Redis or the database did not let end.")
+sync_failures = Counter("inventory_sync_failures", "Syncs that failed because of Redis or the database.")
 
 
 class SyncRunning(Conflict):
-    """One full sync at a time."""
+    """Another full sync is running; there is only one at a time."""
 
     code = "sync_running"
 
 
 class NoCounters(Conflict):
-    """This installation has no Redis, so there is nothing to bring to anything."""
+    """This installation has no Redis, so there are no counters to sync."""
 
     code = "no_counters"
 
 
 @dataclass(frozen=True, slots=True)
 class ResetCounter:
-    """The fields of a product's counters as they stood before and after a reset; empty where there were none."""
+    """The fields of a product's counters before and after a reset; empty if there were none."""
 
     product_id: UUID
     before: Fields
@@ -71,15 +71,15 @@ def sync(
     workers: int | None = None,
     is_dry_run: bool = False,
     actor: str = "",
-    on_progress: Callable[[int], object] = repair.unseen,
-    should_stop: Callable[[], bool] = repair.never,
+    on_progress: Callable[[int], object] = repair.no_progress,
+    should_stop: Callable[[], bool] = repair.no_stop,
 ) -> Report:
     """Compare the counters of everything, of what one warehouse stocks, or of some products, and repair what is wrong.
 
-    A dry run only reports. `workers` threads at most, SYNC_WORKERS unless given. `on_progress` is told how many levels
-    each chunk had; `should_stop` is asked before each. Raises NoCounters, Invalid for a warehouse or products that do
-    not exist, SyncRunning while another process syncs everything, and Unavailable when Redis does not answer or takes
-    no writes: what was repaired until then stays so.
+    A dry run only reports. At most `workers` threads work, SYNC_WORKERS by default. `on_progress` is called with the
+    number of levels of each chunk; `should_stop` is called before each chunk. Raises NoCounters, Invalid for a
+    warehouse or products that do not exist, SyncRunning while another process syncs everything, and Unavailable if
+    Redis does not answer or accepts no writes; repairs until then stay.
     """
     _require_redis()
     is_part = warehouse_id is not None or product_ids is not None
@@ -97,8 +97,8 @@ def sync(
     return report
 
 
-def run_periodic(*, should_stop: Callable[[], bool] = repair.never) -> Report | None:
-    """The periodic sync, of what has changed or of everything; None while another process syncs. Raises Unavailable."""
+def run_periodic(*, should_stop: Callable[[], bool] = repair.no_stop) -> Report | None:
+    """Sync what has changed, or everything if that is due; None while another process syncs. Raises Unavailable."""
     with _failures_counted(), database.job_lock(JOB) as is_ours:
         if not is_ours:
             return None
@@ -108,7 +108,7 @@ def run_periodic(*, should_stop: Callable[[], bool] = repair.never) -> Report | 
 
 
 def reset(product_id: UUID, *, actor: str) -> ResetCounter:
-    """Rewrite one product's counters, right or wrong. Raises NotFound, NoCounters, Unavailable."""
+    """Rewrite one product's counters, even if they are right. Raises NotFound, NoCounters and Unavailable."""
     _require_redis()
     if not Product.objects.filter(pk=product_id).exists():
         raise NotFound(f"There is no product {product_id}.")
@@ -170,14 +170,14 @@ def _log(report: Report, *, actor: str, is_dry_run: bool = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """The beginning of the last sync, by the database's clock, and how many have been since the last full one."""
+    """When the last sync began, by the database's clock, and how many runs there were since the last full one."""
 
     since: datetime
     runs: int
 
 
 def _recall() -> _Memory | None:
-    """None where nothing is remembered, or nothing that was written here."""
+    """The stored mark; None if there is none, or if it is not one that this module wrote."""
     kept = cache.get(MARKER)
     try:
         memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
@@ -188,7 +188,7 @@ def _recall() -> _Memory | None:
 
 
 def _remembered(choose: Callable[[_Memory | None], Run]) -> Report:
-    """Do the run that fits the memory, and remember it; not if Redis was emptied or exchanged meanwhile."""
+    """Do the run that fits the stored mark, and update the mark unless Redis was emptied or replaced meanwhile."""
     memory = _recall()
     since = database.database_now()
     run = choose(memory)
@@ -209,9 +209,9 @@ def _next_run(memory: _Memory | None, *, should_stop: Callable[[], bool]) -> Run
 
 
 def _changed_since(moment: datetime) -> list[UUID] | None:
-    """The products with a level that was stamped since; None when there are too many to name, or to find in time.
+    """The products with a level that was updated since; None if there are too many to list or to find in time.
 
-    A walk through the whole table: with an index on `updated_at` no sale's UPDATE could be HOT any more.
+    This scans the whole table, because with an index on `updated_at` no sale's UPDATE could be HOT any more.
     """
     changed = StockLevel.objects.filter(updated_at__gte=moment).values_list("product_id", flat=True).distinct()
     try:
@@ -219,5 +219,5 @@ def _changed_since(moment: datetime) -> list[UUID] | None:
     except Error as error:
         if not database.is_timeout(error):
             raise
-        return None  # a table too large for one walk is compared chunk by chunk
+        return None  # a table too large for one scan is compared chunk by chunk
     return found if len(found) <= MAX_CHANGED else None

@@ -49,7 +49,7 @@ def test_a_product_is_blocked_with_a_reason(staff: Page, service: Service) -> No
     shoot(staff, "block-mistake")
     staff.fill("input[name=reason]", "recall 17")
     staff.click("input[type=submit]")
-    expect(staff.locator(".messagelist")).to_have_text("Products that are blocked now: 1.")
+    expect(staff.locator(".messagelist")).to_have_text("Products blocked: 1.")
     shoot(staff, "block-done")
     staff.goto(f"/admin/stock/product/{service.product_id}/change/")
     expect(staff.locator("#sales_blocks-group")).to_contain_text("recall 17")
@@ -72,7 +72,7 @@ def test_a_reservation_explains_itself_and_is_cancelled(staff: Page, service: Se
     staff.click("button[name=index]")
     shoot(staff, "cancel-question")
     staff.click("input[type=submit]")
-    expect(staff.locator(".messagelist")).to_have_text("Reservations that are cancelled now: 1.")
+    expect(staff.locator(".messagelist")).to_have_text("Reservations cancelled: 1.")
     expect(staff.locator("#result_list tbody")).to_contain_text("Cancelled")
 
 

@@ -79,9 +79,9 @@ def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
     assert (first.returncode, first.stderr) == (0, "")
     product_id = first.stdout.strip().rpartition(" ")[2]
     assert first.stdout == (
-        "Warehouses: 3 made, 0 changed, 0 as they were.\n"
-        f"Postal areas of BR: {PostalArea.objects.count():,} made, 0 changed, 0 as they were, 0 deleted.\n"
-        f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 3 booked, 0 booked before.\n"
+        "Warehouses: 3 created, 0 updated, 0 unchanged.\n"
+        f"Postal areas of BR: {PostalArea.objects.count():,} created, 0 updated, 0 unchanged, 0 deleted.\n"
+        f"Products: {Product.objects.count()} created, 0 unchanged. Receipts: 3 booked, 0 booked before.\n"
         f"A product id to try: {product_id}\n"
     )
     assert Product.objects.filter(pk=product_id).exists()
@@ -89,8 +89,8 @@ def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
 
     again = manage("seed", "--warehouses", "--products", env=real)
     assert again.stdout == (
-        "Warehouses: 0 made, 0 changed, 3 as they were.\n"
-        f"Products: 0 made, {Product.objects.count()} as they were. Receipts: 0 booked, 3 booked before.\n"
+        "Warehouses: 0 created, 0 updated, 3 unchanged.\n"
+        f"Products: 0 created, {Product.objects.count()} unchanged. Receipts: 0 booked, 3 booked before.\n"
         f"A product id to try: {product_id}\n"
     )
     assert (StockMovement.objects.count(), list(StockLevel.objects.order_by("id").values())) == before
@@ -102,8 +102,8 @@ def test_a_seed_leaves_what_staff_changed_in_a_product_and_brings_warehouses_to_
     Warehouse.objects.filter(pk=factories.SP).update(priority=9)
     again = manage("seed", "--warehouses", "--products", env=real)
     assert again.stdout.splitlines()[:2] == [
-        "Warehouses: 0 made, 1 changed, 2 as they were.",
-        f"Products: 0 made, {Product.objects.count()} as they were. Receipts: 0 booked, 3 booked before.",
+        "Warehouses: 0 created, 1 updated, 2 unchanged.",
+        f"Products: 0 created, {Product.objects.count()} unchanged. Receipts: 0 booked, 3 booked before.",
     ]
     product = Product.objects.get(sku="GRINDER-CONICAL")
     assert (product.name, product.low_stock_threshold) == ("Grinder, new burrs", 7)
@@ -116,9 +116,9 @@ def test_a_seed_with_a_file_of_ones_own_says_where_no_stock_was_booked(real: dic
     done = manage("seed", "--warehouses", "--products", "--file", str(own), env=real)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:4] == [
-        "Warehouses: 1 made, 0 changed, 0 as they were.",
-        f"Postal areas of BR: {PostalArea.objects.count():,} made, 0 changed, 0 as they were, 0 deleted.",
-        f"Products: {Product.objects.count()} made, 0 as they were. Receipts: 1 booked, 0 booked before.",
+        "Warehouses: 1 created, 0 updated, 0 unchanged.",
+        f"Postal areas of BR: {PostalArea.objects.count():,} created, 0 updated, 0 unchanged, 0 deleted.",
+        f"Products: {Product.objects.count()} created, 0 unchanged. Receipts: 1 booked, 0 booked before.",
         "No stock was booked at wh-pr-001, wh-sp-001: there are no such warehouses.",
     ]
     assert {level.warehouse_id for level in StockLevel.objects.all()} == {"wh-rj-001"}
@@ -207,8 +207,8 @@ def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
         (["expire_reservations", "--reservation", "5"], "argument --reservation: invalid UUID value: '5'"),
         (["create_api_token", "a", "--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
         (["audit_stock", "--quickly"], "unrecognized arguments: --quickly"),
-        (["sync_counters", "--workers", "0"], "argument --workers: '0' is no whole number from 1 to 64"),
-        (["sync_counters", "--workers", "65"], "argument --workers: '65' is no whole number from 1 to 64"),
+        (["sync_counters", "--workers", "0"], "argument --workers: '0' is not a whole number from 1 to 64"),
+        (["sync_counters", "--workers", "65"], "argument --workers: '65' is not a whole number from 1 to 64"),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_a_usage_error(command: list[str], complaint: str) -> None:

@@ -80,7 +80,7 @@ def test_past_orders_are_compared_in_a_table_and_a_picture(
     assert trace() == before
 
     again = manage(*TRY, "--since", "1", env=real, cwd=tmp_path)
-    assert again.stdout.endswith("The picture is in simulation.svg, in place of what was there.\n")
+    assert again.stdout.endswith("The picture is in simulation.svg; the earlier file was replaced.\n")
     assert (tmp_path / "simulation.svg").read_bytes() == first
 
 
@@ -114,7 +114,7 @@ def test_the_orders_that_differ_are_listed_with_what_served_them_and_what_would(
     arguments = ("--policy", "never.yaml", "--orders", "orders.csv", "--no-picture", "--differences", "list.csv")
     done = manage(*TRY, *arguments, env=real, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\nThe list of differences is in list.csv, in place of what was there.\n")
+    assert done.stdout.endswith("\nThe list of differences is in list.csv; the earlier file was replaced.\n")
     assert row(done, "Orders served unlike in force") == ["-", "0", "3"]
     assert (tmp_path / "list.csv").read_bytes().decode().split("\r\n") == [
         "policies,order,postal_code,product_id,in_force,instead",
@@ -202,7 +202,7 @@ def test_each_bad_row_gets_a_line_and_nothing_is_simulated(
         (["--orders", "header.csv", "--differences", "./header.csv"], "The list of differences cannot be written to "),
         (["--since", "1", "--differences", f"{'x' * 250}.csv"], "The list of differences cannot be written to xxx"),
         (["--since", "1", "--differences", "no/it.csv"], "The list of differences cannot be written to no: No such "),
-        (["--since", "1", "--picture", "folder.svg"], "The picture cannot be written to folder.svg: it is there, "),
+        (["--since", "1", "--picture", "folder.svg"], "The picture cannot be written to folder.svg: it exists "),
         (["--since", "1", "--picture", "/proc/it.svg"], "The picture cannot be written to /proc: "),
     ],
 )
@@ -243,9 +243,9 @@ def test_without_a_database_that_is_said_in_one_line(tmp_path: Path) -> None:
         (["--policy", "a.yaml"], "one of the arguments --since --orders is required"),
         (["--since", "1"], "the following arguments are required: --policy"),
         ([*TRY[1:], "--since", "1", "--orders", "a.csv"], "argument --orders: not allowed with argument --since"),
-        ([*TRY[1:], "--since", "0"], "argument --since: '0' is no whole number from 1 to 365"),
-        ([*TRY[1:], "--since", "366"], "argument --since: '366' is no whole number from 1 to 365"),
-        ([*TRY[1:], "--since", "1.5"], "argument --since: '1.5' is no whole number from 1 to 365"),
+        ([*TRY[1:], "--since", "0"], "argument --since: '0' is not a whole number from 1 to 365"),
+        ([*TRY[1:], "--since", "366"], "argument --since: '366' is not a whole number from 1 to 365"),
+        ([*TRY[1:], "--since", "1.5"], "argument --since: '1.5' is not a whole number from 1 to 365"),
         ([*TRY[1:], "--since", "1", "--picture", "it.pdf"], "argument --picture: 'it.pdf' must end in .svg"),
         ([*TRY[1:], "--since", "1", "--differences", "it.txt"], "argument --differences: 'it.txt' must end in .csv"),
         ([*TRY[1:], "--since", "1", "--picture", ""], "argument --picture: '' must end in .svg"),

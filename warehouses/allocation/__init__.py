@@ -1,1 +1,1 @@
-"""The choice of the warehouses that serve an order, and the reasons for it: pure, without framework or database."""
+"""Chooses the warehouses that serve an order, and records why. Pure: no framework, no database."""

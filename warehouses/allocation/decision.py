@@ -1,15 +1,15 @@
-"""Which warehouses serve an order: a pure decision over numbers it is handed, and a record of what it went by.
+"""Decides which warehouses serve an order, and records the reasons. Pure: it works only on its arguments.
 
-Hard constraints come first: a level must be neither blocked nor closed, its warehouse must serve the region that the
-goods go to, and it must hold enough. A line that names a warehouse is obeyed or refused, never moved elsewhere, and
-what it takes is gone for the other lines. For these a plan is looked for (`plans`): a set of warehouses that
-can serve all of them together, with those that named lines come from, since a parcel leaves from there anyway. The
-policy's `split` says which plans are allowed, and its preferences choose among them (`preferences`).
+Hard constraints come first: a level must be neither blocked nor closed, its warehouse must serve the delivery region,
+and it must have enough stock. A line that names a warehouse is served from there or refused; the units that it takes
+are not available to the other lines. For the other lines the search looks for plans (`plans`): sets of warehouses that
+can serve all of them together. The warehouses of named lines may help, because they send a parcel anyway. The policy's
+`split` says which plans are allowed, and its preferences choose one of them (`preferences`).
 
 These are five steps: sort out the stock, obey the lines that name a warehouse, look for plans, choose one of them, and
 share the lines out among its warehouses.
 
-An order is served as a whole or not at all. The same input gives the same answer, in whatever order candidates come.
+An order is served as a whole or not at all. The same input gives the same answer, in any order of candidates.
 """
 
 from collections import defaultdict
@@ -44,8 +44,8 @@ _ShortLine = tuple[Line, int]  # a line, and how many units of it could be serve
 class _Free(NamedTuple):
     """The lines that name no warehouse, each of another product, and the warehouses that could serve them.
 
-    `wanted` has the quantities of the lines. `used` are those of the options that serve named lines and can add to what
-    others give: all of them, or none where one warehouse has to serve all free lines.
+    `wanted` has the quantities of the lines. `used` are the options that serve named lines and may contribute to the
+    free lines; it is empty if one warehouse has to serve all free lines.
     """
 
     lines: list[Line]
@@ -64,10 +64,10 @@ def allocate(
 ) -> Allocation:
     """Decide which warehouses serve `lines` from `stock`: all of the lines, or none.
 
-    Lines are unique by (product_id, warehouse_id); the candidates of a product are unique by warehouse, and their
-    places are seen from the delivery. `allow_split` False forbids what the policy may allow. A blocked product makes
-    no shortage. The `available` of a shortage is what could be sold for that line: at the warehouse it names; in all
-    warehouses together; or in as many as may serve the order, those that come nearest to serving all free lines.
+    Lines are unique by (product_id, warehouse_id); the candidates of a product are unique by warehouse, with distances
+    to the delivery. `allow_split` False forbids a split even if the policy allows it. A blocked product causes no
+    shortage. The `available` of a shortage is what could be sold for that line: at the warehouse it names; in all
+    warehouses together; or, with a limit on parcels, in the warehouses that come nearest to serving all free lines.
     """
     policy = delivery.policy
     supply = _sort_out(lines, stock)
@@ -75,7 +75,7 @@ def allocate(
     named = [(line, line.warehouse_id) for line in lines if line.warehouse_id is not None]
     unnamed = [line for line in lines if line.warehouse_id is None]
 
-    # What the named lines take is gone for the others.
+    # What the named lines take is not available to the others.
     left = {product_id: dict(units) for product_id, units in supply.sellable.items()} if named else supply.sellable
     decisions, short = _obey(named, left)
 
@@ -113,7 +113,7 @@ def _refused(
     *,
     is_given_up: bool,
 ) -> Allocation:
-    """The answer to an order that cannot be served: which lines are short, and what stood in the way of them."""
+    """The answer for an order that cannot be served: which lines are short, and why."""
     shortages = tuple(
         [Shortage(line.product_id, line.warehouse_id, line.quantity, available) for line, available in short]
     )
@@ -129,7 +129,7 @@ def _refused(
 
 
 def _lacking(lines: Sequence[Line], shortages: Sequence[Shortage], stock: Mapping[UUID, Sequence[Candidate]]) -> Lack:
-    """What would have had to be otherwise, the least first: more parcels, other served regions, more stock."""
+    """The smallest change that would have made the order possible: more parcels, more served regions, or more stock."""
     named = {(line.product_id, line.warehouse_id): line.quantity for line in lines if line.warehouse_id is not None}
 
     def units(shortage: Shortage, *, with_not_serving: bool) -> int:
@@ -181,7 +181,7 @@ def _sort_out(lines: Sequence[Line], stock: Mapping[UUID, Sequence[Candidate]]) 
                 on_hand = available + reserved
                 whole[warehouse_id] = on_hand if on_hand > replenished else replenished
                 supply.places[warehouse_id] = place
-        if is_product_blocked:  # a block is the product's: one level that says so speaks for all
+        if is_product_blocked:  # a block is for the whole product, so one blocked level is enough
             blocked.append(product_id)
     supply.blocked_product_ids = tuple(blocked)
     return supply
@@ -203,7 +203,7 @@ def _obey(named: Sequence[tuple[Line, str]], left: Stocks) -> tuple[list[Decisio
 
 
 def _options(free: Sequence[Line], left: Stocks, supply: Supply, used: set[str]) -> list[Option]:
-    """The warehouses that have anything of the free lines' products, in the order of their ids."""
+    """The warehouses with any stock of the free lines' products, in the order of their ids."""
     if len(free) == 1:  # as most orders have, so without the detour over columns
         [line] = free
         stock, whole = left[line.product_id], supply.whole[line.product_id]
@@ -223,7 +223,7 @@ def _options(free: Sequence[Line], left: Stocks, supply: Supply, used: set[str])
 
 
 def _serve(free: _Free, search: Search) -> Decision | None:
-    """Look for plans, choose one, share the lines out among its warehouses; None where the lines cannot be served."""
+    """Look for plans, choose one, and divide the lines among its warehouses; None if the lines cannot be served."""
     plans = search.plans(free.wanted, free.options, free.used)
     if not plans:
         return _serve_unsearched(free, search) if search.is_given_up else None
@@ -240,7 +240,7 @@ def _serve_unsearched(free: _Free, search: Search) -> Decision | None:
 
 
 def _shared_out(free: _Free, choice: Choice) -> Decision:
-    """The lines among warehouses that can serve them: all to one, else each line to one, else to as few as can be."""
+    """Divide the lines among warehouses: all to one if possible, else each line to one, else to as few as possible."""
     members = (*free.used, *choice.plan)
     if len(members) == 1:
         return Decision("one_warehouse", _from_one(free.lines, members[0]), choice)
@@ -257,7 +257,7 @@ def _from_one(free: Sequence[Line], option: Option) -> list[Part]:
 
 
 def _line_parts(line: Line, i: int, in_order: Sequence[Option]) -> list[Part]:
-    """The i-th line from the first that has it whole, or from as few as can be; together they have it."""
+    """Serve the i-th line from the first option with enough stock, else from as few options as possible."""
     for option in in_order:
         if option.units[i] >= line.quantity:
             return _from_one([line], option)
@@ -271,9 +271,9 @@ def _line_parts(line: Line, i: int, in_order: Sequence[Option]) -> list[Part]:
 
 
 def _fewest(in_order: Sequence[Option], i: int, quantity: int) -> list[Option]:
-    """As few as hold `quantity` of the i-th line together; among equally few, the most preferred.
+    """The fewest options that have `quantity` of the i-th line together; among equally few, the most preferred.
 
-    One is taken, in the order of preference, whenever the largest of the later ones can fill the rest of that number.
+    In the order of preference, an option is chosen if the largest of the later ones can still fill the rest.
     """
     sizes = sorted([option.units[i] for option in in_order], reverse=True)
     count = next(n for n, total in enumerate(accumulate(sizes), start=1) if total >= quantity)
@@ -290,7 +290,7 @@ def _fewest(in_order: Sequence[Option], i: int, quantity: int) -> list[Option]:
 
 
 def _line_by_line(free: _Free) -> Decision:
-    """One line after the other, without looking ahead: a warehouse that serves one is used for the next ones."""
+    """Serve one line after the other without looking ahead; a chosen warehouse counts as used for the next lines."""
     at_hand = list(free.options)
     parts: list[Part] = []
     for i, line in enumerate(free.lines):
@@ -305,7 +305,7 @@ def _line_by_line(free: _Free) -> Decision:
 
 
 def _enough(options: Sequence[Option], i: int, quantity: int, policy: Policy) -> list[Option]:
-    """The preferred one that has the i-th line whole; else as many of the largest as must be and POOL more, ranked."""
+    """The preferred option with enough for the i-th line; else the largest ones needed and POOL more, ranked."""
     whole: list[Plan] = [(option,) for option in options if option.units[i] >= quantity]
     if whole:
         return list(choose(whole, policy).plan)
@@ -316,10 +316,10 @@ def _enough(options: Sequence[Option], i: int, quantity: int, policy: Policy) ->
 
 
 def _nearest_plan(free: _Free, most: int) -> tuple[Plan, Units]:
-    """`most` warehouses that come nearest to serving the lines with the used ones, and what is missing then.
+    """At most `most` warehouses that, with the used ones, come nearest to serving the lines; and what is still missing.
 
-    They are picked one after the other, each to leave the fewest lines short, then the fewest units missing; the policy
-    says which of equal ones.
+    They are picked one by one: the one that leaves the fewest lines short, then the fewest units missing; among equals
+    the policy decides.
     """
     missing = free.wanted
     for option in free.used:
@@ -338,7 +338,7 @@ def _nearest_plan(free: _Free, most: int) -> tuple[Plan, Units]:
 
 
 def _short(free: _Free, search: Search) -> list[_ShortLine]:
-    """The lines that are short: of what all warehouses have, or of what as many as are allowed can give."""
+    """The lines that are short, compared with all stock or, with a limit on warehouses, with what those can supply."""
     if search.most is None:
         columns = [[option.units[i] for option in free.options] for i in range(len(free.lines))]
         available = [max(units, default=0) if search.is_by_line else sum(units) for units in columns]
@@ -349,7 +349,7 @@ def _short(free: _Free, search: Search) -> list[_ShortLine]:
 
 
 def _merged(decisions: Sequence[Decision]) -> tuple[Part, ...]:
-    """All parts in key order; a named and a free line may have met at one warehouse."""
+    """All parts in key order, with one part where a named and a free line use the same warehouse."""
     parts = [part for decision in decisions for part in decision.parts]
     if len(parts) < 2:
         return tuple(parts)

@@ -1,7 +1,4 @@
-"""Why these warehouses: the record of an allocation as callers and staff read it, after a sentence that says why.
-
-Pure.
-"""
+"""Explains an allocation to callers and staff: one text that gives the reasons, and the full record. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +8,7 @@ from warehouses.allocation.words import OF_SEVERAL, REVIVED, STRATEGIES, TIE_BRE
 
 
 def explain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The readable record in full, after a sentence that says why; see `record.in_full`."""
+    """The full record (see `record.in_full`) with `sentence`, the explanation as text. The record must be readable."""
     full = in_full(record)
     return {"sentence": _sentence(full), **full}
 
@@ -48,7 +45,7 @@ def _of_decision(decision: Mapping[str, Any], full: Mapping[str, Any]) -> str:
 
 
 def _is_narrowed(full: Mapping[str, Any], decision: Mapping[str, Any]) -> bool:
-    """Whether an earlier preference had sent others away, which may be nearer, or make fewer parcels."""
+    """Whether an earlier preference had ruled out choices that may be nearer or need fewer parcels."""
     tie_break = decision["tie_break"]
     if tie_break not in ("nearest", "fewest_parcels"):
         return False
@@ -64,19 +61,19 @@ def _with_distance(candidate: Mapping[str, Any] | None, warehouse_id: str) -> st
 
 
 def _listed(names: Sequence[str]) -> str:
-    """A, B and C."""
+    """The names as a list in a sentence: A, B and C."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def _beaten(full: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
-    """Those that lost by the preference that decided."""
+    """The warehouses that lost by the deciding preference, in parentheses."""
     losers = [one["warehouse_id"] for one in full["candidates"] if one["lost_by"] == decision["tie_break"]]
     return f" (before {_at_most(losers)})" if losers else ""
 
 
 def _at_most(warehouse_ids: Sequence[str], most: int = 3) -> str:
-    """The first of them, and how many more there are."""
+    """The first `most` warehouse ids, and how many more there are."""
     named = list(dict.fromkeys(warehouse_ids))
     more = f" and {len(named) - most} more" if len(named) > most else ""
     return f"{', '.join(named[:most])}{more}"

@@ -1,7 +1,7 @@
-"""Where a postal code lies, and how far that is from a warehouse: pure, over a table that it is handed.
+"""Locates postal codes and computes distances. Pure: it works on a table that the caller passes in.
 
-A postal code is found by its longest known prefix. How well it is known is said with it, and nobody is asked over a
-network: an address that must be looked up while the customer waits is worse than a town that is known at once.
+A postal code is located by its longest known prefix, and the result says how precise that is. No remote service is
+asked: the town at once is worth more than the exact address after a lookup that the customer has to wait for.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 Precision = Literal["exact", "prefix", "region", "unknown"]
 
 EARTH_RADIUS_KM = 6371.0088  # the mean radius R1 of the ellipsoid GRS 80 (IUGG)
-COUNTRY_FIRST = re.compile(r"([A-Z]{2})[ -]+(.*)")  # BR-01310-100; codes of Bermuda and Somalia need it always
+COUNTRY_FIRST = re.compile(r"([A-Z]{2})[ -]+(.*)")  # BR-01310-100; codes of Bermuda and Somalia always need the country
 
 
 class Point(NamedTuple):
@@ -23,9 +23,9 @@ class Point(NamedTuple):
 
 
 class Area(NamedTuple):
-    """Where the postal codes of a country that begin with `prefix` lie: about `point`, in a region of the shop's own.
+    """The area of a country's postal codes that begin with `prefix`: near `point`, in a region as the shop names it.
 
-    `is_region`: the row stands for a whole state or the like, and a distance from its middle is a rough one.
+    `is_region`: the row stands for a whole state or a similar area, so a distance from its middle is rough.
     """
 
     country: str
@@ -37,10 +37,10 @@ class Area(NamedTuple):
 
 
 class Location(NamedTuple):
-    """What is known of a postal code: the area that has its longest known prefix, and how near to it that comes.
+    """What is known of a postal code: the area of its longest known prefix, and how precise that is.
 
-    `exact`: all of what was given is known. `prefix`: its beginning is. `region`: no more than the state or the like.
-    `unknown`: nothing, and there is no area.
+    `exact`: the whole code is known. `prefix`: its beginning is known. `region`: only the state or a similar area is
+    known. `unknown`: nothing is known, and `area` is None.
     """
 
     area: Area | None
@@ -51,7 +51,7 @@ UNKNOWN = Location(None, "unknown")
 
 
 class PostalAreas:
-    """The known areas of all countries; `home` is the country of a code that names none."""
+    """The known areas of all countries. `home` is the country of a postal code without one."""
 
     def __init__(self, areas: Iterable[Area], *, home: str) -> None:
         self._home = home
@@ -61,7 +61,7 @@ class PostalAreas:
         self._longest = {country: max(map(len, known)) for country, known in self._by_country.items()}
 
     def locate(self, postal_code: str) -> Location:
-        """Where the code lies. A country's two letters may stand before it: `PT 1000-001`."""
+        """Where the code lies. It may begin with the two letters of a country: `PT 1000-001`."""
         text = postal_code.strip().upper()
         named = COUNTRY_FIRST.fullmatch(text)
         country, code = (named[1], named[2]) if named else (self._home, text)
@@ -79,14 +79,14 @@ class PostalAreas:
 
 
 def plain(code: str) -> str:
-    """The code's letters and digits, the letters large: so `01310-100` and `01310100` are one."""
+    """The code's letters and digits in upper case, so that `01310-100` and `01310100` are the same."""
     return "".join(filter(str.isalnum, code.upper()))
 
 
 def great_circle_km(one: Point, other: Point) -> float:
-    """The shortest way over the earth as a sphere, in kilometres; at most 0.6 % off the ellipsoid's.
+    """The great-circle distance in kilometres; at most 0.6 % off the distance on the ellipsoid.
 
-    The haversine formula, which keeps its digits over short ways: R. W. Sinnott, Virtues of the Haversine, Sky and
+    The haversine formula, which stays precise over short distances: R. W. Sinnott, Virtues of the Haversine, Sky and
     Telescope 68 (1984), 159.
     """
     latitude, other_latitude = math.radians(one.latitude), math.radians(other.latitude)

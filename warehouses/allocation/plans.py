@@ -1,6 +1,6 @@
-"""Which sets of warehouses can serve an order that no single one has to serve alone: an exact search, within bounds.
+"""Finds the sets of warehouses that can serve an order together. The search is exact within its limits.
 
-Plans of two and more are looked for among the POOL nearest warehouses, and among all where those cannot serve.
+Plans of two or more are looked for among the POOL nearest warehouses, and among all warehouses if those cannot serve.
 MAX_STEPS limits the work, because the stock is locked meanwhile. Pure.
 """
 
@@ -17,16 +17,16 @@ POOL = 20  # warehouses
 MAX_STEPS = 10_000  # sets of warehouses looked at: some 20 ms for a few lines, more for many
 
 Units = tuple[int, ...]  # of each line
-Giver = tuple[Option, Units]  # a warehouse, and what it can give
+Giver = tuple[Option, Units]  # a warehouse, and what it can supply of each line
 
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """One order's search. `is_given_up`: the steps were used up before all sets had been looked at. `is_narrowed`: sets
-    with warehouses beyond the POOL nearest were not looked at.
+    """The search for one order: its rules, and how far it came.
 
-    `is_by_line`: each line must come whole from one warehouse. `most`: warehouses in a plan at most. `is_fewest_first`:
-    plans with more warehouses than need be are of no interest.
+    `is_by_line`: each line must come whole from one warehouse. `most`: the maximum of warehouses in a plan.
+    `is_fewest_first`: plans with more warehouses than necessary are not wanted. `is_given_up`: MAX_STEPS was reached
+    before all sets were looked at. `is_narrowed`: sets with warehouses beyond the POOL nearest were not looked at.
     """
 
     is_by_line: bool
@@ -37,10 +37,10 @@ class Search:
     is_narrowed: bool = False
 
     def plans(self, wanted: Units, options: Sequence[Option], used: Sequence[Option]) -> list[Plan]:
-        """The plans from which no warehouse can be left out, given what the `used` ones, which cost nothing, can give.
+        """The minimal plans: sets that can serve everything with the `used` warehouses, and have no superfluous member.
 
-        Empty where there is none, or where the search was given up before it found one. A plan of no warehouse at all
-        says that the used ones can serve alone.
+        Used warehouses cost nothing and are not part of a plan. Empty if there is no plan, or if the search was given
+        up before it found one. An empty plan means that the used warehouses are enough.
         """
         missing = wanted
         for option in used:
@@ -49,23 +49,23 @@ class Search:
             return [()]
         others = [option for option in options if not option.is_used] if used else list(options)
         most = len(others) if self.most is None else self.most
-        # What a line asks for whole is missing whole or not at all, so `units` are as good as what can be given.
-        alone = holders(others, missing) if most else []
-        if most < 2 or not others or (alone and self.is_fewest_first):
-            return alone
+        # With whole lines, a line is missing whole or not at all, so comparing `units` is enough here.
+        single = holders(others, missing) if most else []
+        if most < 2 or not others or (single and self.is_fewest_first):
+            return single
         others.sort(key=_nearest_first)
         givers = [(option, self._given(option, wanted)) for option in others]
-        several = self._of_several(givers[:POOL], missing, most, is_served=bool(alone))
+        several = self._of_several(givers[:POOL], missing, most, is_served=bool(single))
         if len(givers) > POOL:
-            self.is_narrowed = bool(alone or several)
+            self.is_narrowed = bool(single or several)
             if not self.is_narrowed:
                 several = self._of_several(givers, missing, most, is_served=False)
         if not self.is_fewest_first:
             several = [plan for plan in several if not self._is_any_superfluous(plan, wanted, missing)]
-        return alone + several
+        return single + several
 
     def _is_any_superfluous(self, plan: Plan, wanted: Units, missing: Units) -> bool:
-        """Whether one could be left out; of the fewest that can serve, none can."""
+        """Whether a warehouse of the plan could be left out. In a plan of the smallest size none can."""
         for superfluous in plan:
             rest = missing
             for option in plan:
@@ -76,13 +76,13 @@ class Search:
         return False
 
     def _given(self, option: Option, wanted: Units) -> Units:
-        """What the warehouse can give of each line; where lines must stay whole, the whole of it or nothing."""
+        """What the warehouse can supply of each line. If lines must stay whole, that is the whole line or nothing."""
         if not self.is_by_line:
             return option.units
         return tuple([want if have >= want else 0 for have, want in zip(option.units, wanted, strict=True)])
 
     def _of_several(self, pool: Sequence[Giver], missing: Units, most: int, *, is_served: bool) -> list[Plan]:
-        """Sizes from two up, to the first that has a plan; to MAX_PARCELS where their number does not come first."""
+        """The plans of two or more warehouses: up to the first size with a plan, or up to MAX_PARCELS."""
         columns = zip(*[given for _, given in pool], strict=True)
         at_best = [list(accumulate(sorted(column, reverse=True), initial=0)) for column in columns]
         if not all(best[-1] >= want for best, want in zip(at_best, missing, strict=True)):
@@ -104,10 +104,10 @@ class Search:
         at_best: Sequence[Sequence[int]],
         found: list[Plan],
     ) -> None:
-        """Add each plan of the chosen and `size` more of the pool to `found`; `at_best` is what so many could give.
+        """Add to `found` each plan of the chosen and `size` more of the pool. `at_best` is the most that n can supply.
 
-        Somebody must give the first line that is missing. Once a giver of it has been tried, the later ones are tried
-        without it, so no set is looked at twice.
+        Some warehouse must supply the first missing line. Once one has been tried, the later ones are tried without it,
+        so no set is looked at twice.
         """
         line = next(i for i, want in enumerate(missing) if want)
         for position, (option, given) in enumerate(pool):
@@ -121,7 +121,7 @@ class Search:
             if size == 1:
                 if not any(rest):
                     found.append(tuple(sorted((*chosen, option), key=_nearest_first)))
-                    self.steps = min(MAX_STEPS, self.steps + len(chosen))  # for it has to be compared with the others
+                    self.steps = min(MAX_STEPS, self.steps + len(chosen))  # comparing it with the others costs time too
             elif any(rest) and all([want <= best[size - 1] for want, best in zip(rest, at_best, strict=True)]):  # noqa: C419  # faster
                 others = [giver for giver in pool[:position] if not giver[1][line]]
                 others += pool[position + 1 :]

@@ -1,4 +1,4 @@
-"""How staff want warehouses to be chosen, for the orders of a region: pure data, and what makes no sense in it."""
+"""Allocation policies: how staff want warehouses to be chosen for the orders of a region. Pure data with its checks."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,10 +16,10 @@ MAX_TOLERANCE_KM = 20_000.0  # half way round the earth: everything is equally n
 class Policy:
     """The rules for orders that go to `region`; an empty one means every region without rules of its own.
 
-    `preferences` in their order, each asked about what the ones before it left; the id of the warehouse comes last in
-    any case. Warehouses count as equally near when they are no more than `tolerance_km` farther than the nearest.
-    `split` says into how many parcels an order may go: `never` more than one, `by_line` only between its lines,
-    `fewest_parcels` into as many as it must, `at_most` into `most_parcels`.
+    `preferences` are applied in order, each to the choices that the ones before it left equal; the warehouse id decides
+    last. Warehouses at most `tolerance_km` farther than the nearest count as equally near. `split` says into how many
+    parcels an order may go: `never` more than one, `by_line` only between its lines, `fewest_parcels` as few as
+    possible without a limit, `at_most` no more than `most_parcels`.
     """
 
     region: str = ""
@@ -39,18 +39,18 @@ def for_paid(policy: Policy) -> Policy:
 
 
 def regions_of(value: Any) -> list[str]:
-    """The regions that a warehouse names; none, so all, where something else than a list of them is kept."""
+    """The regions that a warehouse serves; empty, which means all, if the row holds anything but a list of texts."""
     is_list = isinstance(value, list) and all(isinstance(region, str) for region in value)
     return value if is_list else []
 
 
 def problems(policy: Policy) -> dict[str, str]:
-    """What is wrong with the policy, a sentence by field; nothing when it can be followed."""
+    """What is wrong with the policy: one sentence by field; empty if it is valid."""
     found = {}
     wrong = _preferences(policy)
     if wrong:
         found["preferences"] = wrong
-    if not 0 <= policy.tolerance_km <= MAX_TOLERANCE_KM:  # not a number is neither
+    if not 0 <= policy.tolerance_km <= MAX_TOLERANCE_KM:  # NaN is neither
         found["tolerance_km"] = f"The tolerance is 0 to {MAX_TOLERANCE_KM:,.0f} km, not {policy.tolerance_km}."
     if policy.split not in SPLITS:
         found["split"] = f"The split is one of {', '.join(SPLITS)}, not {policy.split!r}."

@@ -1,9 +1,9 @@
-"""What a policy prefers: scores of warehouses, and the choice between plans that are all possible. Pure.
+"""Chooses among possible plans by the preferences of a policy. Pure.
 
-A plan is a set of warehouses, and its score is the sum of theirs. Each preference is asked in its turn about the plans
-that those before it left, and keeps the best ones, equally good ones within its tolerance. What all of them leave is
-told apart by distance without the tolerance, where distance counts at all, and by the ids at last, so there is always
-an answer and always the same one.
+A plan is a set of warehouses, and its score is the sum of theirs. The preferences are applied in order; each keeps the
+best of the remaining plans, including those within its tolerance. If several plans remain, the exact distance decides
+(if the policy considers distance at all), and then the warehouse ids. So there is always an answer, and always the same
+one.
 """
 
 import math
@@ -18,10 +18,10 @@ BY_ID = "id"
 
 
 class Place(NamedTuple):
-    """A warehouse as it is seen from where an order goes.
+    """A warehouse as seen from one delivery.
 
-    `distance_km` is None where one of the two places is not known; `is_serving`: it may send goods to that region;
-    `is_by_postal_code`: it has no coordinates, and lies where its postal code does.
+    `distance_km` is None if one of the two positions is not known. `is_serving`: it ships to the delivery region.
+    `is_by_postal_code`: it has no coordinates, so the position of its postal code is used.
     """
 
     warehouse_id: str
@@ -33,15 +33,15 @@ class Place(NamedTuple):
 
 
 def by_distance(place: Place) -> tuple[float, int, str]:
-    """A key that sorts the nearest first, then by region priority and id; whose distance is not known comes last."""
+    """A sort key: the nearest first, then by region priority and id. Unknown distances come last."""
     return math.inf if place.distance_km is None else place.distance_km, place.priority, place.warehouse_id
 
 
 class Option(NamedTuple):
-    """A warehouse that could have a part in serving an order.
+    """A warehouse that could help to serve an order.
 
-    `units` are what it has for each of the lines; `share_taken` is the share, 0 to 1, of what it had of their products
-    after the last replenishment that has been sold since or is held.
+    `units` is its stock for each line. `share_taken` (0 to 1) says how much of its stock of these products after the
+    last replenishment has been sold since or is held.
     """
 
     place: Place
@@ -54,22 +54,22 @@ Plan = tuple[Option, ...]
 
 
 def fewest_parcels(option: Option) -> int:
-    """A parcel each, but for those that leave anyway."""
+    """One parcel for each warehouse, and none for a warehouse that sends one anyway."""
     return 0 if option.is_used else 1
 
 
 def nearest(option: Option) -> float:
-    """The way to the customer in kilometres; what is not known is farther than anything."""
+    """The distance to the customer in kilometres; infinite if it is not known."""
     return math.inf if option.place.distance_km is None else option.place.distance_km
 
 
 def priority(option: Option) -> int:
-    """The lower region priority first, compared across regions."""
+    """The region priority; the lowest number is best, compared across regions."""
     return option.place.priority
 
 
 def balance(option: Option) -> float:
-    """The least share taken first: so near-equals take turns, and larger stocks serve more."""
+    """The share taken; the lowest is best. So similar warehouses take turns, and larger stocks serve more orders."""
     return option.share_taken
 
 
@@ -83,10 +83,11 @@ SCORES: Mapping[Preference, Callable[[Option], float]] = {
 
 @dataclass(slots=True)
 class Choice:
-    """The preferred plan, and how it came to be that.
+    """The preferred plan, and why it was preferred.
 
-    `tie_break` is what left it alone. `said` has for each preference that was asked its best score (None where none is
-    known) and how many plans it left; `lost`, where plans are single warehouses, what each of the others lost by.
+    `tie_break` is the preference that left only this plan. `said` has an entry for each preference that was applied:
+    its best score (None if none is known) and the number of plans it left. `lost` says, for plans of one warehouse, by
+    which preference each of the others lost.
     """
 
     plan: Plan
@@ -96,16 +97,16 @@ class Choice:
 
 
 def choose(plans: Sequence[Plan], policy: Policy) -> Choice:
-    """The plan that the policy prefers; there is at least one."""
+    """The plan that the policy prefers. `plans` must not be empty."""
     choice = Choice(plans[0])
     remaining = plans
     for name in policy.preferences:
         if len(remaining) > 1:
             remaining = _asked(choice, remaining, name, policy.tolerance_km if name == "nearest" else 0.0)
     if len(remaining) > 1 and "nearest" in policy.preferences:
-        nearer = _asked(choice, remaining, "nearest", 0.0)  # of equals in all else nobody would take the farther
+        nearer = _asked(choice, remaining, "nearest", 0.0)  # among plans equal in all else, the nearer one is better
         if len(nearer) == len(remaining):
-            choice.said.pop()  # it had nothing more to say
+            choice.said.pop()  # it ruled nothing out
         remaining = nearer
     if len(remaining) > 1:
         first, *others = sorted(remaining, key=_ids)
@@ -116,7 +117,7 @@ def choose(plans: Sequence[Plan], policy: Policy) -> Choice:
 
 
 def _asked(choice: Choice, plans: Sequence[Plan], name: Preference, tolerance: float) -> Sequence[Plan]:
-    """The best of the plans by this preference."""
+    """The best plans by this preference, those within the tolerance included; records them in `choice`."""
     score = SCORES[name]
     scores = [score(plan[0]) if len(plan) == 1 else sum(map(score, plan)) for plan in plans]
     best = min(scores)
@@ -140,7 +141,7 @@ def _ids(plan: Plan) -> list[str]:
 
 
 def ranked(options: Iterable[Option], policy: Policy) -> list[Option]:
-    """The most preferred first: the preferred one of all, then of the others, and so on."""
+    """The options in the order of preference: the preferred one of all, then that of the rest, and so on."""
     left = list(options)
     found: list[Option] = []
     while left:

@@ -1,6 +1,6 @@
-"""The record of an allocation that is kept with the reservation: created here, and read here in each of its versions.
+"""Creates and reads the allocation record that is stored with a reservation. Reads every version of it.
 
-It is short, because it is created while the levels are locked. Pure.
+A record is short, because it is created while the stock levels are locked. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from warehouses.allocation.terms import Decision, Delivery, Line, Part, Supply
 from warehouses.allocation.words import NOTES, STRATEGIES
 
 RECORD_VERSION = 2
-MAX_NUMBERS = 300  # stocks kept in a record, and reasons: it is written while the levels are locked
-READABLE = (1, 2)  # versions; a newer service that was rolled back leaves records of others
+MAX_NUMBERS = 300  # stocks, and also reasons, in a record
+READABLE = (1, 2)  # versions; a newer service that was rolled back may have left others
 ABSENT: dict[str, Any] = {"policy": None, "allow_split": None, "delivery": None, "notes": [], "steps": None}
 
 
@@ -30,9 +30,9 @@ def create(
     *,
     allow_split: bool,
 ) -> dict[str, Any]:
-    """The record of a decision, JSON-ready, with lists instead of objects and positions instead of product ids.
+    """Create the record of a decision. It is JSON-ready; lists replace objects, and positions replace product ids.
 
-    It keeps MAX_NUMBERS stocks at most: those of the nearest warehouses, and always those of warehouses that serve.
+    It keeps at most MAX_NUMBERS stocks: those of the nearest warehouses, and always those of warehouses that serve.
     """
     positions = {product_id: i for i, product_id in enumerate(supply.sellable)}
     kept = _kept(supply.places, decisions, most=max(1, MAX_NUMBERS // len(positions)))
@@ -99,10 +99,10 @@ def is_readable(record: Mapping[str, Any]) -> bool:
 
 
 def in_full(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The readable record in full: objects in place of lists, ids in place of positions, and what follows from both.
+    """Expand a readable record: objects instead of lists, ids instead of positions, and the facts derived from them.
 
-    `strategy` and `tie_break` are those of the decision that had to go furthest; `chosen` has every decision.
-    `rejected` says what kept a warehouse from serving a line whole.
+    `strategy` and `tie_break` are those of the decision with the last resort; `chosen` has every decision.
+    `rejected` says why a warehouse could not serve a whole line.
     """
     if record["version"] == 1:
         full = {**ABSENT, **record}
@@ -153,7 +153,7 @@ def in_full(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _candidates(record: Mapping[str, Any], products: Sequence[str]) -> list[dict[str, Any]]:
-    """The nearest first, then by region priority and id."""
+    """The recorded warehouses, the nearest first, then by region priority and id."""
     candidates = []
     for position, (warehouse_id, region, priority, distance_km, lost_by) in enumerate(record["candidates"]):
         stocks = [
@@ -179,7 +179,7 @@ def _candidates(record: Mapping[str, Any], products: Sequence[str]) -> list[dict
 
 
 def _insufficient(record: Mapping[str, Any], products: Sequence[str]) -> list[dict[str, Any]]:
-    """The warehouses that could not serve a line whole that named none, after what named lines took there."""
+    """The warehouses without enough stock for a line that named none, after the named lines have taken theirs."""
     named = {(i, warehouse_id): quantity for i, quantity, warehouse_id in record["lines"] if warehouse_id is not None}
     found = []
     for i, quantity, named_warehouse_id in record["lines"]:
@@ -196,8 +196,8 @@ def _insufficient(record: Mapping[str, Any], products: Sequence[str]) -> list[di
 def asked(members: Sequence[Any], parts: Sequence[Part]) -> tuple[tuple[Line, ...], bool]:
     """What the order asked for: its lines, and whether they may be split over several warehouses.
 
-    `members` are these of its record: version, products, lines, allow_split. A record of version 1 does not say what
-    was asked for: then the lines are the products and quantities of `parts`, from anywhere.
+    `members` are four values of its record: version, products, lines, allow_split. A record of version 1 does not say
+    what was asked for; then the lines are the products and quantities of `parts`, from any warehouse.
     """
     version, products, lines, allow_split = members
     if version == 2:

@@ -1,4 +1,4 @@
-"""The terms of an allocation: what it is asked, over which stock, and what it answers. Pure."""
+"""The data types of an allocation: the request, the stock and the answer. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from warehouses.allocation.geography import Precision
 from warehouses.allocation.policies import BUILT_IN, Policy
 from warehouses.allocation.preferences import Choice, Place
 
-Lack = Literal["stock", "parcels", "region"]  # too little; too much for the parcels allowed; not serving the region
+Lack = Literal["stock", "parcels", "region"]  # not enough stock; too few parcels allowed; region not served
 NOT_SERVED = "not_served"
-GIVEN_UP = "given_up"  # in place of a preference: there were more sets of warehouses than are looked at
+GIVEN_UP = "given_up"  # instead of a preference: there were too many sets of warehouses to look at all of them
 Stocks = dict[UUID, dict[str, int]]  # product, warehouse, units
 
 
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one warehouse gives of one product."""
+    """The units of one product that one warehouse supplies."""
 
     product_id: UUID
     warehouse_id: str
@@ -53,10 +53,10 @@ class Shortage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Where an order goes, as far as that is known, and the policy that holds there.
+    """Where an order goes, as far as that is known, and the policy of its region.
 
-    `area` is the country and the known prefix, such as `BR 01310`; `notes` say what had to be done without. `facts` is
-    all of it as a record has it, made once for the many orders that go there.
+    `area` is the country and the known prefix, such as `BR 01310`; `notes` say which facts were missing. `facts` is
+    the same as a record stores it, built once for the many orders that go there.
     """
 
     policy: Policy = BUILT_IN
@@ -84,13 +84,12 @@ NOWHERE = Delivery(notes=("no_postal_code",))
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The answer: either `parts` cover every line exactly, or there are none and the next two say why.
+    """The answer: either `parts` cover every line exactly, or `parts` is empty and the other fields say why.
 
-    `parts` has each product and warehouse once, in the order in which rows are locked; `shortages` has every short
-    line, named ones first; `lacking` is what stood in the way of all of them together. `not_serving` are warehouses
-    that have of what is short and do not serve the region; `is_given_up`: a longer search might have found a way.
-    `record`, empty where there are no parts, is JSON-ready, is kept with the reservation, and is read by
-    `warehouses.allocation.record`.
+    `parts` has each product and warehouse once, in the order in which rows are locked. `shortages` has every short
+    line, named ones first; `lacking` says what all of them together lack. `not_serving` are warehouses that have stock
+    of a short product but do not serve the region. `is_given_up`: a longer search might have found a way. `record` is
+    JSON-ready and is stored with the reservation (see `warehouses.allocation.record`); it is empty without parts.
     """
 
     parts: tuple[Part, ...]

@@ -1,6 +1,6 @@
-"""The words of an allocation: what each of its codes means, and the parts of a record as a person reads them.
+"""The texts for an allocation: what each code means, and a record's parts in words.
 
-The API, the admin and the documents have them from here. `allocation` is a record as `record.in_full` returns it. Pure.
+The API, the admin and the documents take them from here. `allocation` is a record as `record.in_full` returns it. Pure.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ STRATEGIES = {  # from the plainest to the last resort
     "split_line": "A line comes from several warehouses.",
 }
 TIE_BREAKS = {
-    "only_candidate": "no other could do it alone",
+    "only_candidate": "no other single warehouse could serve it",
     "given_up": "there were too many sets of warehouses to look at, so a good one was taken",
     "fewest_parcels": "it makes the fewest parcels",
     "nearest": "it is the nearest",
@@ -39,13 +39,13 @@ OF_SEVERAL = {  # the same where a plan has several warehouses
 }
 REVIVED = "revived"
 NOTES = {
-    "no_postal_code": "No postal code was given, so distances said nothing.",
-    "unknown_postal_code": "Nothing is known of the postal code, so distances said nothing.",
-    "rough_delivery": "Of the postal code no more than the state or the like is known, so distances are rough.",
+    "no_postal_code": "No postal code was given, so distance did not count.",
+    "unknown_postal_code": "The postal code is unknown, so distance did not count.",
+    "rough_delivery": "Only the state or a similarly large area of the postal code is known, so distances are rough.",
     "warehouse_without_place": "The place of a warehouse is not known; it counts as farther than the others.",
     "warehouse_by_postal_code": "A warehouse has no coordinates; it is taken to lie where its postal code does.",
-    "served_regions_unchecked": "The region of the delivery is not known, so none was left out for not serving it.",
-    "unusable_policy": "The policy that holds there cannot be followed; the built-in one was used.",
+    "served_regions_unchecked": "The delivery region is not known, so no warehouse was ruled out for not serving it.",
+    "unusable_policy": "The policy of the region is invalid; the built-in one was used.",
     REVIVED: "A late payment brought the order back.",
     "search_given_up": "There were more sets of warehouses than are looked at; a better one may exist.",
     "far_not_compared": f"Sets were looked for among the {POOL} nearest warehouses; others may have a better one.",
@@ -53,7 +53,7 @@ NOTES = {
 SPLITS = {
     "never": "never into several parcels",
     "by_line": "each line whole from one warehouse",
-    "fewest_parcels": "into as few parcels as can be",
+    "fewest_parcels": "into as few parcels as possible",
     "at_most": "into {most_parcels} parcels at most",
 }
 UNITS: dict[Preference, str] = {
@@ -66,7 +66,7 @@ REJECTED = {
     "blocked": "sales are blocked",
     "closed": "closed",
     "not_served": "does not serve the region",
-    "insufficient": "not enough alone: {available} of {requested}",
+    "insufficient": "not enough for the whole line: {available} of {requested}",
 }
 LOST = {
     "fewest_parcels": "another choice makes fewer parcels",
@@ -87,10 +87,10 @@ WORDS: dict[Preference, str] = {
     "balance": "balance",
 }
 MEANINGS: dict[Preference, str] = {
-    "fewest_parcels": "As few parcels as can be; one that leaves from a warehouse anyway costs nothing.",
+    "fewest_parcels": "As few parcels as possible; a warehouse that sends a parcel anyway adds none.",
     "nearest": "The shortest way to the customer; those within the tolerance are equally near.",
-    "priority": "The lower number among the priorities of the warehouses first.",
-    "balance": "Where the least share was taken of what was there after the last replenishment.",
+    "priority": "The warehouse with the lowest priority number.",
+    "balance": "The warehouse that has sold the smallest share of its stock since it was last replenished.",
 }
 EVERY_OTHER = "every region without its own policy"
 
@@ -103,7 +103,7 @@ def describe_preferences(preferences: Any) -> str:
 
 
 def describe_delivery(delivery: Mapping[str, str] | None) -> str:
-    """Where the order goes, and how precisely that is known; empty if the record does not say it."""
+    """The delivery area, and how precisely it is known; empty if the record does not say."""
     if delivery is None:
         return ""
     if not delivery["area"]:
@@ -114,7 +114,7 @@ def describe_delivery(delivery: Mapping[str, str] | None) -> str:
 
 
 def describe_policy(allocation: Mapping[str, Any]) -> str:
-    """The policy that was followed, in one sentence; empty if the record does not say it."""
+    """The policy that was followed, in one sentence; empty if the record does not say."""
     policy = allocation["policy"]
     if policy is None:
         return ""
@@ -146,7 +146,7 @@ def considered(allocation: Mapping[str, Any]) -> list[dict[str, Any]]:
         for part in decision["parts"]:
             taken[part["product_id"], part["warehouse_id"]] += part["quantity"]
     against = _against(allocation)
-    # Where the warehouse was taken all the same, only that it was not enough alone is of interest.
+    # For a warehouse that was chosen, the only reason worth showing is that its stock was not enough by itself.
     rejected = {(one["product_id"], one["warehouse_id"]) for one in allocation["rejected"]}
     nearness = {warehouse_id: position for position, warehouse_id in enumerate(places)}
     rows = []

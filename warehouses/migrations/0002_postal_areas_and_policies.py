@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="allocation_policy_counts_parcels_with_at_most_alone",
-                        violation_error_message="A number of parcels, 1 to 3, goes with at_most alone.",
+                        violation_error_message="A number of parcels, 1 to 3, goes only with at_most.",
                     ),
                 ],
             },

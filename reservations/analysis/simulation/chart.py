@@ -1,7 +1,7 @@
-"""A simulation as a picture, an SVG: four panels side by side, a bar for each contender.
+"""Draws a simulation as an SVG picture: four panels next to each other, with a bar for each contender.
 
-Written directly: bars, labels and a legend do not justify the 170 MB of a plotting library in every image. The same
-figures make the same file.
+The SVG is written directly, because a few bars do not justify a plotting library of 170 MB in every image. The same
+figures give the same file.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ MAX_WAREHOUSES = 8
 WIDTH, HEIGHT = 1_400, 620
 TOP, BOTTOM = 90, 530  # of the panels; the highest bar fills the panel
 PARCELS, DISTANCES, WAREHOUSES, REFUSED = (40, 250), (290, 660), (820, 1_100), (1_150, 1_360)  # left and right
-LABEL_CHARACTERS = {"warehouse": 18, "contender": 28}  # what the room beside a bar, and in the legend, takes
+LABEL_CHARACTERS = {"warehouse": 18, "contender": 28}  # that fit next to a bar, and in the legend
 
 Values = Sequence[float | None]
 
 
 def draw(simulation: Simulation, path: Path) -> None:
-    """Write the picture, replacing the file if it exists. Raises OSError where it cannot be written."""
+    """Write the picture, replacing an existing file. Raises OSError if it cannot be written."""
     colors = _colors(simulation)
     totals = [contender.total for contender in simulation.contenders]
     svg = Element(
@@ -72,7 +72,7 @@ def _columns(
     form: str,
     names: Sequence[str] = (),
 ) -> None:
-    """Upright bars in groups, each bar with its figure above it, or a dash where there is none."""
+    """Draw vertical bars in groups, each with its figure above it, or a dash if there is none."""
     left, right = panel
     highest = max((value or 0 for values in groups for value in values), default=0) or 1
     width = (right - left) / (len(groups) * (len(colors) + 1) - 1)
@@ -89,7 +89,7 @@ def _columns(
 
 
 def _warehouses(svg: Element, panel: tuple[int, int], totals: Sequence[Figures], colors: Sequence[str]) -> None:
-    """The share of the parcels that each warehouse gave, the larger ones first, the small ones together."""
+    """Draw each warehouse's share of the parcels, the largest first; small warehouses are combined."""
     left, right = panel
     parcels = [total.parcels for total in totals]
     most = {key: max(one[key] for one in parcels) for one in parcels for key in one}
@@ -142,6 +142,6 @@ def _rectangle(svg: Element, x: float, y: float, width: float, height: float, co
 
 
 def _text(svg: Element, x: float, y: float, text: str, anchor: str = "middle", *, size: int = 12) -> None:
-    """A file's name may hold characters that XML does not allow; they become question marks."""
+    """Draw a text. Characters that XML does not allow, as in a file's name, become question marks."""
     element = SubElement(svg, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "font-size": str(size)})
     element.text = "".join(character if character.isprintable() else "?" for character in text)

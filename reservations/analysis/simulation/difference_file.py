@@ -1,4 +1,4 @@
-"""The orders that other policies would serve otherwise than those in force: CSV, a row for each product of each."""
+"""Writes a CSV file of the orders that other policies would serve differently, with a row for each product."""
 
 import csv
 import os
@@ -11,13 +11,13 @@ from reservations.analysis.simulation.events import Outcome
 from reservations.analysis.simulation.figures import Difference
 
 COLUMNS = ("policies", "order", "postal_code", "product_id", "in_force", "instead")
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet would work out
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates a cell that begins with one of these
 
 
 class DifferenceFile:
-    """A list that takes the place of the file at `path` once it is kept; until then it lies beside that file.
+    """A list that replaces the file at `path` when `keep` is called; until then it is a temporary file next to it.
 
-    Entering, `add` and `keep` raise OSError where it cannot be written.
+    Entering the context, `add` and `keep` raise OSError if the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,11 +35,11 @@ class DifferenceFile:
         self._aside.unlink(missing_ok=True)
 
     def add(self, difference: Difference) -> None:
-        """List it."""
+        """Append one difference."""
         self._rows.writerows(_rows(difference))
 
     def keep(self) -> None:
-        """The list is complete."""
+        """Close the complete list, and move it to `path`."""
         self._file.close()
         self._aside.replace(self.path)
 
@@ -52,12 +52,12 @@ def _rows(difference: Difference) -> Iterator[tuple[str, ...]]:
 
 
 def _harmless(text: str) -> str:
-    """A text that somebody else chose, as a spreadsheet shows it and does not work it out."""
+    """Quote a foreign text, so that a spreadsheet displays it and does not evaluate it as a formula."""
     return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def _cell(outcome: Outcome, product_id: UUID) -> str:
-    """What gives of the product, such as `2 from wh-rj-001, 1 from wh-sp-001`."""
+    """The warehouses that serve the product, such as `2 from wh-rj-001, 1 from wh-sp-001`."""
     if isinstance(outcome, str):
         return f"not served: {outcome}"
     return ", ".join(f"{part.quantity} from {part.warehouse_id}" for part in outcome if part.product_id == product_id)

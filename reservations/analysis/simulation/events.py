@@ -1,4 +1,4 @@
-"""What a replay is fed with: orders, and what has moved between them. Pure."""
+"""The input of a replay: orders, and the movements between them. Pure."""
 
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -7,15 +7,15 @@ from warehouses.allocation.terms import Line, Part
 
 Parts = tuple[Part, ...]
 Reason = Literal["stock", "parcels", "region", "blocked"]
-Outcome = Parts | Reason  # of an order: what serves it, or why nothing does
+Outcome = Parts | Reason  # of an order: the parts that serve it, or why it is not served
 REASONS: tuple[Reason, ...] = ("stock", "parcels", "region", "blocked")
 
 
 class Order(NamedTuple):
     """An order to serve: what it asked for, `lines` unique by product and warehouse.
 
-    `parts`, in key order, is what was held for it; empty for one that is not in the books, to which nothing happens
-    later. `replaces_id`: a late payment brought that reservation back as this one; it is no new order.
+    `parts`, in key order, is what was held for it; empty for an order of a file, which has no later movements.
+    `replaces_id`: a late payment revived that reservation as this one, so it is not a new order.
     """
 
     id: UUID | str
@@ -27,7 +27,7 @@ class Order(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """What happened between orders: a line of the ledger that reserves nothing, in units, signed."""
+    """A movement of the ledger between orders, in signed units; never one that reserves."""
 
     kind: str
     product_id: UUID

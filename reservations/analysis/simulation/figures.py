@@ -1,4 +1,4 @@
-"""How the orders were served, counted: for each contender, and in comparison with another one. Pure."""
+"""Counts how each contender served the orders, and how it differs from another contender. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Figures:
                 self.distances[distance_km] += 1
 
     def merge(self, other: "Figures") -> None:
-        """Count all that the other one has."""
+        """Add all counts of the other figures."""
         self.orders += other.orders
         self.refused.update(other.refused)
         self.several += other.several
@@ -54,18 +54,18 @@ class Figures:
 
     @property
     def parcels_per_order(self) -> float | None:
-        """The mean over orders that were served; None where none was."""
+        """The mean over the orders that were served; None if none was."""
         return self.parcels.total() / self.served if self.served else None
 
     @property
     def mean_km(self) -> float | None:
-        """Per parcel, of those whose distance is known; None where none is."""
+        """The mean distance of the parcels whose distance is known; None if none is."""
         known = self.distances.total()
         return sum(km * count for km, count in self.distances.items()) / known if known else None
 
     @property
     def p95_km(self) -> float | None:
-        """What 95 of 100 parcels do not exceed, by the nearest rank; None where no distance is known."""
+        """The distance that 95 of 100 parcels do not exceed, by the nearest rank; None if no distance is known."""
         rank = ceil(0.95 * self.distances.total())
         for km, count in sorted(self.distances.items()):
             rank -= count
@@ -76,9 +76,10 @@ class Figures:
 
 @dataclass(slots=True)
 class Differences:
-    """Orders that came out otherwise than with the contender that all are compared with.
+    """Orders that a contender served differently from the reference contender.
 
-    `moved`: both served them, from other warehouses or in other shares; `gained` and `lost`: only one of them did.
+    `moved`: both served them, but from other warehouses or in other shares. `gained`: only the contender served them.
+    `lost`: only the reference did.
     """
 
     moved: int = 0
@@ -86,7 +87,7 @@ class Differences:
     lost: int = 0
 
     def add(self, outcome: Outcome, reference: Outcome) -> bool:
-        """Count what differs; whether anything does."""
+        """Count the order if the two outcomes differ. Returns whether they do."""
         before = self.total
         if isinstance(outcome, str):
             self.lost += not isinstance(reference, str)
@@ -102,7 +103,7 @@ class Differences:
 
 
 class Difference(NamedTuple):
-    """An order to which a contender did `outcome`, and the one that all are compared with did `reference`."""
+    """An order with `outcome` for a contender and `reference` for the contender that all are compared with."""
 
     contender: str
     order: Order

@@ -1,7 +1,7 @@
-"""What a simulation reads of the database: orders, movements, and what lay at the levels when they began.
+"""Reads a simulation's input from the database: orders, movements, and the stock at the beginning.
 
-Everything is read in one snapshot that only reads, so no sale waits for it and nothing can be written; but as long as
-it is open PostgreSQL keeps every version of a row that has been replaced since.
+Everything is read in one read-only snapshot, so no sale waits for it. But while the snapshot is open, PostgreSQL cannot
+remove row versions that have been replaced since.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ from warehouses.allocation.terms import Part
 
 Kind = StockMovement.Kind
 
-ROWS_AT_ONCE = 500  # the orders of one fetch are replayed before the next, the worst of them in 20 ms a contender
-IDLE_SECONDS = 60  # that the session may stay without a fetch: a process that is frozen must not keep it for ever
+ROWS_AT_ONCE = 500  # orders of one fetch, replayed before the next; an order takes 20 ms per contender at worst
+IDLE_SECONDS = 60  # that the session may be idle, because a frozen process must not keep the snapshot for ever
 
-# What lies at a level when the window begins cannot be undone where a receipt began anew since. So of these levels:
-# what has happened between the last receipt before and the beginning, besides corrections; and the corrections.
+# A receipt resets `replenished`, so the old value of a level with a receipt in the window cannot be computed backwards.
+# For these levels, read what moved between the last receipt before the window and its beginning, and the corrections.
 SINCE_THE_LAST_RECEIPT = """
 SELECT m.product_id, m.warehouse_id, MAX(CASE WHEN l.at IS NULL THEN 0 ELSE 1 END),
        SUM(CASE WHEN m.kind = 'ADJUSTMENT' OR m.created_at = l.at THEN 0
@@ -52,9 +52,9 @@ LevelKey = tuple[UUID, str]
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """One state of the database for everything that is read inside, and nothing can be written.
+    """A read-only transaction in which all reads see the same state of the database.
 
-    SQLite does without: there even a transaction that only reads would keep writers out.
+    Not on SQLite, because there even a read-only transaction would block writers.
     """
     if connection.vendor != "postgresql":
         yield
@@ -74,10 +74,10 @@ def _ordered_product_ids(since: datetime) -> QuerySet[ReservationItem, Any]:
 
 
 def stock_at(since: datetime) -> Stock:
-    """What lay at the levels of the ordered products at that moment: today's numbers without what has moved since.
+    """The stock of the ordered products at that moment: today's numbers minus what has moved since.
 
-    No product counts as blocked: an order was granted, so it was not at its moment. Warehouses that are closed today
-    count as closed.
+    No product counts as blocked, because none was when its order was granted. Warehouses that are closed today count as
+    closed.
     """
     product_ids = _ordered_product_ids(since)
     moved = {
@@ -102,7 +102,7 @@ def stock_at(since: datetime) -> Stock:
         level.reserved -= reserved
         if receipts:
             is_received, changed, corrected = earlier.get((product_id, warehouse_id), (False, 0, 0))
-            # All that was on hand after the last receipt before: what has changed since is undone, corrections stay.
+            # The units on hand after the last receipt before: later changes are undone, corrections stay.
             level.replenished = level.available + level.reserved - changed if is_received else max(0, corrected)
         else:
             level.replenished = max(0, level.replenished - adjusted)
@@ -111,7 +111,7 @@ def stock_at(since: datetime) -> Stock:
 
 
 def _since_the_last_receipt(since: datetime) -> dict[LevelKey, tuple[bool, int, int]]:
-    """Of levels with a receipt since then: whether one came before, what moved after that one, what was corrected."""
+    """For levels with a receipt since then: whether one came before, what moved after it, the corrections."""
     places = database.fields_of(StockMovement, ("product", "warehouse"))
     moment = connection.ops.adapt_datetimefield_value(since)
     rows = database.select(places, SINCE_THE_LAST_RECEIPT, [moment] * 3, list)()
@@ -128,7 +128,7 @@ def _levels(levels: QuerySet[StockLevel]) -> Iterator[tuple[UUID, str, Level]]:
 
 
 def stock_today(file: OrderFile) -> Stock:
-    """What lies there of the file's products, blocked and closed as today. Raises Invalid for unknown products."""
+    """Today's stock of the file's products, with today's blocks and closings. Raises Invalid for unknown products."""
     product_ids = sorted(file.product_lines)
     known: dict[UUID, bool] = {}
     levels: dict[UUID, dict[str, Level]] = {}
@@ -149,11 +149,11 @@ def stock_today(file: OrderFile) -> Stock:
 
 # --- the past, in order of time ------------------------------------------------------------------------------------
 
-Timed = tuple[datetime, int, Event]  # of what happened at the same moment, orders come first
+Timed = tuple[datetime, int, Event]  # at the same moment, orders come first
 
 
 def orders(since: datetime) -> Iterator[Timed]:
-    """The reservations from that moment on; of a batch in the order in which they were decided."""
+    """The reservations from that moment on; those of one batch in the order in which they were decided."""
     rows = (
         ReservationItem.objects.filter(reservation__created_at__gte=since)
         .order_by("reservation__created_at", "reservation_id")
@@ -181,7 +181,7 @@ def orders(since: datetime) -> Iterator[Timed]:
 
 
 def movements(since: datetime) -> Iterator[Timed]:
-    """What moved at the ordered products besides the reservations, from that moment on."""
+    """All movements of the ordered products from that moment on, except those of new reservations."""
     reservation_id = ReservationItem.objects.filter(pk=OuterRef("line_id")).values("reservation_id")[:1]
     rows = (
         StockMovement.objects.filter(created_at__gte=since, product_id__in=_ordered_product_ids(since))

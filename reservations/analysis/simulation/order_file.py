@@ -1,7 +1,7 @@
-"""Orders to be tried, from a CSV file: a row for each line, rows of the same order together one order.
+"""Reads orders for a simulation from a CSV file, with a row for each line of an order.
 
-A file is taken whole or not at all, and what is wrong with it is said about every row at once. Whether the products
-and warehouses exist is not known here.
+A file is accepted as a whole or rejected, and the problems of all rows are reported at once. Whether the products and
+warehouses exist is not checked here.
 """
 
 import csv
@@ -35,7 +35,7 @@ LineKey = tuple[UUID, str | None]
 
 @dataclass(slots=True)
 class FileOrder:
-    """An order of the file: units by product and warehouse, None where it names none; `line` is where it begins."""
+    """An order of the file: units by product and warehouse (None if not named). `line` is its first line's number."""
 
     line: int
     postal_code: str
@@ -50,7 +50,7 @@ class FileOrder:
 
 @dataclass(slots=True)
 class OrderFile:
-    """The orders by what the file calls them, in its order; and the lines that name each product and warehouse."""
+    """The orders by their names, in the file's order; and the numbers of the lines that name a product or warehouse."""
 
     path: Path
     orders: dict[str, FileOrder] = field(default_factory=dict)
@@ -58,18 +58,18 @@ class OrderFile:
     warehouse_lines: dict[str, "array[int]"] = field(default_factory=dict)
 
     def refusal(self, problems: Mapping[int, list[str]]) -> Invalid:
-        """The refusal that says what is wrong in each line, the first MAX_PROBLEMS of them."""
+        """The refusal of the file with the problems of each line, at most MAX_PROBLEMS of them."""
         sentences = [f"Line {line}: {sentence}" for line, found in sorted(problems.items()) for sentence in found]
-        return files.invalid(self.path, sentences, told=MAX_PROBLEMS)
+        return files.invalid(self.path, sentences, most=MAX_PROBLEMS)
 
 
 def load(path: Path) -> OrderFile:
     """The orders that the CSV file at `path` lists.
 
-    A byte order mark, line ends of any kind, empty lines and spaces around a value do no harm. Raises Invalid with a
-    sentence for each thing that is wrong, `problems` among its extra facts.
+    A byte order mark, empty lines and spaces around a value are ignored; line ends may be of any kind. Raises Invalid
+    with one sentence for each problem, also as the list `extra["problems"]`.
     """
-    rows = csv.reader(io.StringIO(files.text(path, bytes_max=MAX_BYTES), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(files.text(path, max_bytes=MAX_BYTES), newline=""), strict=True)
     found = OrderFile(path)
     problems: dict[int, list[str]] = {}
     try:
@@ -97,7 +97,7 @@ def load(path: Path) -> OrderFile:
 
 
 def _add(found: OrderFile, line: int, header: tuple[str, ...], cells: list[str]) -> list[str]:
-    """Add a row to its order; or what is wrong with it, a sentence each."""
+    """Add a row to its order. Returns the row's problems, one sentence each; then it was not added."""
     if len(cells) != len(header):
         return [f"a row has {len(header)} values, not {len(cells)}."]
     problems = [
@@ -124,7 +124,7 @@ def _add(found: OrderFile, line: int, header: tuple[str, ...], cells: list[str])
 
 
 def _too_large(order: FileOrder) -> list[str]:
-    """What the service would not take either, whatever the stock."""
+    """The limits of the service that the order exceeds, one sentence each."""
     most = settings.RESERVATION_MAX_QUANTITY
     problems = [
         f"the order asks for {units:,} units of product {product_id}; an order may have {most:,} at most."
@@ -158,7 +158,7 @@ def _is_warehouse_id(text: str) -> bool:
     return not text or (len(text) <= 64 and WAREHOUSE_ID.match(text) is not None)
 
 
-# By column what is wanted, and whether a text is that.
+# By column: what the value must be, in words, and a function that checks it.
 RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "order": ("1 to 64 printable characters", _is_order),
     "product_id": ("a UUID", _is_product_id),

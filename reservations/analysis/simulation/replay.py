@@ -1,7 +1,7 @@
-"""Orders served once more by other policies, over stock in memory: what each contender would have done. Pure.
+"""Replays orders with other policies over stock in memory, to see what each contender would have done. Pure.
 
-Every contender has stock of its own, meets the same events in the same order, and takes and gives back where it has
-decided itself. What no order is behind (receipts, corrections) happens to all of them alike.
+Every contender has its own stock and gets the same events in the same order. It takes and returns units at the
+warehouses that it chose itself. Receipts and corrections are the same for all contenders.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ Kind = StockMovement.Kind
 
 @dataclass(slots=True)
 class Level:
-    """A stock level as allocation looks at it, in units."""
+    """The numbers of a stock level that the allocation needs, in units."""
 
     available: int
     reserved: int = 0
@@ -35,14 +35,14 @@ class Level:
 
 @dataclass(slots=True)
 class Stock:
-    """The levels by product and warehouse. `missing`: units that were to be taken away and were not there any more."""
+    """The levels by product and warehouse. `missing`: units that a correction removed after they were sold."""
 
     levels: dict[UUID, dict[str, Level]]
     blocked_ids: Set[UUID] = frozenset()
     missing: int = 0
 
     def copy(self) -> "Stock":
-        """The same numbers, to be changed apart."""
+        """An independent copy."""
         levels = {
             product_id: {
                 warehouse_id: Level(level.available, level.reserved, level.replenished, level.is_closed)
@@ -53,7 +53,7 @@ class Stock:
         return Stock(levels, self.blocked_ids)
 
     def candidates(self, product_id: UUID, view: View) -> list[Candidate]:
-        """The product's levels as they are seen from where an order goes."""
+        """The product's levels as candidates, seen from a delivery."""
         is_blocked = product_id in self.blocked_ids
         return [
             Candidate(
@@ -63,13 +63,13 @@ class Stock:
         ]
 
     def candidates_of(self, lines: Iterable[Line], view: View) -> dict[UUID, list[Candidate]]:
-        """The same for each product of these lines."""
+        """The candidates for each product of these lines."""
         return {line.product_id: self.candidates(line.product_id, view) for line in lines}
 
     def post(
         self, product_id: UUID, warehouse_id: str, *, kind: str | None = None, available: int = 0, reserved: int = 0
     ) -> None:
-        """Change a level; what would fall below zero stays at zero and is counted as missing."""
+        """Change a level. A number stays at zero if it would fall below; available units below zero are `missing`."""
         level = self.levels.setdefault(product_id, {}).setdefault(warehouse_id, Level(0))
         level.available += available
         level.reserved += reserved
@@ -80,7 +80,7 @@ class Stock:
         level.replenished = replenishment.replenished_after(level, kind=kind, available=available)
 
     def take(self, parts: Parts) -> None:
-        """Hold these."""
+        """Hold the units of these parts."""
         for part in parts:
             self.post(part.product_id, part.warehouse_id, available=-part.quantity, reserved=part.quantity)
 
@@ -100,7 +100,7 @@ class Stock:
 
 
 def no_progress(*_: object) -> None:
-    """Report nothing."""
+    """A callback that does nothing."""
 
 
 # --- the replay ----------------------------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ def no_progress(*_: object) -> None:
 
 @dataclass(slots=True, eq=False)
 class Contender:
-    """One way of serving the orders: by the policies of its network; or, `is_as_it_was`, as the books have it.
+    """One way to serve the orders: by the policies of its network, or, with `is_as_it_was`, as it really happened.
 
-    `late_refused` counts late payments whose goods were gone; their orders count as served, as they first were.
+    `late_refused` counts late payments whose goods were sold out; their orders still count as served.
     """
 
     name: str
@@ -142,11 +142,11 @@ def replay(
     on_order: Callable[[], object] = no_progress,
     on_difference: Callable[[Difference], object] = no_progress,
 ) -> None:
-    """Let each contender meet the events, in their order; the figures are theirs afterwards.
+    """Give each event to each contender, in order; their figures are complete afterwards.
 
-    `reference`, one of them, is what the others are compared with. `revived_ids` are the reservations that an Order
-    replaces later on. `on_difference` is called with what each other contender served otherwise, `on_order` after each
-    order.
+    The others are compared with `reference`, which is one of them. `revived_ids` are the reservations that a later
+    Order replaces. `on_difference` is called for each order that another contender served differently, `on_order` after
+    each order.
     """
     position = contenders.index(reference)
     for event in events:
@@ -198,10 +198,10 @@ def _outcome(stock: Stock, lines: Sequence[Line], answer: Allocation) -> Outcome
 
 
 def _follow(contender: Contender, movement: Movement, revived_ids: Set[UUID]) -> None:
-    """Let the contender's stock change: where its own parts of the order lie, or else where the books say."""
+    """Apply a movement to the contender's stock: at the warehouses of its own parts, else where it happened."""
     kind, product_id, warehouse_id, available, reserved, reservation_id = movement
     if reservation_id in contender.unserved:
-        return  # it has nothing of that order to release, to deduct or to get back
+        return  # it holds nothing of that order
     held = contender.held.get(reservation_id) if reservation_id else None
     if held is None or reservation_id is None or kind == Kind.RETURN:
         contender.stock.post(product_id, warehouse_id, kind=kind, available=available, reserved=reserved)
@@ -220,7 +220,7 @@ def _follow(contender: Contender, movement: Movement, revived_ids: Set[UUID]) ->
 
 
 def _split(held: Parts, product_id: UUID, warehouse_id: str, *, units: int) -> tuple[list[Part], Parts]:
-    """So many units of the product out of the parts, from that warehouse first; and the parts that are left."""
+    """Take units of the product out of the parts, from that warehouse first. Returns them and the remaining parts."""
     given = []
     left = []
     for part in sorted(held, key=lambda part: part.warehouse_id != warehouse_id):
@@ -234,7 +234,7 @@ def _split(held: Parts, product_id: UUID, warehouse_id: str, *, units: int) -> t
 
 
 def _revive(contender: Contender, order: Order, replaced_id: UUID) -> None:
-    """Take the goods again for a late payment: at the same warehouses or at others, as the service does."""
+    """Serve an order again after a late payment, at the same warehouses or at others, as the service does."""
     if replaced_id in contender.unserved:
         contender.unserved.add(order.id)
         return
@@ -252,9 +252,10 @@ def _decide_again(contender: Contender, order: Order, same: Parts) -> Outcome:
 
 
 def _at_the_end(given: Parts, order: Order) -> Parts:
-    """Of what the contender gave back of the replaced order, as much as is wanted again, the last given first.
+    """The parts to take again, out of what the contender released of the replaced order; the last released first.
 
-    What the order gave up before its end came first and is not wanted. Where it was not held here, as in the books.
+    Units that were released before the hold's end came first and are not taken again. If the contender did not hold
+    enough, these are the parts that the service took.
     """
     wanted: Counter[UUID] = Counter()
     for part in order.parts:

@@ -1,4 +1,4 @@
-"""A simulation as staff read it at a terminal: plain text, a column for each contender, 120 characters at most."""
+"""Formats a simulation as plain text for a terminal: a column for each contender, at most 120 characters wide."""
 
 from collections.abc import Callable, Sequence
 from textwrap import wrap
@@ -24,7 +24,7 @@ Cell = Callable[[Figures], str]
 
 
 def lines(simulation: Simulation) -> list[str]:
-    """All of it, in lines."""
+    """The lines of the whole report."""
     found = [_heading(simulation), "", *_table(simulation, _whole(simulation))]
     regions = sorted({region for contender in simulation.contenders for region in contender.by_region})
     if len(regions) > 1:
@@ -82,7 +82,7 @@ def _of_reason(reason: Reason, totals: Sequence[Figures]) -> Row:
 
 
 def _by_warehouse(totals: Sequence[Figures]) -> list[Row]:
-    """The warehouses with the most parcels, in the order of their ids; the others together."""
+    """A row for each of the warehouses with the most parcels, in id order, and one row for all others."""
     parcels = {key: max(total.parcels[key] for total in totals) for total in totals for key in total.parcels}
     named = sorted(sorted(parcels, key=lambda key: (-parcels[key], key))[:MAX_WAREHOUSES])
     rows = [
@@ -151,7 +151,7 @@ def _km(distance_km: float | None) -> str:
 
 
 def _spread(contender: Contender) -> str:
-    """Between the warehouse that has given the most of what it had and the one that has given the least."""
+    """The difference between the largest and the smallest share of stock taken, in percentage points."""
     shares = contender.stock.shares_taken().values()
     return f"{100 * (max(shares) - min(shares)):.1f} points" if shares else "-"
 
@@ -160,7 +160,7 @@ def _spread(contender: Contender) -> str:
 
 
 def _not_followed(simulation: Simulation) -> list[str]:
-    """What a contender's stock could not follow of what has happened, a sentence each."""
+    """The events that a contender's stock could not follow, one sentence each."""
     sentences = []
     for contender in simulation.contenders:
         if contender.late_refused:
@@ -168,7 +168,7 @@ def _not_followed(simulation: Simulation) -> list[str]:
             sentences.append(f"{contender.name}: {payments} found the goods gone.")
         if contender.stock.missing:
             units = _count(contender.stock.missing, "unit")
-            sentences.append(f"{contender.name}: corrections took away {units} that had been sold already.")
+            sentences.append(f"{contender.name}: corrections removed {units} that had been sold already.")
     return sentences
 
 

@@ -1,6 +1,6 @@
-"""Other policies tried on orders: those of the last days, or those of a file, replayed without touching any stock.
+"""Runs a simulation: replays the orders of the last days or of a file with other policies, without changing any stock.
 
-The policies in force are always among the contenders; of past orders also what really happened.
+The policies in force are always one of the contenders. For past orders, what really happened is another one.
 """
 
 import heapq
@@ -31,7 +31,7 @@ Policies = Mapping[str, Policy]
 
 
 class Progress(NamedTuple):
-    """What a simulation calls while it runs: with the number of orders, after each of them, and for each difference."""
+    """Callbacks of a simulation: once with the number of orders, after each order, and for each difference."""
 
     on_total: Callable[[int], object] = replay.no_progress
     on_order: Callable[[], object] = replay.no_progress
@@ -58,14 +58,14 @@ class Simulation:
 
 
 def of_days(days: int, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation | None:
-    """The orders of the last `days` (1 to MAX_DAYS) times 24 hours by the database's clock; see `of_past`."""
+    """Replay the orders of the last `days` (1 to MAX_DAYS) times 24 hours by the database's clock; see `of_past`."""
     return of_past(database.database_now() - timedelta(days=days), tried, progress=progress)
 
 
 def of_past(since: datetime, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation | None:
-    """The orders granted from that moment on, over the stock of that time; also served by the policies to be tried.
+    """Replay the orders granted from that moment on over the stock of that time, with each of the policies.
 
-    None where there was no order. Raises Invalid where there were more than MAX_ORDERS, Conflict without a warehouse.
+    None if there was no order. Raises Invalid for more than MAX_ORDERS orders, and Conflict without a warehouse.
     """
     with history.snapshot():
         until = database.database_now()
@@ -92,9 +92,9 @@ def of_past(since: datetime, tried: Mapping[str, Policies], *, progress: Progres
 
 
 def of_file(file: OrderFile, tried: Mapping[str, Policies], *, progress: Progress = NO_PROGRESS) -> Simulation:
-    """The orders of the file, each taking its units from what is free today; also served by the policies to be tried.
+    """Serve the orders of the file from today's stock, with each of the policies.
 
-    Raises Invalid for products and warehouses that do not exist, Conflict where there is no warehouse.
+    Raises Invalid for products and warehouses that do not exist, and Conflict if there is no warehouse at all.
     """
     with history.snapshot():
         stock = history.stock_today(file)
@@ -120,7 +120,7 @@ def _simulation(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Simulation:
-    """Everything in its place before the first order."""
+    """Set up the contenders, before the first order."""
     now = network.current()()
     if not now.sites:
         raise Conflict("There are no warehouses: nothing to simulate.")

@@ -1,4 +1,4 @@
-"""manage.py audit_stock: do the books hold?"""
+"""manage.py audit_stock: check the invariants of the books."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from reservations.analysis import audit
 
 
 class Command(ServiceCommand):
-    help = "Check the invariants of the books (docs/operating/invariants.md); ends non-zero when one of them is broken."
+    help = "Check the invariants of the books (docs/operating/invariants.md); exits non-zero if one of them is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

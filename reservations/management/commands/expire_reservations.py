@@ -1,4 +1,4 @@
-"""manage.py expire_reservations: release what is overdue, or one hold now."""
+"""manage.py expire_reservations: release all overdue holds, or one hold now."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from reservations.requests import Expire
 
 
 class Command(ServiceCommand):
-    help = "Release every hold whose time is up; with --reservation one hold, due or not. Safe beside the worker."
+    help = "Release every hold whose time is up; with --reservation one hold, due or not. Safe while the worker runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reservation", type=UUID, metavar="ID", help="expire this reservation now, due or not")

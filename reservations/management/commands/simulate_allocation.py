@@ -1,4 +1,4 @@
-"""manage.py simulate_allocation: try other policies on orders before they are switched."""
+"""manage.py simulate_allocation: try allocation policies on orders before they are put in force."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ from reservations.analysis.simulation.figures import Difference
 from reservations.analysis.simulation.run import MAX_DAYS, Policies, Progress, Simulation
 from warehouses import policy_files
 
-MAX_POLICIES = report.MAX_CONTENDERS - 2  # beside what was and what is in force
+MAX_POLICIES = report.MAX_CONTENDERS - 2  # the other two contenders: as it was, and in force
 PICTURES = (".svg",)
 DEFAULT_PICTURE = Path("simulation.svg")
 PICTURE, DIFFERENCES = "The picture", "The list of differences"
@@ -28,11 +28,11 @@ PICTURE, DIFFERENCES = "The picture", "The list of differences"
 
 class Command(ServiceCommand):
     help = (
-        "Serve orders once more by other allocation policies and by those in force, and compare: a table, a picture "
-        "and, where wanted, a list of the orders that differ. The orders are those that were reserved of late, over "
-        "the stock of that time, or a file's, over what is free today. No stock is touched and no sale waits, but as "
-        "long as it runs with --since it keeps a snapshot open, and rows that sales have replaced cannot be removed "
-        "meanwhile: choose a quiet hour for many days. "
+        "Replay orders with other allocation policies and with those in force, and compare the results: a table, a "
+        "picture and, with --differences, a list of the orders that differ. The orders are recent ones, replayed over "
+        "the stock of that time, or those of a file, over the stock of today. No stock is changed and no sale waits. "
+        "But with --since it keeps a snapshot open, and PostgreSQL cannot remove replaced rows meanwhile: choose a "
+        "quiet hour for many days. "
         "fixtures/policies.yaml is an example."
     )
 
@@ -57,14 +57,14 @@ class Command(ServiceCommand):
             type=partial(_path, endings=PICTURES),
             metavar="FILE",
             default=DEFAULT_PICTURE,
-            help=f"where the picture goes, a .svg (default: {DEFAULT_PICTURE}); an existing file is replaced",
+            help=f"file for the picture, a .svg (default: {DEFAULT_PICTURE}); an existing file is replaced",
         )
         picture.add_argument("--no-picture", action="store_const", const=None, dest="picture", help="no picture")
         parser.add_argument(
             "--differences",
             type=partial(_path, endings=(".csv",)),
             metavar="FILE",
-            help="where the orders go that are served unlike in force, a .csv; an existing file is replaced",
+            help="file for the orders that are served unlike in force, a .csv; an existing file is replaced",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -104,7 +104,7 @@ class Command(ServiceCommand):
             raise
 
     def _tell(self, refusal: Invalid) -> None:
-        """Several problems get a line each; a single one is the error's own line."""
+        """Print several problems on a line each; a single one stays in the error's own line."""
         problems = refusal.extra.get("problems", [])
         if len(problems) > 1:
             for problem in problems:
@@ -118,7 +118,7 @@ class Command(ServiceCommand):
             save()
         except OSError as error:
             raise _unwritable(what, path, error) from error
-        self.stdout.write(f"{what} is in {path}{', in place of what was there' if is_replaced else ''}.")
+        self.stdout.write(f"{what} is in {path}{'; the earlier file was replaced' if is_replaced else ''}.")
 
 
 def _begun(stack: ExitStack, path: Path) -> DifferenceFile:
@@ -137,7 +137,7 @@ def _add(rows: DifferenceFile, difference: Difference) -> None:
 
 def _days(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= MAX_DAYS:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_DAYS}")
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_DAYS}")
     return int(text)
 
 
@@ -148,18 +148,18 @@ def _path(text: str, *, endings: Sequence[str]) -> Path:
 
 
 def _require_room(path: Path, what: str) -> None:
-    """Raises CommandError where it could not be written: before the work, and not after it."""
+    """Raise CommandError if the file cannot be written: before the work, not after it."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise _unwritable(what, path.parent, error) from error
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        raise CommandError(f"{what} cannot be written to {path}: it is there, and no file that may be replaced.")
+        raise CommandError(f"{what} cannot be written to {path}: it exists and cannot be overwritten.")
 
 
 def _require_apart(differences: Path, read: Sequence[Path | None]) -> None:
-    """Raises CommandError where the list would take the place of a file that is read."""
+    """Raise CommandError if the list would replace a file that the command reads."""
     if differences.exists() and any(path and path.exists() and path.samefile(differences) for path in read):
         raise CommandError(f"{DIFFERENCES} cannot be written to {differences}: that file is read here.")
 
@@ -169,7 +169,7 @@ def _unwritable(what: str, path: Path, error: OSError) -> CommandError:
 
 
 def _policies(paths: Sequence[Path]) -> dict[str, Policies]:
-    """The policies of each file, by the file's name without its ending, which stands in the table."""
+    """The policies of each file, by the file's name without its ending; the table shows that name."""
     if len(paths) > MAX_POLICIES:
         raise CommandError(f"At most {MAX_POLICIES} files of policies can be compared at once, not {len(paths)}.")
     found: dict[str, Policies] = {}

@@ -1,4 +1,4 @@
-"""manage.py seed: warehouses and postal areas from files, and products with stock to try the service with."""
+"""manage.py seed: load warehouses and postal areas from files, and create products with stock to try the service."""
 
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,21 @@ ACTOR = "command:seed"
 
 class Command(ServiceCommand):
     help = (
-        "Bring the warehouses to what a file says, and make products with stock to try the service with; products that "
-        "are there stay as they are. It can be repeated."
+        "Create or update the warehouses of a file, and create products with stock to try the service. Existing "
+        "products do not change. It can be repeated."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--warehouses",
             action="store_true",
-            help="make the warehouses of the file, or bring them to it; and load fixtures/postal_areas_br.csv where no "
-            "postal areas are there",
+            help="create or update the warehouses of the file; load fixtures/postal_areas_br.csv if there are no "
+            "postal areas yet",
         )
         parser.add_argument(
             "--products",
             action="store_true",
-            help="make the products of fixtures/products.yaml that are not there, and book their stock once",
+            help="create the missing products of fixtures/products.yaml, and book their stock once",
         )
         parser.add_argument(
             "--file",
@@ -52,14 +52,14 @@ class Command(ServiceCommand):
         if options["warehouses"]:
             result = warehouses.upsert(warehouses.load(options["file"]))
             self.stdout.write(
-                f"Warehouses: {result.created} made, {result.changed} changed, {result.unchanged} as they were."
+                f"Warehouses: {result.created} created, {result.changed} updated, {result.unchanged} unchanged."
             )
             self._seed_postal_areas()
         if options["products"]:
             self._seed_products()
 
     def _seed_postal_areas(self) -> None:
-        """Only where there are none: staff may have loaded others, of any country."""
+        """Load the postal areas only if there are none, because staff may have loaded those of any country."""
         if not PostalArea.objects.exists():
             areas = postal_areas.load(FIXTURES / "postal_areas_br.csv")
             self.stdout.write(postal_areas.describe(areas, postal_areas.replace(areas)))
@@ -68,7 +68,7 @@ class Command(ServiceCommand):
         entries = yaml.safe_load((FIXTURES / "products.yaml").read_text(encoding="utf-8"))["products"]
         known = set(Product.objects.filter(pk__in=[e["id"] for e in entries]).values_list("pk", flat=True))
         missing = [entry for entry in entries if UUID(entry["id"]) not in known]
-        made = 0
+        created = 0
         for entry in tqdm(missing, desc="Products", unit="product", disable=None, leave=False):
             _, is_new = products.put(
                 products.ProductRequest(
@@ -78,13 +78,13 @@ class Command(ServiceCommand):
                     low_stock_threshold=entry.get("low_stock_threshold"),
                 )
             )
-            made += is_new
+            created += is_new
         stocked = sorted({warehouse_id for entry in entries for warehouse_id in entry["stock"]})
         places = set(Warehouse.objects.filter(pk__in=stocked).values_list("pk", flat=True))
         receipts = [_receipt(warehouse_id, entries) for warehouse_id in stocked if warehouse_id in places]
         booked = sum(not documents.book(receipt).is_replay for receipt in receipts)
         self.stdout.write(
-            f"Products: {made} made, {len(entries) - made} as they were. "
+            f"Products: {created} created, {len(entries) - created} unchanged. "
             f"Receipts: {booked} booked, {len(receipts) - booked} booked before."
         )
         if absent := [warehouse_id for warehouse_id in stocked if warehouse_id not in places]:

@@ -1,4 +1,4 @@
-"""manage.py sync_counters: bring the counters in Redis to what the database says."""
+"""manage.py sync_counters: make the counters in Redis agree with the database."""
 
 import signal
 from argparse import ArgumentTypeError
@@ -20,7 +20,7 @@ MAX_WORKERS = 64
 class Command(ServiceCommand):
     help = (
         "Compare the counters in Redis with the database, and repair those that are missing or wrong. Safe at any "
-        "time; Ctrl-C ends it after the chunks in hand."
+        "time; Ctrl-C ends it after the chunks in progress."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,13 +55,13 @@ class Command(ServiceCommand):
 
 def _workers(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_WORKERS:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_WORKERS}")
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}")
     return int(text)
 
 
 @contextmanager
 def _stop() -> Iterator[Event]:
-    """Is set by Ctrl-C and by SIGTERM, which then end nothing by themselves."""
+    """An event that Ctrl-C and SIGTERM set; inside this context they do not end the process."""
     stop = Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -139,7 +139,7 @@ def test_blocking_asks_for_a_reason_first(ana: Client) -> None:
 def test_blocking_goes_through_the_domain(ana: Client) -> None:
     chosen, other = factories.product({SP: 5, RJ: 5}), factories.product({SP: 5})
     messages = answer(ana, MODEL, "block_sales", [chosen.pk], reason="recall 17")
-    assert messages == ["Products that are blocked now: 1."]
+    assert messages == ["Products blocked: 1."]
     assert blocks() == [(chosen.pk, "recall 17", "staff:ana", "", "")]
     assert list(Product.objects.filter(is_blocked=True)) == [chosen]
     flags = StockLevel.objects.order_by("warehouse_id").values_list("product_id", "is_blocked")
@@ -150,10 +150,10 @@ def test_blocking_twice_changes_nothing_and_another_reason_is_told_of_the_first(
     product = factories.product({SP: 5})
     for _ in range(2):
         messages = answer(ana, MODEL, "block_sales", [product.pk], reason="recall 17")
-        assert messages == ["Products that are blocked now: 1."]
+        assert messages == ["Products blocked: 1."]
     messages = answer(ana, MODEL, "block_sales", [product.pk], reason="price is wrong")
     assert messages == [
-        "Products that are blocked now: 0.",
+        "Products blocked: 0.",
         f"{product} was blocked before by staff:ana: recall 17",
     ]
     assert blocks() == [(product.pk, "recall 17", "staff:ana", "", "")]
@@ -175,7 +175,7 @@ def test_unblocking_keeps_the_history(ana: Client) -> None:
     product = factories.product({SP: 5})
     answer(ana, MODEL, "block_sales", [product.pk], reason="recall 17")
     messages = answer(ana, MODEL, "unblock_sales", [product.pk], reason="all checked")
-    assert messages == ["Products that are sold again: 1."]
+    assert messages == ["Products unblocked: 1."]
     assert blocks() == [(product.pk, "recall 17", "staff:ana", "all checked", "staff:ana")]
     assert not StockLevel.objects.filter(is_blocked=True).exists()
 
@@ -184,7 +184,7 @@ def test_unblocking_what_was_not_blocked_says_so_and_is_not_counted(ana: Client)
     blocked, other = factories.product(), factories.product()
     blocking.block_product(blocked.pk, reason="recall 17", actor="test")
     messages = answer(ana, MODEL, "unblock_sales", [blocked.pk, other.pk], reason="all checked")
-    assert messages == ["Products that are sold again: 1.", f"{other} was not blocked."]
+    assert messages == ["Products unblocked: 1.", f"{other} was not blocked."]
     assert blocks() == [(blocked.pk, "recall 17", "test", "all checked", "staff:ana")]
 
 
@@ -198,7 +198,7 @@ def test_an_answer_counts_though_the_filtered_list_no_longer_shows_the_product(a
         "reason": "recall 17",
     }
     for _ in range(2):
-        assert told(ana, ana.post(address, choice)) == ["Products that are blocked now: 1."]
+        assert told(ana, ana.post(address, choice)) == ["Products blocked: 1."]
     assert len(blocks()) == 1
 
 

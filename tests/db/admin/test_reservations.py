@@ -69,7 +69,7 @@ def shown_text(markup: str) -> str:
 EVERY_OTHER = "For every region without its own policy: "
 BUILT_IN = (
     "fewest parcels, then nearest (up to 50 km farther is equally near), then priority, then balance; "
-    "into as few parcels as can be."
+    "into as few parcels as possible."
 )
 
 
@@ -83,15 +83,15 @@ def test_one_warehouse_is_explained_by_where_the_order_goes_the_policy_and_what_
     explanation = explained(ana, held.id)
     assert paragraphs(explanation) == [
         f"{SP} (1 km away) serves the order: it is the nearest (before {RJ}).",
-        "Where to: Sao Paulo, SP (BR 01, region southeast). "
+        "Delivery: Sao Paulo, SP (BR 01, region southeast). "
         "The code's beginning is known, which is a town or a part of one.",
         f"Policy: {EVERY_OTHER}{BUILT_IN}",
-        "What was asked, in this order, about the choices that were left, which are warehouses or sets of them:",
+        "The preferences in their order, each applied to the choices left before it (warehouses or sets of them):",
     ]
     considered, said = tables(explanation)
     assert considered == [
         [str(product), SP, "southeast", "1", "1.2 km", "9", "10.0%", "2", "-"],
-        [str(product), PR, "southeast", "1", "338.0 km", "1", "0.0%", "-", "not enough alone: 1 of 2"],
+        [str(product), PR, "southeast", "1", "338.0 km", "1", "0.0%", "-", "not enough for the whole line: 1 of 2"],
         [str(product), RJ, "southeast", "2", "361.7 km", "20", "0.0%", "-", "another is nearer"],
     ]
     assert said == [["fewest parcels", "1", "2"], ["nearest", "1.2 km", "1"]]
@@ -104,9 +104,9 @@ def test_an_order_from_three_warehouses_says_what_each_gave(ana: Client) -> None
     assert paragraphs(explanation)[0].endswith("A line comes from several warehouses.")
     [considered] = tables(explanation)
     assert [(row[1], *row[5:]) for row in considered] == [
-        (SP, "10", "0.0%", "10", "not enough alone: 10 of 55"),
-        (PR, "30", "0.0%", "30", "not enough alone: 30 of 55"),
-        (RJ, "20", "0.0%", "15", "not enough alone: 20 of 55"),
+        (SP, "10", "0.0%", "10", "not enough for the whole line: 10 of 55"),
+        (PR, "30", "0.0%", "30", "not enough for the whole line: 30 of 55"),
+        (RJ, "20", "0.0%", "15", "not enough for the whole line: 20 of 55"),
     ]
 
 
@@ -129,8 +129,8 @@ def test_a_named_warehouse_a_forbidden_split_and_what_the_other_lines_need_are_t
             (str(free), PR, "-", "not enough for the other lines"),
             (str(free), RJ, "-", "not enough for the other lines"),
             (str(only), SP, "2", "-"),
-            (str(only), PR, "-", "not enough alone: 1 of 2"),
-            (str(only), RJ, "-", "not enough alone: 0 of 2"),
+            (str(only), PR, "-", "not enough for the whole line: 1 of 2"),
+            (str(only), RJ, "-", "not enough for the whole line: 0 of 2"),
         ]
     )
 
@@ -141,10 +141,10 @@ def test_without_a_postal_code_the_notes_say_what_was_done_without(ana: Client) 
     explanation = explained(ana, factories.hold(factories.product({SP: 5, RJ: 5, PR: 5}).pk, 2).id)
     sentence, where, *_ = paragraphs(explanation)
     assert sentence.endswith(
-        "No postal code was given, so distances said nothing. "
-        "The region of the delivery is not known, so none was left out for not serving it."
+        "No postal code was given, so distance did not count. "
+        "The region of the delivery is not known, so no warehouse was ruled out for not serving it."
     )
-    assert where == "Where to: Not known."
+    assert where == "Delivery: Not known."
     considered, said = tables(explanation)
     assert [(row[1], row[4], row[-1]) for row in considered] == [
         (PR, "-", "-"),
@@ -227,7 +227,7 @@ def test_what_the_first_version_kept_is_shown_as_far_as_it_goes(ana: Client) -> 
     assert tables(explanation) == [
         [
             [str(product), RJ, "southeast", "1", "-", "15", "-", "8", "-"],
-            [str(product), SP, "southeast", "1", "-", "12", "-", "12", "not enough alone: 12 of 20"],
+            [str(product), SP, "southeast", "1", "-", "12", "-", "12", "not enough for the whole line: 12 of 20"],
             [str(product), PR, "-", "-", "-", "-", "-", "-", "closed"],
         ]
     ]
@@ -237,7 +237,9 @@ def test_what_a_newer_version_kept_is_no_error(ana: Client) -> None:
     held = factories.hold(factories.product({SP: 5}).pk)
     Reservation.objects.filter(pk=held.id).update(allocation={"version": 3, "of": "another form"})
     explanation = explained(ana, held.id)
-    assert paragraphs(explanation) == ["Another version of the service kept it, in a form that this one cannot read."]
+    assert paragraphs(explanation) == [
+        "Another version of the service wrote this record, in a form that this version cannot read."
+    ]
     assert tables(explanation) == []
 
 
@@ -288,8 +290,8 @@ def test_each_line_leads_to_its_movements(ana: Client) -> None:
 @pytest.mark.parametrize(
     ("action", "status", "reason", "told"),
     [
-        ("expire_now", "EXPIRED", "expired", "Reservations that are expired now: 2."),
-        ("cancel_now", "CANCELLED", "cancelled", "Reservations that are cancelled now: 2."),
+        ("expire_now", "EXPIRED", "expired", "Reservations expired: 2."),
+        ("cancel_now", "CANCELLED", "cancelled", "Reservations cancelled: 2."),
     ],
 )
 def test_selected_holds_are_released_after_a_question(
@@ -317,7 +319,7 @@ def test_what_cannot_be_cancelled_is_told_and_the_rest_is(ana: Client) -> None:
     held = factories.hold(product.pk).id
     told = answer(ana, MODEL, "cancel_now", [*confirmed, held])
     assert told == [
-        "Reservations that are cancelled now: 1.",
+        "Reservations cancelled: 1.",
         *(f"Reservation {id_} is CONFIRMED." for id_ in confirmed[:10]),
         "2 more were refused.",
     ]
@@ -326,15 +328,15 @@ def test_what_cannot_be_cancelled_is_told_and_the_rest_is(ana: Client) -> None:
 
 def test_reservations_that_are_not_there_are_left_out(ana: Client) -> None:
     told = answer(ana, MODEL, "cancel_now", [uuid4()])
-    assert told == ["Reservations that are cancelled now: 0."]
+    assert told == ["Reservations cancelled: 0."]
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("model", "action", "told"),
     [
-        (MODEL, "cancel_now", "Reservations that are cancelled now: 0."),
-        ("stock_product", "block_sales", "Products that are blocked now: 0."),
+        (MODEL, "cancel_now", "Reservations cancelled: 0."),
+        ("stock_product", "block_sales", "Products blocked: 0."),
     ],
 )
 def test_a_row_that_somebody_else_holds_is_told(ana: Client, model: str, action: str, told: str) -> None:

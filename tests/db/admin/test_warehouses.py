@@ -72,8 +72,11 @@ def named(field: Any) -> str:
             "Known by its postal code: Amazonas (BR 69, at -3.5, -60.25). No more than a wide region is known, and "
             "this is its middle.",
         ),
-        ({"postal_code": "PT 01001"}, f"Not known, for no postal area has the beginning of its postal code. {LAST}"),
-        ({}, f"Not known, for it has neither coordinates nor a postal code. {LAST}"),
+        (
+            {"postal_code": "PT 01001"},
+            f"Not known, because no postal area has the beginning of its postal code. {LAST}",
+        ),
+        ({}, f"Not known, because it has neither coordinates nor a postal code. {LAST}"),
     ],
 )
 def test_a_warehouse_says_how_its_place_is_known(ana: Client, fields: dict[str, Any], sentence: str) -> None:
@@ -129,7 +132,7 @@ def test_a_served_region_that_nothing_else_names_is_taken_and_told(ana: Client) 
     factories.warehouse()
     response = ana.post(change(MODEL, SP), {**FORM, "served_regions": "south, north, soth, nort"})
     assert Warehouse.objects.get(pk=SP).served_regions == ["south", "north", "soth", "nort"]
-    assert told(ana, response)[0] == "No postal area names these of the served regions: nort, soth, south."
+    assert told(ana, response)[0] == "Unknown served regions: nort, soth, south. No postal area belongs to them."
 
 
 @pytest.mark.parametrize("stored", ["null", "5", '"south"', '[["a"]]', "[null]", '{"south": 1}', '["south", 5]'])
@@ -162,7 +165,7 @@ def test_a_warehouse_that_somebody_else_changes_just_now_is_told(ana: Client) ->
 
 def test_who_may_only_look_sees_the_place_and_saves_nothing(log_in: Callable[..., Client]) -> None:
     clerk = log_in("eva", "view_warehouse")
-    assert place_of(clerk) == f"Not known, for it has neither coordinates nor a postal code. {LAST}"
+    assert place_of(clerk) == f"Not known, because it has neither coordinates nor a postal code. {LAST}"
     Warehouse.objects.update(served_regions=["north", "south"])
     before = list(Warehouse.objects.values())
     assert "north, south" in clerk.get(change(MODEL, SP)).content.decode()

@@ -242,7 +242,7 @@ def test_a_region_taken_while_the_form_was_checked_is_told(ana: Client, monkeypa
     before = rows()
     monkeypatch.setattr(PolicyForm, "clean", slower)
     response = ana.post(ADD, FORM)
-    assert told(ana, response) == ["Somebody else has just made a policy for this region. Nothing was changed."]
+    assert told(ana, response) == ["Somebody else has just created a policy for this region. Nothing was changed."]
     assert rows() == before
 
 
@@ -300,7 +300,7 @@ def test_the_page_says_why_a_policy_cannot_be_followed(ana: Client) -> None:
     policy = written(a_policy(), '["nearest", "nearest"]')
     assert (
         "nearest, nearest (cannot be followed). A preference is named twice; the second time it would have nothing to "
-        "say. The built-in policy is used until this is mended."
+        "say. The built-in policy is used until this is fixed."
     ) in ana.get(change(MODEL, policy.pk)).content.decode()
 
 

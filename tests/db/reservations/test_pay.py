@@ -90,7 +90,7 @@ def test_the_reason_of_a_revived_order_says_where_it_was_held_and_not_that_someb
     verbs.expire(held)
     revived = verbs.pay(held.order_id).hold
     assert explanation.explain(revived.allocation)["sentence"] == (
-        f"Re-reserved at the original warehouse: {SP}. No postal code was given, so distances said nothing. "
+        f"Re-reserved at the original warehouse: {SP}. No postal code was given, so distance did not count. "
         "A late payment brought the order back."
     )
 

@@ -63,7 +63,7 @@ def test_the_policies_of_the_file_are_in_force_at_once_and_no_others() -> None:
     AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never")
     PostalArea.objects.create(country="BR", prefix="69", latitude=-3, longitude=-60, name="Manaus", region="north")
     before = AllocationPolicy.objects.get(region="north")
-    assert load(EXAMPLE) == "Allocation policies: 1 made, 1 changed, 0 as they were, 1 deleted.\n"
+    assert load(EXAMPLE) == "Allocation policies: 1 created, 1 updated, 0 unchanged, 1 deleted.\n"
     assert in_force() == {"north": NORTH, "": ANYWHERE}
     after = AllocationPolicy.objects.get(region="north")
     assert (after.pk, after.updated_at > before.updated_at) == (before.pk, True)  # so a form opened before is stale
@@ -72,13 +72,13 @@ def test_the_policies_of_the_file_are_in_force_at_once_and_no_others() -> None:
 def test_a_repeat_writes_nothing() -> None:
     load(EXAMPLE)
     before = trace()
-    assert load(EXAMPLE).startswith("Allocation policies: 0 made, 0 changed, 2 as they were, 0 deleted.\n")
+    assert load(EXAMPLE).startswith("Allocation policies: 0 created, 0 updated, 2 unchanged, 0 deleted.\n")
     assert trace() == before
 
 
 def test_regions_that_nothing_lies_in_are_told() -> None:
     assert load(EXAMPLE).splitlines()[1:] == [
-        "No postal area lies in north, named by policies or warehouses: no order goes by that."
+        "No order uses these regions of policies or warehouses, because no postal area lies in them: north."
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_row_that_cannot_be_followed_is_mended(write: Write) -> None:
     AllocationPolicy.objects.create(region="", preferences="nearest", split="never")
     assert in_force() == {"": None}
     path = write("policies: [{preferences: [nearest], split: never}]")
-    assert load(path) == "Allocation policies: 0 made, 1 changed, 0 as they were, 0 deleted.\n"
+    assert load(path) == "Allocation policies: 0 created, 1 updated, 0 unchanged, 0 deleted.\n"
     assert in_force() == {"": Policy(preferences=("nearest",), split="never")}
 
 

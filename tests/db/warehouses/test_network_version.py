@@ -136,7 +136,7 @@ def test_a_database_of_sqlite_takes_a_file_of_warehouses_that_changes_one(tmp_pa
         own.write_text(f"warehouses: [{{id: wh-a, name: A, region: south, priority: {priority}}}]")
         done = manage("seed", "--warehouses", "--file", str(own), env=env)
         assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Warehouses: 0 made, 1 changed, 0 as they were.\n"
+    assert done.stdout == "Warehouses: 0 created, 1 updated, 0 unchanged.\n"
 
 
 def test_a_database_of_sqlite_has_the_triggers_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Ware
 pytestmark = pytest.mark.django_db
 
 HEADER = "country,prefix,latitude,longitude,name,region,kind"
-LOADED = "Postal areas of BR: 2 made, 0 changed, 0 as they were, 0 deleted.\n"
+LOADED = "Postal areas of BR: 2 created, 0 updated, 0 unchanged, 0 deleted.\n"
 
 
 def area(prefix: str, country: str = "BR", **changes: Any) -> PostalArea:
@@ -108,7 +108,7 @@ def test_regions_that_nothing_lies_in_though_policies_or_warehouses_name_them_ar
     factories.warehouse()
     Warehouse.objects.update(served_regions=["sul", "north"])
     assert postal_areas.warning_of_unknown_regions() == (
-        "No postal area lies in north, south, named by policies or warehouses: no order goes by that."
+        "No order uses these regions of policies or warehouses, because no postal area lies in them: north, south."
     )
 
 
@@ -154,14 +154,14 @@ def test_what_fails_in_the_middle_leaves_no_trace() -> None:
 
 
 def test_the_areas_of_all_countries_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert postal_areas.AREAS_MAX == 100_000
-    monkeypatch.setattr(postal_areas, "AREAS_MAX", 3)
+    assert postal_areas.MAX_AREAS == 100_000
+    monkeypatch.setattr(postal_areas, "MAX_AREAS", 3)
     postal_areas.replace([area("013"), area("1000", "PT"), area("1100", "PT")])
     before = (table(), version())
     with pytest.raises(Invalid) as refusal:
         postal_areas.replace([area("013"), area("014")])
     assert refusal.value.detail == (
-        "There would be 4 postal areas, 2 of them of other countries; at most 3 can be kept, for each process "
+        "There would be 4 postal areas, 2 of them of other countries; at most 3 can be kept, because each process "
         "has all of them in memory. Nothing was changed."
     )
     assert (table(), version()) == before
@@ -235,15 +235,15 @@ def load(path: Path) -> str:
 
 def test_the_command_tells_what_it_did(file: Path) -> None:
     assert load(file) == LOADED
-    assert load(file) == "Postal areas of BR: 0 made, 0 changed, 2 as they were, 0 deleted.\n"
+    assert load(file) == "Postal areas of BR: 0 created, 0 updated, 2 unchanged, 0 deleted.\n"
     file.write_text("\n".join([HEADER, *[f"PT,{n},38.7,-9.1,Lisboa,,place" for n in range(1_000, 2_234)]]))
-    assert load(file) == "Postal areas of PT: 1,234 made, 0 changed, 0 as they were, 0 deleted.\n"
+    assert load(file) == "Postal areas of PT: 1,234 created, 0 updated, 0 unchanged, 0 deleted.\n"
     assert prefixes() == {"013", "69"}
 
 
 def test_the_command_names_every_country_of_the_file(file: Path) -> None:
     file.write_text(f"{file.read_text()}\nAR,1,-34.6,-58.4,Buenos Aires,,place")
-    assert load(file) == "Postal areas of AR, BR: 3 made, 0 changed, 0 as they were, 0 deleted.\n"
+    assert load(file) == "Postal areas of AR, BR: 3 created, 0 updated, 0 unchanged, 0 deleted.\n"
 
 
 def test_a_wrong_file_ends_the_command_with_its_sentences_and_changes_nothing(file: Path) -> None:
@@ -272,19 +272,19 @@ def seed() -> list[str]:
 def test_a_seed_loads_the_areas_of_brazil_where_there_are_none() -> None:
     first = seed()
     assert first == [
-        "Warehouses: 3 made, 0 changed, 0 as they were.",
-        f"Postal areas of BR: {PostalArea.objects.count():,} made, 0 changed, 0 as they were, 0 deleted.",
+        "Warehouses: 3 created, 0 updated, 0 unchanged.",
+        f"Postal areas of BR: {PostalArea.objects.count():,} created, 0 updated, 0 unchanged, 0 deleted.",
     ]
     assert postal_areas.locate("01310-100").precision == "prefix"
     before = (table(), version())
-    assert seed() == ["Warehouses: 0 made, 0 changed, 3 as they were."]
+    assert seed() == ["Warehouses: 0 created, 0 updated, 3 unchanged."]
     assert (table(), version()) == before
 
 
 def test_a_seed_leaves_other_areas_alone() -> None:
     area("1000", "PT").save(force_insert=True)
     before = table()
-    assert seed() == ["Warehouses: 3 made, 0 changed, 0 as they were."]
+    assert seed() == ["Warehouses: 3 created, 0 updated, 0 unchanged."]
     assert table() == before
 
 

@@ -100,7 +100,7 @@ def test_of_much_drift_the_first_rows_are_shown_and_all_is_counted(client: Redis
     client.flushdb()
     report = sync.sync()
     assert (report.missing, report.repaired, report.differences) == (15, 15, 30)
-    assert len(report.drifts) == repair.DRIFTS_SHOWN
+    assert len(report.drifts) == repair.MAX_DRIFTS
 
 
 def test_counters_of_a_product_without_a_level_are_taken_away(client: Redis, transactional_db: None) -> None:

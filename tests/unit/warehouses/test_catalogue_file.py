@@ -126,7 +126,7 @@ def test_each_wrong_entry_has_its_sentence(tmp_path: Path, entry: str, problem: 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     text = f"version: 2\nwarehouses:\n- {GOOD}\n- {GOOD}\n- {{id: wh-b, name: '', region: n, priority: high}}\n"
     assert problems_of(tmp_path, text) == [
-        "Unknown key 'version' beside `warehouses`.",
+        "Unknown key 'version'; `warehouses` is the only key.",
         "Warehouse 3 (wh-b): name must be 1 to 200 printable characters, not ''.",
         "Warehouse 3 (wh-b): priority must be a whole number from 1 to 32767, not 'high'.",
         "The id wh-a is given 2 times.",

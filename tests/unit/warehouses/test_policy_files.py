@@ -54,7 +54,7 @@ CONTRADICTION = (
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ("5", "Policy 1: it must be a mapping with preferences, and what else it wants to say."),
+        ("5", "Policy 1: it must be a mapping with preferences, and any other settings."),
         ("{region: north}", "Policy 1 (north): preferences is missing."),
         ("{preferences: nearest}", "Policy 1: preferences must be a list of names, not 'nearest'."),
         ("{preferences: [1]}", "Policy 1: preferences must be a list of names, not [1]."),
@@ -160,7 +160,7 @@ def test_what_is_very_long_is_told_by_its_beginning(tmp_path: Path) -> None:
     named = f"Policy 1 ({'x' * 77}...)"
     wanted = "region must be 1 to 64 printable characters; leave it out for every other region"
     assert problems_of(tmp_path, text) == [
-        f"Unknown key '{'x' * 76}... beside `policies`.",
+        f"Unknown key '{'x' * 76}...; `policies` is the only key.",
         f"{named}: unknown key '{'x' * 76}....",
         f"{named}: {wanted}, not '{'x' * 76}....",
         f"{named}: preferences must be a list of names, not 0x{'f' * 75}....",
@@ -172,9 +172,9 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     default = "{preferences: [fewest_parcels]}"
     text = f"extra: 1\npolicies: [{good}, {bad}, {good}, {default}, {default}, {default}]"
     assert problems_of(tmp_path, text) == [
-        "Unknown key 'extra' beside `policies`.",
+        "Unknown key 'extra'; `policies` is the only key.",
         "Policy 2 (south): preferences is missing.",
         "Policy 2 (south): split must be one of never, by_line, fewest_parcels, at_most, not 3.",
-        "The region north is given 2 policies.",
-        "Every other region is given 3 policies.",
+        "The region north has 2 policies.",
+        "Every other region has 3 policies.",
     ]

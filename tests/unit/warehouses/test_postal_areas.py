@@ -215,8 +215,8 @@ def test_a_file_without_end_is_not_read_to_its_end() -> None:
 def test_as_many_rows_as_are_allowed_are_read_and_one_more_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert postal_areas.AREAS_MAX == 100_000
-    monkeypatch.setattr(postal_areas, "AREAS_MAX", 1_000)
+    assert postal_areas.MAX_AREAS == 100_000
+    monkeypatch.setattr(postal_areas, "MAX_AREAS", 1_000)
     rows = [f"BR,{number:05},0,0,A,south,place" for number in range(1_001)]
     assert len(areas_of(tmp_path, "\n".join([HEADER, *rows[:-1]]))) == 1_000
     assert problems_of(tmp_path, "\n".join([HEADER, *rows])) == [

@@ -13,9 +13,9 @@ ACTOR = "command:load_policies"
 
 class Command(ServiceCommand):
     help = (
-        "Have the allocation policies that a YAML file lists in force, and no others: those of regions that it does "
-        "not name are deleted. All of it is taken or nothing. It can be repeated. What is decided afterwards goes by "
-        "them; `simulate_allocation` tries a file first. fixtures/policies.yaml is an example."
+        "Replace all allocation policies by those of a YAML file: policies of regions that it does not name are "
+        "deleted. The whole file is loaded or nothing. It can be repeated. New orders follow the new policies at "
+        "once; `simulate_allocation` tries a file first. fixtures/policies.yaml is an example."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""manage.py load_postal_areas: the places of a country's postal codes, from a CSV file."""
+"""manage.py load_postal_areas: load the positions of a country's postal codes from a CSV file."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from warehouses import postal_areas
 
 class Command(ServiceCommand):
     help = (
-        "Bring the postal areas of the countries that a CSV file names to what it says; areas of these countries that "
-        "it does not name are deleted, other countries stay as they are. All of it is taken or nothing. It can be "
+        "Replace the postal areas of the countries that a CSV file names: areas of these countries that the file does "
+        "not list are deleted, other countries do not change. The whole file is loaded or nothing. It can be "
         f"repeated. The columns are {','.join(postal_areas.COLUMNS)}; kind is {' or '.join(postal_areas.KINDS)}; lines "
-        "before the header that begin with # are not read. fixtures/postal_areas_br.csv is such a file."
+        "before the header that begin with # are ignored. fixtures/postal_areas_br.csv is an example."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,7 +23,7 @@ class Command(ServiceCommand):
         parser.add_argument(
             "--may-shrink",
             action="store_true",
-            help="also take a file in which more than half of the countries' areas are missing",
+            help="also load a file that lacks more than half of its countries' areas",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -165,5 +165,5 @@ def test_the_notes_and_the_bounds_of_the_document_are_those_of_the_code() -> Non
     bounds = text.partition("\n## Bounds\n")[2]
     limits = [cells.split("|")[2].strip() for cells in re.findall(r"(?m)^\|(?!-| what ).*", bounds)]
     assert [re.sub(r"[^0-9]", "", limit) for limit in limits] == [
-        str(number) for number in (MAX_PARCELS, POOL, MAX_PARCELS, MAX_STEPS, MAX_NUMBERS, postal_areas.AREAS_MAX)
+        str(number) for number in (MAX_PARCELS, POOL, MAX_PARCELS, MAX_STEPS, MAX_NUMBERS, postal_areas.MAX_AREAS)
     ]

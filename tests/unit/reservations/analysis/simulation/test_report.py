@@ -60,9 +60,9 @@ def test_what_a_contender_could_not_follow_is_said() -> None:
         one.late_refused, one.stock.missing = late_refused, missing
     assert report.lines(done)[-6:-2] == [
         "in force: 1 late payment found the goods gone.",
-        "in force: corrections took away 3,000 units that had been sold already.",
+        "in force: corrections removed 3,000 units that had been sold already.",
         "nearest: 2,000 late payments found the goods gone.",
-        "nearest: corrections took away 1 unit that had been sold already.",
+        "nearest: corrections removed 1 unit that had been sold already.",
     ]
 
 
