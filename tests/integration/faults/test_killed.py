@@ -78,6 +78,9 @@ def test_a_payment_meets_the_reservation_that_the_order_got_while_it_waited() ->
     product = factories.product({factories.SP: 5})
     held = factories.hold(product.pk, 2)
     with Worker() as worker:
+        worker.run(
+            partial(int)
+        )  # it is up now: on a busy machine its start takes longer than a transaction may be idle
         with transaction.atomic():
             holds.locking([held.id])()
             worker.begin(partial(clients.pay_once, held.order_id))
