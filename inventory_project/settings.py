@@ -5,11 +5,8 @@ Real: PostgreSQL at DATABASE_URL, optionally with Redis and RabbitMQ. An invalid
 with a message that names it. docs/reference/configuration.md lists all variables; `.env.example` is a template.
 """
 
-import fcntl
 import os
 import re
-import secrets
-import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from inventory_project import secret_key
 from inventory_project.environment import (
     BASE_DIR,
     choice,
@@ -73,42 +71,9 @@ if not API_AUTH_ENABLED and not IS_LOOPBACK:
     )
 
 DATA_DIR = Path(text("INVENTORY_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-
-
-def embedded_secret_key() -> str:
-    """This installation's own key, created at the first start and kept next to the SQLite file."""
-    path = DATA_DIR / "secret_key"
-    try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
-        return kept_key(path) or create_key(path)
-    except OSError as error:
-        raise ImproperlyConfigured(f"INVENTORY_DATA_DIR {DATA_DIR} cannot be written: {error}.") from error
-
-
-def kept_key(path: Path) -> str:
-    """The key in the file, or an empty string if the file is missing or empty."""
-    return path.read_text().strip() if path.exists() else ""
-
-
-def create_key(path: Path) -> str:
-    """Create the key's file atomically, readable only by its owner. Two starts at once end up with one key."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if key := kept_key(path):
-            return key
-        key = secrets.token_urlsafe(64)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="secret_key.", delete=False) as file:
-            file.write(key)
-        Path(file.name).replace(path)
-        return key
-    finally:
-        os.close(folder)
-
-
 SECRET_KEY = text("SECRET_KEY")
 if EMBEDDED:
-    SECRET_KEY = SECRET_KEY or embedded_secret_key()
+    SECRET_KEY = SECRET_KEY or secret_key.of_installation(DATA_DIR)
 elif not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY must be set with DATABASE_URL: at least 50 random characters.")
 elif len(SECRET_KEY) < 50:

@@ -1,12 +1,18 @@
 """The whole application behind Django's test client, and a picture of the books to compare with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
 from inventory_project.foundation.access import authentication
+from reservations import lifecycle
+from reservations.requests import Confirm
+from tests import factories
+from tests.db.http.bad_inputs import JSON, Shop, books
 
 
 @pytest.fixture
@@ -30,3 +36,26 @@ def guarded_api(db: None, _plain_http: None, settings: Settings) -> Client:
     """A caller where tokens are asked for."""
     settings.API_AUTH_ENABLED = True
     return Client(enforce_csrf_checks=True, raise_request_exception=False)
+
+
+@pytest.fixture
+def shop(api: Client) -> Shop:
+    product_id = factories.product({factories.SP: 100}).pk
+    active, confirmed = factories.hold(product_id, 3), factories.hold(product_id, 5)
+    lifecycle.one(lifecycle.confirm_many, Confirm(reservation_id=confirmed.id, actor=factories.ACTOR))
+    return Shop(product_id, active.id, confirmed.id)
+
+
+@pytest.fixture
+def send(api: Client, shop: Shop) -> Iterator[Callable[..., HttpResponse]]:
+    """Sends one request; after the test the books are as they were before."""
+    before = books()
+
+    def request(
+        method: str, path: str, body: str | bytes = b"", *, content_type: str = JSON, **headers: str
+    ) -> HttpResponse:
+        data = shop.fill(body) if isinstance(body, str) else body
+        return cast(HttpResponse, api.generic(method, shop.fill(path), data, content_type, headers=headers))
+
+    yield request
+    assert books() == before

@@ -12,7 +12,8 @@ from inventory_project.foundation.messaging.models import InboxMessage
 from inventory_project.foundation.messaging.rabbitmq import topology
 from inventory_project.foundation.messaging.rabbitmq.messages import TRIES_HEADER
 from tests import factories
-from tests.db.http.test_bad_inputs import BAD_BODIES, NUMBERS
+from tests.db.http.test_bad_bodies import BAD_BODIES
+from tests.db.http.test_bad_numbers import NUMBERS
 from tests.factories import SP
 from tests.integration.messaging.programs import clean, command, wait_for_consumers
 from tests.integration.messaging.shops import (
