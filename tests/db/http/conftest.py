@@ -1,9 +1,12 @@
 """The whole application behind Django's test client, and a picture of the books to compare with."""
 
 from collections.abc import Callable, Iterator
+from io import StringIO
 from typing import cast
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
@@ -59,3 +62,15 @@ def send(api: Client, shop: Shop) -> Iterator[Callable[..., HttpResponse]]:
 
     yield request
     assert books() == before
+
+
+@pytest.fixture
+def seeded(db: None) -> None:
+    """What `make run` adds before the first request.
+
+    On a busy machine the file of postal areas takes longer to read than a transaction may be idle, and the test's own
+    transaction is open all the time.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    call_command("seed", "--warehouses", "--products", stdout=StringIO())

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import schemathesis
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import Client
@@ -86,12 +84,6 @@ OF_REDIS = ("/admin/inventory/sync", "/admin/inventory/products/{product_id}/res
 TAKING_A_BODY = [
     (method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method.lower()]
 ]
-
-
-@pytest.fixture
-def seeded(db: None) -> None:
-    """What a newcomer has before the page to try the API."""
-    call_command("seed", "--warehouses", "--products", stdout=StringIO())
 
 
 def test_the_groups_begin_with_what_a_newcomer_wants_and_hold_every_operation() -> None:

@@ -15,9 +15,8 @@ pytestmark = pytest.mark.usefixtures("db")
 
 
 @pytest.fixture(autouse=True)
-def _seeded(db: None) -> None:
+def _seeded(seeded: None) -> None:
     User.objects.create_superuser("ana", password="made-up-for-the-tests")
-    call_command("seed", "--warehouses", "--products", stdout=StringIO())
 
 
 def tokens(shown: list[Shown]) -> list[str]:
