@@ -113,7 +113,7 @@ def test_the_job_is_in_the_list_where_there_is_a_redis_and_nowhere_else(real: di
         ).stdout
         for env in (with_redis, with_redis | {"REDIS_URL": ""})
     ]
-    assert listed == ["('stock.tasks.sync_counters', 7, 'watch')\n", "\n"]
+    assert listed == ["('stock.tasks.sync_counters', 7, 'run_periodic')\n", "\n"]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
