@@ -174,7 +174,7 @@ def test_a_counter_that_is_too_low_costs_no_sale_after_the_first_probe() -> None
 
 
 def test_without_the_lesson_of_the_probe_the_lie_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "learn", lambda *_: None)
+    monkeypatch.setattr(gate, "correct_counters", lambda *_: None)
     product_id = factories.product({SP: 5}).pk
     factories.hold(product_id)
     lie(product_id, SP, f"{LIE_VERSION}:0:5:0:1:5")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# What .ci/run lets through, what `make test` adds, and what pytest and its plug-ins set themselves.
+# What .ci/run lets through, what `make test` adds, and what pytest, its plug-ins and Django (TZ) set themselves.
 KNOWN = re.compile(
     r"CI|HOME|LANG|LC_[A-Z]+|PATH|PWD|OLDPWD|SHLVL|TERM|_|"
     r"PIP_[A-Z_]+|(SSL|REQUESTS|CURL)_[A-Z_]+|(https?|no|HTTPS?|NO)_(proxy|PROXY)|"
     r"MAKE[A-Z_]*|MFLAGS|PYTHON|ARGS|"
     r"DATABASE_URL|REDIS_URL|RABBITMQ_URL|SECRET_KEY|"
-    r"PYTEST_[A-Z_]+|DJANGO_SETTINGS_MODULE|COLUMNS|LINES|KMP_[A-Z_]+"
+    r"PYTEST_[A-Z_]+|DJANGO_SETTINGS_MODULE|TZ|COLUMNS|LINES|KMP_[A-Z_]+"
 )
 MADE_BY_MAKE = pytest.mark.skipif("MAKELEVEL" not in os.environ, reason="the suite was not started by make")
 IN_CI = pytest.mark.skipif("CI" not in os.environ, reason="outside CI the developer's Python and shell are used")

@@ -142,7 +142,7 @@ def test_without_a_postal_code_the_notes_say_what_was_done_without(ana: Client) 
     sentence, where, *_ = paragraphs(explanation)
     assert sentence.endswith(
         "No postal code was given, so distance did not count. "
-        "The region of the delivery is not known, so no warehouse was ruled out for not serving it."
+        "The delivery region is not known, so no warehouse was ruled out for not serving it."
     )
     assert where == "Delivery: Not known."
     considered, said = tables(explanation)
