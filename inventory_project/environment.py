@@ -76,7 +76,8 @@ def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
         raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError if the rest of a password stands in place of the port
+        for address in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
+            _ = urlsplit(f"//{address}").port  # raises ValueError if the rest of a password stands in place of the port
         if parts.fragment:
             raise ValueError("it contains #")
     except ValueError as error:

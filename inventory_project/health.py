@@ -1,17 +1,20 @@
 """Health checks. Live: the process answers. Ready: it can decide, for which it needs only the database."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 
 from inventory_project.celery import is_broker_reachable
+from inventory_project.foundation import database, side_server
 from inventory_project.foundation.http import problems
 from stock.counters import copies
 
+MAX_LOOK_SECONDS = 1.0  # that a look at the servers may take; who asks meanwhile hears `down`
 CACHE_SECONDS = 1.0  # anybody can request the page; frequent requests must not load the servers behind it
 
 
@@ -26,11 +29,15 @@ class Report:
 
     def parts(self) -> dict[str, str]:
         """The state of each part by name: `ok` or `down`."""
-        with self._lock:
+        if not self._lock.acquire(timeout=MAX_LOOK_SECONDS):
+            return dict.fromkeys(self._parts, "down")  # somebody has been looking for so long
+        try:
             if time.monotonic() >= self._good_until:
                 self._parts = {name: "ok" if is_well else "down" for name, is_well in self._look().items()}
                 self._good_until = time.monotonic() + CACHE_SECONDS
             return self._parts
+        finally:
+            self._lock.release()
 
 
 def _look_at_helpers() -> dict[str, bool]:
@@ -43,26 +50,28 @@ def _look_at_helpers() -> dict[str, bool]:
     return parts
 
 
-def _database_answers() -> bool:
+def _database_decides() -> bool:
+    """Whether the database answers and takes writes; a standby does not."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        is_writable = database.is_writable()
     except Error:
         connection.close()
         return False
-    return True
+    if not is_writable:
+        database.drop_session()
+    return is_writable
 
 
 # Two reports, because a helper that does not answer must not delay the answer of /health/ready.
-database = Report(lambda: {"database": _database_answers()})
+decider = Report(lambda: {"database": _database_decides()})
 helpers = Report(_look_at_helpers)
 
 
 @problems.reading_only
 def health(request: HttpRequest) -> JsonResponse:
     """The state of all parts. `degraded`: Redis or RabbitMQ is unreachable. `down`, with 503: the database is."""
-    parts = database.parts() | helpers.parts()
-    if parts["database"] == "down":
+    parts = decider.parts() | helpers.parts()
+    if parts.get("database") != "ok":
         return JsonResponse({"status": "down", "parts": parts}, status=503)
     is_whole = all(state == "ok" for state in parts.values())
     return JsonResponse({"status": "ok" if is_whole else "degraded", "parts": parts})
@@ -76,6 +85,31 @@ def live(request: HttpRequest) -> JsonResponse:
 
 @problems.reading_only
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 if the database answers, otherwise 503. Send no requests to this process while this fails."""
-    is_ready = database.parts()["database"] == "ok"
+    """200 if the database answers and takes writes, otherwise 503. Send no requests to this process meanwhile."""
+    is_ready = _is_ready()
     return JsonResponse({"status": "ok" if is_ready else "down"}, status=200 if is_ready else 503)
+
+
+def _is_ready() -> bool:
+    return decider.parts().get("database") == "ok"
+
+
+def answer_beside() -> None:
+    """Answer `/health/live` and `/health/ready` on INVENTORY_HEALTH_PORT, even while all web threads are busy.
+
+    Raises Unavailable if the port is in use by another program.
+    """
+    side_server.serve(_answer, settings.INVENTORY_HEALTH_PORT, name="health")
+
+
+def _answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    path = environ["PATH_INFO"].rstrip("/")
+    if path not in ("/health/live", "/health/ready"):
+        start_response("404 Not Found", [("Content-Type", "application/json")])
+        return [b'{"status": "unknown"}\n']
+    try:
+        is_well = path == "/health/live" or _is_ready()
+    finally:
+        connection.close()  # this thread ends with the request
+    start_response("200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")])
+    return [b'{"status": "%s"}\n' % (b"ok" if is_well else b"down")]

@@ -15,6 +15,7 @@ import django_stubs_ext
 import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import IsolationLevel
 
 from inventory_project import secret_key
 from inventory_project.environment import (
@@ -28,12 +29,17 @@ from inventory_project.environment import (
     text,
     whole,
 )
+from inventory_project.foundation.postgresql.sessions import Session
 
 django_stubs_ext.monkeypatch()  # allows ModelAdmin[Product] and the like, which only the type checker needs
 
 # --- which servers -------------------------------------------------------------------------------------------------
 
 DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"), password=text("DATABASE_PASSWORD"))
+DATABASE_SESSION_URL = server_url(
+    "DATABASE_SESSION_URL", ("postgres", "postgresql"), password=text("DATABASE_PASSWORD")
+)  # past a connection pooler, for sessions that keep a lock; by default those go to DATABASE_URL as well
+DATABASE_POOLER = switch("DATABASE_POOLER", default=False)
 REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"), password=text("REDIS_PASSWORD"))
 RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"), password=text("RABBITMQ_PASSWORD"))
 EMBEDDED = not DATABASE_URL
@@ -46,6 +52,8 @@ for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
 
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
+# 0: none. Health checks there are answered even while all web threads are busy.
+INVENTORY_HEALTH_PORT = whole("INVENTORY_HEALTH_PORT", 0, low=0, high=65535)
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
 # The pools of four processes fit into a default PostgreSQL, which allows 100 connections.
 WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
@@ -212,14 +220,20 @@ DATABASE_POOL_SIZE = whole("DATABASE_POOL_SIZE", WEB_THREADS + 4, low=2, high=50
 
 
 def postgresql(url: str) -> dict[str, Any]:
-    """Django's settings for the PostgreSQL at `url`: with a pool, and time limits for statements and locks."""
+    """Django's settings for the PostgreSQL at `url`: with a pool, and time limits for statements and locks.
+
+    Parameters in the URL take precedence. Behind a connection pooler nothing is prepared, and the limits are those of
+    the role, because a pooler passes on neither.
+    """
     try:
         config: dict[str, Any] = environ.Env.db_url_config(url)
     except ValueError as error:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}.") from error
     if not config.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL names no database.")
+    parameters = config.get("OPTIONS", {})
     limits = {
+        "DateStyle": "ISO",
         "lock_timeout": LOCK_TIMEOUT_MS,
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
@@ -228,20 +242,34 @@ def postgresql(url: str) -> dict[str, Any]:
         "tcp_keepalives_interval": 3,
         "tcp_keepalives_count": 3,
     }
+    config["ENGINE"] = "inventory_project.foundation.postgresql"
+    config["DISABLE_SERVER_SIDE_CURSORS"] = DATABASE_POOLER  # such a cursor needs the same session for each read
     config["CONN_HEALTH_CHECKS"] = True  # after a restart of the server the pool is full of dead connections
     config["OPTIONS"] = {
-        "prepare_threshold": 2,  # only for the SQL of foundation.database; the ORM's is never prepared
-        **config.get("OPTIONS", {}),
-        "connect_timeout": 5,
+        "prepare_threshold": None if DATABASE_POOLER else 2,  # only for the SQL of foundation.database, not the ORM's
+        "target_session_attrs": "read-write",  # of several hosts in the URL the one that takes writes, never a standby
+        "connect_timeout": 3,
         # A server that vanishes, by a cut cable or a fail-over, is noticed within twenty seconds.
         "tcp_user_timeout": 10_000,  # ms
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,
         "application_name": "inventory-service",
-        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
-        "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "max_idle": 60},
+        **parameters,
+        # READ COMMITTED, whatever the server's default: every decision looks again after it has locked.
+        "isolation_level": IsolationLevel.READ_COMMITTED,
+        "pool": {
+            "connection_class": Session,
+            "min_size": 1,
+            "max_size": DATABASE_POOL_SIZE,
+            "timeout": 2,
+            "max_idle": 60,
+            "reconnect_timeout": 2,  # psycopg's five minutes would keep the service down long after the server is back
+        },
     }
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    if not DATABASE_POOLER:
+        config["OPTIONS"]["options"] = f"{options} {parameters.get('options', '')}".strip()
     return config
 
 

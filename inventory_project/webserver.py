@@ -69,10 +69,11 @@ logconfig_dict = {
 
 def post_worker_init(_worker: Any) -> None:
     """Load everything that requests need, before the process gets its first one."""
-    from inventory_project import startup  # only here: its models need the settings above
+    from inventory_project import health, startup  # only here: their models need the settings above
 
     resolve("/health")  # loads the views and their imports
     startup.warm_up()
+    health.answer_beside()
 
 
 def child_exit(server: Any, worker: Any) -> None:

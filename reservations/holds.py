@@ -117,6 +117,13 @@ def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) 
     return lambda: _with_lines(holds(), lines())
 
 
+def lock_free(reservation_ids: Collection[UUID]) -> set[UUID]:
+    """Lock those of the reservations that no other transaction has locked, without waiting. Returns their ids."""
+    among, parameter = database.among(reservation_ids)
+    sql = f"SELECT id FROM reservation WHERE id {among} {database.skip_locked('reservation')}"  # noqa: S608  # our own names
+    return database.select(HOLD[:1], sql, [parameter], lambda rows: {row[0] for row in rows})()
+
+
 def locking_levels(reservation_ids: Collection[UUID]) -> Pending[ledger.LockedLevels]:
     """Lock the levels of the lines of these reservations. A line never moves to another level."""
     among, parameter = database.among(reservation_ids)

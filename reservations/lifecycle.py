@@ -15,9 +15,10 @@ from django.db.models import Q, QuerySet
 
 from inventory_project.foundation import batches, database, tracing
 from inventory_project.foundation.batches import Work
+from inventory_project.foundation.bulkhead import Look
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from reservations import extending, gate, metrics, paying, reserving, returning, settling
+from reservations import extending, gate, metrics, obstacles, paying, reserving, returning, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
@@ -72,13 +73,18 @@ def decide_rest(
 
 def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
     screening = gate.screen(requests)
-    answers = decide_rest(partial(run_releasing_overdue, reserving.reserve), requests, screening.refused)
+    decide = partial(run_releasing_overdue, reserving.reserve, look=obstacles.of_reserve)
+    answers = decide_rest(decide, requests, screening.refused)
     gate.correct_counters(screening, answers)
     return answers
 
 
 def run_releasing_overdue(
-    work: Work[Request, Result], requests: Sequence[Request], *, again: Work[Request, Result] | None = None
+    work: Work[Request, Result | Refusal],
+    requests: Sequence[Request],
+    *,
+    look: Look[Request],
+    again: Work[Request, Result | Refusal] | None = None,
 ) -> list[Result | Refusal]:
     """Run the batch. Requests that lack stock or meet an overdue hold are decided again once those are released.
 
@@ -87,7 +93,7 @@ def run_releasing_overdue(
     The release has its own transaction, because inside the batch it would lock reservations after levels and deadlock.
     From there on nothing is raised: the other requests are committed, and their callers must get their answers.
     """
-    answers = batches.run(work, requests)
+    answers = batches.run(work, requests, look=look)
     lacking = [i for i, answer in enumerate(answers) if isinstance(answer, AGAIN)]
     if not lacking:
         return answers
@@ -97,7 +103,7 @@ def run_releasing_overdue(
         is_changed = any(isinstance(answers[i], OrderChanged) for i in lacking)
         if not (again or is_released or is_changed):
             return answers
-        second = batches.run(again or work, [requests[i] for i in lacking])
+        second = batches.run(again or work, [requests[i] for i in lacking], look=look)
     except Unavailable as refusal:
         second = [refusal] * len(lacking)
     except Error as error:
@@ -124,17 +130,17 @@ def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired (also past its time), ReservationCancelled, ReservationConfirmed (with
     other items), ExceedsReservation.
     """
-    return counted("confirm", batches.run(settling.confirm, requests))
+    return counted("confirm", batches.run(settling.confirm, requests, look=obstacles.of_reservations))
 
 
 def cancel_many(requests: Sequence[Cancel]) -> list[Answer]:
     """Release each hold. Refusals: NotFound, ReservationConfirmed, ReservationExpired."""
-    return counted("cancel", batches.run(settling.cancel, requests))
+    return counted("cancel", batches.run(settling.cancel, requests, look=obstacles.of_reservations))
 
 
 def expire_many(requests: Sequence[Expire]) -> list[Answer]:
     """Release each hold as expired, due or not. Refusals: NotFound, ReservationConfirmed, ReservationCancelled."""
-    return counted("expire", batches.run(settling.expire, requests))
+    return counted("expire", batches.run(settling.expire, requests, look=obstacles.of_reservations))
 
 
 def extend_many(requests: Sequence[Extend]) -> list[Answer]:
@@ -143,7 +149,7 @@ def extend_many(requests: Sequence[Extend]) -> list[Answer]:
     Refusals: NotFound, ReservationExpired and the other settled ones, SalesBlocked, ExtensionLimit,
     ReferenceConflict.
     """
-    return counted("extend", batches.run(extending.extend, requests))
+    return counted("extend", batches.run(extending.extend, requests, look=obstacles.of_reservations))
 
 
 def return_many(requests: Sequence[Return]) -> list[Answer]:
@@ -151,7 +157,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
     Refusals: NotFound, ReservationActive and the settled ones, ExceedsReservation, ReferenceConflict.
     """
-    return counted("return", batches.run(returning.return_goods, requests))
+    return counted("return", batches.run(returning.return_goods, requests, look=obstacles.of_reservations))
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
@@ -160,7 +166,7 @@ def pay_many(requests: Sequence[Pay]) -> list[Answer]:
     Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in `reserve_many`, overdue holds of
     other orders are released before a request is refused for lack of stock.
     """
-    return counted("pay", run_releasing_overdue(paying.pay, requests))
+    return counted("pay", run_releasing_overdue(paying.pay, requests, look=obstacles.of_payments))
 
 
 def expire_due(*, limit: int) -> int:

@@ -17,7 +17,7 @@ from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Ref
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import inbox, outbox
 from inventory_project.foundation.messaging.inbox import Handled, Known, Outcome, Received
-from reservations import calling_off, events, lifecycle, paying, requests, reserving
+from reservations import calling_off, events, lifecycle, obstacles, paying, requests, reserving
 from reservations.requests import (
     CallOff,
     OrderConflict,
@@ -82,7 +82,7 @@ def cancelled_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
 
 def _handle(verb: str, decide: Decide, received: Sequence[Received[Any]]) -> list[Answer]:
     decisions = lifecycle.run_releasing_overdue(
-        partial(_work, decide, False), received, again=partial(_work, decide, True)
+        partial(_work, decide, False), received, look=obstacles.of_messages, again=partial(_work, decide, True)
     )
     crash_point("orders.after_commit")
     verdicts = [decision.verdict if isinstance(decision, Decided) else decision for decision in decisions]

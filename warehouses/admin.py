@@ -16,9 +16,10 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 
-from inventory_project.foundation import database
+from inventory_project.foundation import failures
 from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, ReportsRefusals, flag
 from inventory_project.foundation.errors import Conflict
+from inventory_project.foundation.failures import Failure
 from warehouses import catalogue, postal_areas
 from warehouses.allocation import geography, policies, words
 from warehouses.allocation.policies import BUILT_IN, PREFERENCES, Policy, Preference, Split
@@ -259,7 +260,7 @@ class AllocationPolicyAdmin(ReportsRefusals[AllocationPolicy]):
             elif differing:
                 obj.save(update_fields=[*differing, "updated_at"])
         except IntegrityError as error:
-            if not database.is_constraint_violation(error):
+            if failures.kind_of(error) != Failure.RACED:
                 raise
             raise Conflict("Somebody else has just created a policy for this region.") from error
 

@@ -22,8 +22,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from inventory_project.foundation import database
+from inventory_project.foundation import failures
 from inventory_project.foundation.errors import Invalid, Refusal
+from inventory_project.foundation.failures import Failure
 
 admin.site.site_header = admin.site.site_title = "Inventory Service"
 admin.site.index_title = "Warehouses, stock and reservations"
@@ -106,7 +107,7 @@ class ReportsRefusals(admin.ModelAdmin[Row]):
             sentence = f"{refusal.detail} Nothing was changed."
         except DatabaseError as error:
             # A GET is not redirected to the same page, where it would only wait again.
-            if request.method != "POST" or not database.is_timeout(error):
+            if request.method != "POST" or failures.kind_of(error) not in (Failure.HELD, Failure.PASSING, Failure.SLOW):
                 raise
             sentence = BUSY
         self.message_user(request, sentence, messages.ERROR)

@@ -1,24 +1,32 @@
 """Runs a batch of requests in one transaction, so that the failure of one request does not fail the others.
 
 The work decides all requests and writes all results. A refusal is a result like any other. This module handles only
-what fails the whole transaction: two requests that raced, a deadlock, a lost connection, a time-out.
+what fails the whole transaction, by its kind (see `failures`), and leaves out requests that wait for a lock
+(`bulkhead`).
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from django.db import Error, transaction
 from prometheus_client import Counter, Gauge, Histogram
 
-from inventory_project.foundation import database
+from inventory_project.foundation import bulkhead, database, failures
+from inventory_project.foundation.bulkhead import Look, Needs
 from inventory_project.foundation.errors import BooksDamaged, Conflict, Refusal, Unavailable
+from inventory_project.foundation.failures import Failure, KeptWaiting, Undecided
 
 logger = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
-Work = Callable[[Sequence[Request]], list[Result | Refusal]]
+Work = Callable[[Sequence[Request]], list[Result]]
+Answers = dict[int, Result | Refusal]  # by the position of the request
+
+MAX_ROUNDS = 3  # in which requests may leave the batch; if a lock still keeps the others waiting, they are refused
+REPEAT_SECONDS = 5.0  # a batch that has taken longer is not repeated when its session is lost
 
 oversell_events = Gauge(
     "inventory_oversell_events",
@@ -35,33 +43,39 @@ transaction_seconds = Histogram(
 )
 
 
-class Undecided(Unavailable):
-    """The database failed on this one request, and the failure is logged. A retry may succeed or fail again."""
-
-
-def run(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
+def run(
+    work: Work[Request, Result | Refusal], requests: Sequence[Request], *, look: Look[Request] | None = None
+) -> list[Result | Refusal]:
     """Run `work(requests)` in one transaction. The results are in the order of the requests.
 
-    After a constraint violation, a deadlock or inconsistent books, each request is run once more in a transaction of
-    its own. After a lost connection, the same batch is run once more, which is safe because every verb can be repeated.
-    Raises Unavailable if the database is unreachable or too slow, or if the connection was lost while committing (code
-    `outcome_unknown`).
+    - A lock that is not free in time: `look` says which requests need it. Those get KeptWaiting, and the others are run
+      again. Without `look`, KeptWaiting is raised.
+    - A lost session, or a server that takes no writes: the same batch is run once more in another session, which is
+      safe because every verb can be repeated. Then Unavailable is raised, with the code `outcome_unknown` if a session
+      was lost while committing.
+    - A server or a pool that is too busy: Unavailable is raised.
+    - Any other failure: each request is run once more in a transaction of its own. The failure of a single request is
+      raised, unless it is damage or a race.
     """
-    if not requests:
-        return []
-    try:
-        return _in_one_transaction(work, requests)
-    except (Error, BooksDamaged) as error:
-        if not (_is_damage(error) or database.is_constraint_violation(error) or database.is_deadlock(error)):
-            raise
-        batch_failures.labels("one_by_one").inc()
-        is_counted = _is_damage(error)
-        if is_counted:
-            _count_oversell(error)
-    return [_one_by_one(work, request, is_counted=is_counted) for request in requests]
+    answers: Answers[Result] = _known_to_wait(requests, look)
+    for _ in range(MAX_ROUNDS):
+        rest = [i for i in range(len(requests)) if i not in answers]
+        if not rest:
+            break
+        asked = [requests[i] for i in rest]
+        try:
+            decided = _decide(work, asked, look)
+        except KeptWaiting:
+            if look is None:
+                raise
+            batch_failures.labels("left_out").inc()
+            answers.update({rest[i]: refusal for i, refusal in bulkhead.refusals(_look(look, asked)).items()})
+        else:
+            answers.update(zip(rest, decided, strict=True))
+    return [answers.get(i, failures.kept_waiting()) for i in range(len(requests))]
 
 
-def run_one(work: Work[Request, Result], request: Request) -> Result:
+def run_one(work: Work[Request, Result | Refusal], request: Request) -> Result:
     """Run `work` for a single request in one transaction. Returns its result, or raises its refusal."""
     return result_of(run(work, [request])[0])
 
@@ -73,35 +87,77 @@ def result_of(outcome: Result | Refusal) -> Result:
     return outcome
 
 
-def _one_by_one(work: Work[Request, Result], request: Request, *, is_counted: bool) -> Result | Refusal:
+def reported(error: Error | BooksDamaged) -> Unavailable:
+    """The refusal for a request on which the database failed. The caller has logged the failure already."""
+    return failures.refusal_for(error) or Undecided("The database failed on this request. The problem has been logged.")
+
+
+# --- who waits for a lock ------------------------------------------------------------------------------------------
+
+
+def _known_to_wait(requests: Sequence[Request], look: Look[Request] | None) -> Answers[Result]:
+    """The refusals of requests that need what was found locked lately and still is. No statement if nothing was."""
+    if look is None or not bulkhead.obstacles or not requests:
+        return {}
+    return {**bulkhead.refusals(_look(look, requests, only_known=True))}
+
+
+def _look(look: Look[Request], requests: Sequence[Request], *, only_known: bool = False) -> list[Needs]:
+    seen = _in_one_transaction(look, requests)
+    if only_known:
+        seen = [bulkhead.obstacles.known(needs) for needs in seen]
+    bulkhead.obstacles.note(seen)
+    return seen
+
+
+# --- one transaction for all, or one for each ----------------------------------------------------------------------
+
+
+def _decide(
+    work: Work[Request, Result | Refusal], requests: Sequence[Request], look: Look[Request] | None
+) -> list[Result | Refusal]:
+    try:
+        return _in_one_transaction(work, requests)
+    except (Error, BooksDamaged) as error:
+        kind = failures.kind_of(error)
+        if len(requests) == 1 and kind == Failure.OWN:
+            raise
+        if kind == Failure.DAMAGE:
+            _count_oversell(error)
+        if len(requests) > 1:
+            logger.warning("a batch of %s failed; its requests are run one by one: %s", len(requests), error)
+        batch_failures.labels("one_by_one").inc()
+        is_counted = kind == Failure.DAMAGE
+    return [_alone(work, request, look, is_counted=is_counted) for request in requests]
+
+
+def _alone(
+    work: Work[Request, Result | Refusal], request: Request, look: Look[Request] | None, *, is_counted: bool
+) -> Result | Refusal:
     """Run one request in its own transaction. Returns failures as refusals: other requests may be committed by now."""
     try:
+        known: Answers[Result] = _known_to_wait([request], look)
+        if known:
+            return known[0]
         return _in_one_transaction(work, [request])[0]
+    except KeptWaiting as refusal:
+        if look is not None:
+            _look(look, [request])  # so that the requests after this one need not wait for it as well
+        return refusal
     except Refusal as refusal:
         return refusal
     except (Error, BooksDamaged) as error:
-        if _is_damage(error):
-            if not is_counted:
-                _count_oversell(error)
-            return Conflict(
-                "Refused: it would make the stock records inconsistent. The problem has been logged.",
-                code="insufficient_stock",
-            )
-        if database.is_constraint_violation(error) or database.is_deadlock(error):
-            return Unavailable("A concurrent request for the same order is in progress. Retry this one.")
-        logger.exception("a request failed in its own transaction")
+        match failures.kind_of(error):
+            case Failure.DAMAGE:
+                if not is_counted:
+                    _count_oversell(error)
+                return Conflict(
+                    "Refused: it would make the stock records inconsistent. The problem has been logged.",
+                    code="insufficient_stock",
+                )
+            case Failure.OWN:
+                logger.exception("a request failed in its own transaction")
         return reported(error)
-
-
-def reported(error: Error | BooksDamaged) -> Unavailable:
-    """The refusal for a request on which the database failed. The caller has logged the failure already."""
-    if database.is_passing(error):
-        return Unavailable("The database cannot be used at the moment; nothing was changed.")
-    return Undecided("The database failed on this request. The problem has been logged.")
-
-
-def _is_damage(error: Error | BooksDamaged) -> bool:
-    return isinstance(error, BooksDamaged) or database.is_check_violation(error)
 
 
 def _count_oversell(error: Error | BooksDamaged) -> None:
@@ -109,7 +165,9 @@ def _count_oversell(error: Error | BooksDamaged) -> None:
     logger.error("the books contradict what was about to be written, so it was refused: %s", error)
 
 
-def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result | Refusal]:
+def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]) -> list[Result]:
+    """Run the work. Raises Unavailable for what passes by itself, and the error of damage, a race and its own fault."""
+    began = time.monotonic()
     outcome_unknown = False
     for is_last_try in (False, True):
         is_committing = False
@@ -119,24 +177,22 @@ def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]
                 is_committing = True
             return results
         except Error as error:
-            is_timeout = database.is_timeout(error)
-            is_lost = not is_timeout and database.is_connection_lost(error)
-            outcome_unknown = outcome_unknown or (is_committing and is_lost)
-            if is_lost and not is_last_try:
+            kind = failures.kind_of(error)
+            is_away = kind in (Failure.LOST, Failure.READ_ONLY)
+            if is_away:
+                database.drop_session()
+            outcome_unknown = outcome_unknown or (is_committing and kind == Failure.LOST)
+            if is_away and not is_last_try and time.monotonic() - began < REPEAT_SECONDS:
                 batch_failures.labels("repeated").inc()
                 continue
-            if is_lost or (is_timeout and outcome_unknown):
-                raise _lost(outcome_unknown=outcome_unknown) from error
-            if is_timeout:
-                raise Unavailable("The database is too busy; nothing was changed.") from error
+            if is_away or kind in (Failure.PASSING, Failure.SLOW, Failure.HELD):
+                raise _outcome_unknown() if outcome_unknown else reported(error) from error
             raise
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _lost(*, outcome_unknown: bool) -> Unavailable:
-    if outcome_unknown:
-        return Unavailable(
-            "The connection to the database was lost while committing; repeat the request to learn the outcome.",
-            code="outcome_unknown",
-        )
-    return Unavailable("The database cannot be reached; nothing was changed.", code="database_unavailable")
+def _outcome_unknown() -> Unavailable:
+    return Unavailable(
+        "The connection to the database was lost while committing; repeat the request to learn the outcome.",
+        code="outcome_unknown",
+    )

@@ -1,4 +1,4 @@
-"""Database access below the ORM: set-based statements, the database's clock, locks for jobs, kinds of failure.
+"""Database access below the ORM: set-based statements, the database's clock, sessions, locks for jobs.
 
 Callers write their SQL once; `rows()` and `among()` hide the differences between PostgreSQL and SQLite. On PostgreSQL a
 statement is prepared once for each connection, and all statements inside `pipelined()` are sent together.
@@ -17,12 +17,15 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError, connection, models
+from django.db import connection, models
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import Gauge
-from psycopg import Cursor, Pipeline
-from psycopg_pool import PoolTimeout
+from psycopg import Cursor, IsolationLevel, Pipeline
+from psycopg.conninfo import conninfo_to_dict
+
+from inventory_project.foundation.errors import Unavailable
+from inventory_project.foundation.postgresql.sessions import Session
 
 T = TypeVar("T")
 Deferred = Callable[[], T]  # waits for the answer of a statement that was sent; raises the statement's error
@@ -34,12 +37,11 @@ job_last_success = Gauge(
     multiprocess_mode="mostrecent",
 )
 
-UNIQUE_VIOLATION = "23505"
-CHECK_VIOLATION = "23514"
-DEADLOCK_DETECTED = "40P01"
-TIMEOUTS = ("55P03", "57014", "25P03")  # lock, statement, idle in transaction
 NOT_MIGRATED = "The database is not up to date: run `manage.py migrate` first."
-CONNECTION_LOST = ("08", "57P")  # class 08, connection exception; 57P01 to 57P05, the server ended the session
+BEHIND_A_POOLER = (
+    "This connection goes through a pooler, which would give the lock to somebody else: set DATABASE_SESSION_URL to an "
+    "address of PostgreSQL itself."
+)
 
 
 # --- statements ----------------------------------------------------------------------------------------------------
@@ -153,6 +155,11 @@ def among(values: Collection[Any]) -> tuple[str, Any]:
 def for_no_key_update(table: str) -> str:
     """The clause that locks the rows read from `table`. Empty on SQLite, where a transaction locks the whole file."""
     return f"FOR NO KEY UPDATE OF {table}" if connection.vendor == "postgresql" else ""
+
+
+def skip_locked(table: str) -> str:
+    """The clause that locks those of the rows read from `table` that nobody else has locked. Empty on SQLite."""
+    return f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if connection.vendor == "postgresql" else ""
 
 
 def for_share(table: str) -> str:
@@ -282,20 +289,14 @@ def job_lock(name: str) -> Iterator[bool]:
 def process_lock(name: str) -> Iterator[bool]:
     """Hold the lock `name` across all processes. Yields False at once if another process holds it.
 
-    PostgreSQL: a session's advisory lock, which ends with the session even if the process is killed. SQLite: a locked
-    file next to the database.
+    PostgreSQL: an advisory lock of a transaction in a session of its own. It ends with that session even if the process
+    is killed, and it holds behind a connection pooler. SQLite: a locked file next to the database.
     """
     if connection.vendor == "postgresql":
-        key = lock_key(name)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-            is_ours: bool = cursor.fetchone()[0]
-        try:
+        with connection.wrap_database_errors, session_of_its_own() as session, session.transaction():
+            session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            [(is_ours,)] = session.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_key(name)])
             yield is_ours
-        finally:
-            if is_ours:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
         return
     with (settings.DATA_DIR / f"{name}.lock").open("w") as file:
         try:
@@ -317,58 +318,60 @@ def lock_key(name: str) -> int:
     return zlib.crc32(f"inventory-service/{name}".encode())
 
 
+# --- sessions ------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def session_of_its_own() -> Iterator[psycopg.Connection]:
+def session_of_its_own() -> Iterator[Session]:
     """A PostgreSQL session outside the pool, in which each statement is a transaction. Its locks end with it.
 
-    Use it for a lock that is held for long: a pooled connection would return to the pool with the lock and keep it.
-    Raises psycopg's errors, not Django's, on connecting and on every statement.
+    It goes to DATABASE_SESSION_URL where that is set. Raises psycopg's errors, not Django's, on connecting and on every
+    statement.
     """
-    with psycopg.connect(**{**connection.get_connection_params(), "autocommit": True}) as session:
+    address = conninfo_to_dict(settings.DATABASE_SESSION_URL)
+    with Session.connect(**{**connection.get_connection_params(), **address, "autocommit": True}) as session:
+        session.isolation_level = IsolationLevel.READ_COMMITTED
         yield session
 
 
-# --- kinds of failure ----------------------------------------------------------------------------------------------
+def require_no_pooler(session: psycopg.Connection[Any]) -> None:
+    """Raise Unavailable if a pooler shares this session's server process with others, and thus its session locks."""
+    [(backend_pid,)] = session.execute("SELECT pg_backend_pid()")
+    if backend_pid != session.info.backend_pid:
+        raise Unavailable(BEHIND_A_POOLER)
 
 
-def sqlstate(error: BaseException) -> str:
-    """The five-character SQLSTATE of a failure on PostgreSQL, or an empty string."""
-    return str(getattr(error.__cause__, "sqlstate", None) or "")
-
-
-def is_constraint_violation(error: BaseException) -> bool:
-    """Whether a UNIQUE or CHECK constraint was violated."""
-    if connection.vendor == "postgresql":
-        return sqlstate(error) in (UNIQUE_VIOLATION, CHECK_VIOLATION)
-    return isinstance(error, IntegrityError) and "FOREIGN KEY" not in str(error)
-
-
-def is_check_violation(error: BaseException) -> bool:
-    """Whether a CHECK constraint was violated: the write would have made the books inconsistent."""
-    return sqlstate(error) == CHECK_VIOLATION or "CHECK constraint failed" in str(error)
-
-
-def is_deadlock(error: BaseException) -> bool:
-    """Whether the database ended this transaction to resolve a deadlock."""
-    return sqlstate(error) == DEADLOCK_DETECTED
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Whether a lock, a statement, an idle transaction or the pool hit its time limit. Nothing was written."""
-    is_pool = isinstance(error.__cause__, PoolTimeout)
-    return is_pool or sqlstate(error) in TIMEOUTS or "database is locked" in str(error)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the server is unreachable, full, read-only or too busy. Any other failure is the statement's fault."""
-    return isinstance(error, (OperationalError, InterfaceError, InternalError)) or is_connection_lost(error)
-
-
-def is_connection_lost(error: BaseException) -> bool:
-    """Whether the session was lost, or none could be opened."""
-    state = sqlstate(error)
+def is_writable() -> bool:
+    """Whether the database takes changes, which a standby does not. Raises Django's errors if it is unreachable."""
     if connection.vendor != "postgresql":
-        return False
-    if type(error) is DatabaseError:
-        return not state  # libpq reports a server lost between two answers of a pipeline without a code
-    return isinstance(error, (OperationalError, InterfaceError)) and (not state or state.startswith(CONNECTION_LOST))
+        connection.ensure_connection()
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        return bool(cursor.fetchone()[0] == "off")
+
+
+def drop_session() -> None:
+    """Close this thread's session. Returned to the pool, one at a read-only server would stay read-only."""
+    if connection.connection is not None:
+        connection.connection.close()
+    connection.close()
+
+
+@contextmanager
+def without_time_limit() -> Iterator[None]:
+    """Let the statements inside take as long as they need, on the server and on this side."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    session = connection.connection
+    limit, session.answer_seconds = session.answer_seconds, None
+    is_local = connection.in_atomic_block
+    try:
+        execute(f"SET {'LOCAL ' if is_local else ''}statement_timeout = 0")
+        yield
+        if not is_local:
+            execute("RESET statement_timeout")
+    finally:
+        session.answer_seconds = limit

@@ -30,7 +30,7 @@ from django_redis import get_redis_connection
 from prometheus_client import Counter
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from stock.counters.breaker import Breaker
+from inventory_project.foundation.breaker import Breaker
 
 PUBLISH = (Path(__file__).parent / "publish.lua").read_text(encoding="utf-8")
 PUBLISH_SHA = sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()

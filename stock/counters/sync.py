@@ -22,8 +22,9 @@ from django.core.cache import cache
 from django.db import Error
 from prometheus_client import Counter
 
-from inventory_project.foundation import database
+from inventory_project.foundation import database, failures
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, unknown_ids
+from inventory_project.foundation.failures import Failure
 from stock.counters import drift, repair
 from stock.counters.copies import Fields
 from stock.counters.drift import Chunk
@@ -217,7 +218,7 @@ def _changed_since(moment: datetime) -> list[UUID] | None:
     try:
         found = list(changed[: MAX_CHANGED + 1])
     except Error as error:
-        if not database.is_timeout(error):
+        if failures.kind_of(error) != Failure.SLOW:
             raise
         return None  # a table too large for one scan is compared chunk by chunk
     return found if len(found) <= MAX_CHANGED else None

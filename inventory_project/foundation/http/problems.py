@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -28,13 +28,21 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from structlog.contextvars import get_contextvars
 
+from inventory_project.foundation import failures
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
+from inventory_project.foundation.failures import Undecided
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 MAX_ERRORS = 100  # entries in one answer; a body can have thousands of mistakes
 
-STATUS_OF_FAMILY: dict[type[Refusal], int] = {Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503}
+STATUS_OF_FAMILY: dict[type[Refusal], int] = {
+    Invalid: 400,
+    NotFound: 404,
+    Conflict: 409,
+    Undecided: 500,  # a kind of Unavailable, but a defect
+    Unavailable: 503,
+}
 STATUS_OF_CODE = {"unknown_ids": 422}  # more exact than its family
 CODE_OF_STATUS = {
     400: "invalid",
@@ -164,8 +172,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     elif isinstance(error, APIException):
         body = _of_api_exception(error)
         headers = _headers(error)
-    elif isinstance(error, (OperationalError, InterfaceError)):
-        body = _of_unreachable_database()
+    elif isinstance(error, Error) and (refusal := failures.refusal_for(error)):
+        body = _of_refusal(refusal)
     elif isinstance(error, Http404):
         body = problem(404, "There is nothing at this path.")
     elif isinstance(error, PermissionDenied):
@@ -193,12 +201,6 @@ def _of_api_exception(error: APIException) -> dict[str, Any]:
         named = ", ".join(dict.fromkeys(entry["field"] for entry in errors[:5] if entry["field"]))
         return problem(400, f"The request is not valid: {named or errors[0]['detail']}", members={"errors": errors})
     return problem(error.status_code, str(error.detail))
-
-
-def _of_unreachable_database() -> dict[str, Any]:
-    return problem(
-        503, "The database cannot be reached at the moment. Repeat the request.", code="database_unavailable"
-    )
 
 
 def _headers(error: APIException) -> dict[str, str]:
@@ -244,7 +246,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     """handler500: Django has logged the error. The caller learns only that the service failed."""
     if speaks_html(request):
         return defaults.server_error(request)
-    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
-        body = _of_unreachable_database()
-        return response(503, body["detail"], code=body["code"])
+    error = sys.exc_info()[1]
+    if isinstance(error, Error) and (refusal := failures.refusal_for(error)):
+        return response(503, refusal.detail, code=refusal.code)
     return response(500, "The service failed on this request. The problem has been logged.")

@@ -16,15 +16,16 @@ from functools import partial
 from itertools import count
 from threading import Event as Flag
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import Error, connection
 from django.utils.module_loading import import_string
 from prometheus_client import Counter, Gauge, Histogram
 
-from inventory_project.foundation import database
-from inventory_project.foundation.batches import Undecided
+from inventory_project.foundation import database, failures
 from inventory_project.foundation.errors import Invalid, NotFound, Refusal, Unavailable
+from inventory_project.foundation.failures import Failure, KeptWaiting, Undecided
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import envelope
 from inventory_project.foundation.messaging.envelope import Message
@@ -53,7 +54,9 @@ HANDLER_TRIES = 3  # for a message whose handler fails for a lasting reason
 DEPTHS_SECONDS = 10
 MAX_REASON = 500  # characters
 
-EVERYBODYS = ("25006", "53", "58")  # SQLSTATEs that affect all: read-only; out of resources; system error
+# How long after an order's message was postponed its others are not counted as too early: it comes back in between.
+POSTPONED_SECONDS = 3 * settings.MESSAGE_DELAY_SECONDS
+EVERYBODYS = (Failure.LOST, Failure.READ_ONLY, Failure.PASSING)
 
 messages = Counter("inventory_messages", "Messages taken off the queue, by result.", ["type", "result"])
 batch_size = Histogram(
@@ -117,24 +120,15 @@ def bindings(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _require_database() -> None:
-    """Raise Unavailable if the database cannot be written to: taking messages would waste one of their deliveries."""
+    """Raise Unavailable if the database takes no writes: taking messages would waste one of their deliveries."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW transaction_read_only")
-            is_read_only = cursor.fetchone()[0] == "on"
+        is_writable = database.is_writable()
     except Error as error:
         connection.close()
         raise Unavailable(f"The database cannot be used: {error}") from error
-    if is_read_only:
-        _drop_session()
+    if not is_writable:
+        database.drop_session()
         raise Unavailable("The database is read-only.")
-
-
-def _drop_session() -> None:
-    """Close the session. Returned to the pool, a read-only session would stay read-only."""
-    if connection.connection is not None:
-        connection.connection.close()
-    connection.close()
 
 
 class Consumer:
@@ -146,6 +140,7 @@ class Consumer:
         self._routes, self._inbound, self._outbound = routes, inbound, outbound
         self._stop, self._heartbeat = stop, heartbeat
         self._depths_due, self._why = 0.0, ""
+        self._postponed: dict[UUID, float] = {}  # orders with a message that waits for a locked row, and until when
 
     def run(self) -> None:
         """Handle batch after batch until `stop`. Raises BrokerUnavailable; unacknowledged messages then come again.
@@ -194,7 +189,8 @@ class Consumer:
     def _decide(self, tasks: Sequence[Task]) -> list[Answer | None]:
         """An answer for each message of a group, or None for one that `stop` left undecided.
 
-        Temporary failures are waited out, so that no later message of an order overtakes an earlier one. If a message
+        Temporary failures are waited out, so that no later message of an order overtakes an earlier one. A message that
+        needs a locked row gets KeptWaiting, and the others go on. If a message
         cannot be decided although the database answers, it is delayed after some tries; otherwise it would block all
         others. Raises Unavailable if a server stays unreachable: the messages are given back and come again.
         """
@@ -204,7 +200,7 @@ class Consumer:
             undecided = [i for i, answer in enumerate(answers) if answer is None]
             asked = self._ask([tasks[i] for i in undecided], is_alone=number > TOGETHER_TRIES)
             for i, answer in zip(undecided, asked, strict=True):
-                if not isinstance(answer, Unavailable):
+                if isinstance(answer, KeptWaiting) or not isinstance(answer, Unavailable):
                     answers[i] = answer
                 elif number > TOGETHER_TRIES:
                     answers[i] = NotFound(answer.detail)  # delayed, like one that came too early
@@ -260,7 +256,8 @@ class Consumer:
     def _of_passing(self, error: BaseException) -> Answer | None:
         """None if the failure affects all messages; Unavailable if only this one, such as a row that stays locked."""
         self._note(error)
-        if database.sqlstate(error).startswith(EVERYBODYS):
+        cause = error if isinstance(error, Error) else error.__cause__
+        if isinstance(cause, Error) and failures.kind_of(cause) in EVERYBODYS:
             return None
         try:
             _require_database()
@@ -280,14 +277,16 @@ class Consumer:
     def _note(self, error: BaseException) -> None:
         """Remember the reason for waiting, and close the session, which may be broken."""
         self._why = error.detail if isinstance(error, Refusal) else str(error).strip()
-        _drop_session()
+        database.drop_session()
 
     # --- acknowledging and sending on ------------------------------------------------------------------------------
 
     def _settle(self, tasks: Sequence[Task], answers: Sequence[Answer | None]) -> None:
         crash_point("consume.before_ack")
+        self._note_postponed(tasks, answers)
         done: list[Delivery] = []
         early: list[Delivery] = []
+        postponed: list[Delivery] = []
         dead: list[tuple[Delivery, str]] = []
         for task, answer in zip(tasks, answers, strict=True):
             message = task.received.message
@@ -296,14 +295,29 @@ class Consumer:
                     logger.warning("message %s of order %s: %s", message.id, task.received.order_id, answer.code)
                 messages.labels(message.type, answer.outcome).inc()
                 done.append(task.delivery)
+            elif isinstance(answer, KeptWaiting) or self._is_early_for_a_lock(task, answer):
+                messages.labels(message.type, "postponed").inc()
+                postponed.append(task.delivery)
             elif isinstance(answer, NotFound) and not message.is_last_try:
                 messages.labels(message.type, "delayed").inc()
                 early.append(task.delivery)
             elif answer is not None:
                 dead.append((task.delivery, answer.detail))
         self._acknowledge(done)
+        self._send_on(postponed, [d.sent_on(topology.DELAY_QUEUE) for d in postponed])  # a lock costs a message no try
         self._send_on(early, [d.sent_on(topology.DELAY_QUEUE, **{TRIES_HEADER: d.tries + 1}) for d in early])
         self._bury(dead)
+
+    def _is_early_for_a_lock(self, task: Task, answer: Answer | None) -> bool:
+        """Whether the order is unknown only because an earlier message of it waits for a locked row."""
+        return isinstance(answer, NotFound) and task.received.order_id in self._postponed
+
+    def _note_postponed(self, tasks: Sequence[Task], answers: Sequence[Answer | None]) -> None:
+        now = time.monotonic()
+        self._postponed = {order_id: until for order_id, until in self._postponed.items() if until > now}
+        for task, answer in zip(tasks, answers, strict=True):
+            if isinstance(answer, KeptWaiting):
+                self._postponed[task.received.order_id] = now + POSTPONED_SECONDS
 
     def _bury(self, dead: Sequence[tuple[Delivery, str]]) -> None:
         for delivery, reason in dead:
@@ -344,7 +358,7 @@ class Consumer:
 
 def _is_passing(error: Exception) -> bool:
     """Whether a server is unreachable, full, read-only or too busy. Any other failure is due to message or code."""
-    return isinstance(error, Unavailable) or database.is_passing(error)
+    return isinstance(error, Unavailable) or (isinstance(error, Error) and failures.refusal_for(error) is not None)
 
 
 def rounds(tasks: Sequence[Task]) -> list[list[Task]]:

@@ -2,19 +2,14 @@
 
 import json
 import logging
-import socket
 import time
 from collections.abc import Iterable
 from threading import Event as Flag
-from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from django.conf import settings
 from prometheus_client import Gauge, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
 
-from inventory_project.foundation.errors import Unavailable
+from inventory_project.foundation import side_server
 
 logger = logging.getLogger(__name__)
 
@@ -74,15 +69,7 @@ class Heartbeat:
 
     def serve(self, port: int) -> None:
         """Answer /health and /metrics on INVENTORY_HOST; port 0 turns this off. Raises Unavailable if it is in use."""
-        if not port:
-            return
-        host = settings.INVENTORY_HOST
-        server_class = _ServerV6 if ":" in host else ThreadingWSGIServer
-        try:
-            server = make_server(host, port, self._application, server_class, _Quiet)
-        except OSError as error:
-            raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-        Thread(target=server.serve_forever, name="heartbeat", daemon=True).start()
+        side_server.serve(self._application, port, name="heartbeat")
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].rstrip("/") != "/health":
@@ -91,15 +78,6 @@ class Heartbeat:
         is_alive, report = self.report()
         start_response("200 OK" if is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps(report).encode() + b"\n"]
-
-
-class _ServerV6(ThreadingWSGIServer):
-    address_family = socket.AF_INET6
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, because health checks come every few seconds."""
 
 
 _metrics = make_wsgi_app()

@@ -80,6 +80,18 @@ def lock_and_read(received: Sequence[Received[Any]]) -> Known:
     return known()
 
 
+def look(received: Sequence[Received[Any]]) -> dict[UUID, bool]:
+    """Whether another transaction has locked the order of each message. Locks the free ones, without waiting."""
+    orders = {each.order_id: _lock_key(each.order_id) for each in received}
+    cursor = database.execute(
+        "SELECT key, NOT pg_try_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key",
+        [ORDER_LOCKS, sorted(set(orders.values()))],
+    )
+    with cursor:
+        is_locked = dict(cursor.fetchall())
+    return {order_id: is_locked[key] for order_id, key in orders.items()}
+
+
 def _known(rows: Sequence[Any]) -> Known:
     known = Known()
     for source, message_id, type_, order_id, outcome in rows:

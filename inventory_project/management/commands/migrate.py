@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
+from django.core.management.base import CommandError
 from django.core.management.commands import migrate
-from django.db import connection
 
 from inventory_project.foundation import database
 
@@ -16,7 +17,12 @@ POLL_SECONDS = 0.2
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate without a statement time-out, as tables may be large. LOCK_TIMEOUT_MS still limits lock waits."""
-        with self._only_one(), _without_statement_timeout():
+        if settings.DATABASE_POOLER:
+            raise CommandError(
+                "Migrations need PostgreSQL itself: run `manage.py migrate` with DATABASE_POOLER=off and DATABASE_URL "
+                "set to the value of DATABASE_SESSION_URL."
+            )
+        with self._only_one(), database.without_time_limit():
             super().handle(*args, **options)
 
     @contextmanager
@@ -36,17 +42,3 @@ class Command(migrate.Command):
                 self.stdout.write("Another process is migrating this database. Waiting for it ...")
                 is_announced = True
             time.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def _without_statement_timeout() -> Iterator[None]:
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("RESET statement_timeout")

@@ -61,9 +61,9 @@ def snapshot() -> Iterator[None]:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
-        yield
+        with database.without_time_limit():
+            yield
 
 
 # --- stock ---------------------------------------------------------------------------------------------------------

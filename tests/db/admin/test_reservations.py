@@ -347,6 +347,6 @@ def test_a_row_that_somebody_else_holds_is_told(ana: Client, model: str, action:
         another.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE", [chosen])  # a name of ours
         assert answer(ana, model, action, [chosen], reason="recall 17") == [
             told,
-            "The database is too busy; nothing was changed.",
+            "Another transaction keeps what this request needs locked; nothing was changed.",
         ]
     assert (statuses(), SalesBlock.objects.count()) == (["ACTIVE"], 0)

@@ -6,8 +6,8 @@ import pytest
 import redis
 from pytest_django import Settings
 
+from inventory_project.foundation.breaker import Breaker
 from stock.counters import copies
-from stock.counters.breaker import Breaker
 from tests.integration.counters import looks
 from tests.servers import Redis
 

@@ -14,8 +14,8 @@ from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
+from inventory_project.foundation.breaker import Breaker
 from stock.counters import copies
-from stock.counters.breaker import Breaker
 from tests import factories
 from tests.factories import SP
 from tests.integration.counters import looks

@@ -13,11 +13,11 @@ import redis
 from django.conf import settings as own_settings
 from pytest_django import Settings
 
+from inventory_project.foundation.breaker import Breaker
 from reservations.analysis import audit
 from reservations.models import Reservation
 from stock import availability
 from stock.counters import copies, sync
-from stock.counters.breaker import Breaker
 from stock.models import Product, StockLevel
 from tests import factories
 from tests.factories import PR, RJ, SP

@@ -17,8 +17,8 @@ class Unguarded(AppConfig):
 
     def ready(self) -> None:
         """Take the breaker away."""
+        from inventory_project.foundation.breaker import Breaker
         from stock.counters import copies
-        from stock.counters.breaker import Breaker
 
         copies.breaker = Breaker("Redis", failures_allowed=10**9)
 

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from django.conf import settings
 
 from inventory_project.foundation.messaging.models import InboxMessage
 from inventory_project.foundation.messaging.rabbitmq import topology
@@ -23,6 +24,7 @@ from tests.servers import Postgres
 from tests.service import manage, wait_until
 
 OURS = (topology.QUEUE, topology.DELAY_QUEUE, topology.DEAD_QUEUE)
+MAX_TRIES: int = settings.MESSAGE_MAX_TRIES
 GRACE_SECONDS = 25  # from SIGTERM to the end; whoever starts and stops processes gives 30
 
 
@@ -165,22 +167,53 @@ def test_a_consumer_that_waits_for_the_database_stops_when_told_whatever_it_has_
     assert reasons_of_dead_letters() == {}
 
 
-def test_a_row_that_somebody_keeps_locked_holds_up_its_own_messages_alone(
+@contextmanager
+def locked(server: Postgres, product_id: UUID) -> Iterator[None]:
+    """A psql that was left open has the levels of the product."""
+    with psycopg.connect(server.url) as forgotten:
+        forgotten.execute("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", [product_id])
+        yield
+        forgotten.rollback()
+
+
+def test_a_row_that_somebody_keeps_locked_holds_up_only_its_own_messages(
     postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
 ) -> None:
-    locked, free = clerk.run(product), clerk.run(product)
-    neighbour.send_orders(locked, 2)
-    neighbour.send_orders(free, 10)  # in one group with them
-    with psycopg.connect(postgres.url) as forgotten:
-        forgotten.execute("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", [locked])
-        with commands.consumer(DATABASE_URL=postgres.url) as consumer:
-            wait_until(lambda: clerk.run(handled) == {"reserved": 10}, "the others")
-            delayed = 'inventory_messages_total{result="delayed",type="order.created"}'
-            wait_until(lambda: consumer.metric(delayed) >= 2, "put off")
-            forgotten.rollback()
-            wait_until(lambda: clerk.run(handled) == {"reserved": 12}, "all messages handled")
+    stuck, free = clerk.run(product), clerk.run(product)
+    with commands.consumer(DATABASE_URL=postgres.url) as consumer, locked(postgres, stuck):
+        consumer.wait_for("working")
+        for _ in range(4):  # in the same batches
+            neighbour.send_orders(stuck, 10)
+            neighbour.send_orders(free, 10)
+        began = time.monotonic()
+        wait_until(lambda: clerk.run(handled) == {"reserved": 40}, "the others")
+        neighbour.send_orders(free, 4)
+        wait_until(lambda: clerk.run(handled) == {"reserved": 44}, "those that came later")
+        assert time.monotonic() - began < 5
+        postponed = 'inventory_messages_total{result="postponed",type="order.created"}'
+        wait_until(lambda: consumer.metric(postponed) >= 40, "postponed")
+        assert consumer.metric('inventory_messages_total{result="delayed",type="order.created"}') == 0
+    with commands.consumer(DATABASE_URL=postgres.url):
+        wait_until(lambda: clerk.run(handled) == {"reserved": 84}, "all messages handled")
     assert reasons_of_dead_letters() == {}
-    assert clerk.run(partial(factories.numbers, locked)) == (998, 2, 0)
+    assert clerk.run(partial(factories.numbers, stuck)) == (960, 40, 0)
+
+
+def test_a_paid_order_outlasts_a_lock_that_is_kept_longer_than_all_tries(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
+) -> None:
+    stuck, order_id = clerk.run(product), uuid4()
+    with commands.consumer(DATABASE_URL=postgres.url) as consumer:
+        with locked(postgres, stuck):
+            neighbour.send("order.created", order_id, (stuck, 1))
+            neighbour.send("payment.confirmed", order_id)
+            both = [
+                f'inventory_messages_total{{result="postponed",type="{type_}"}}'
+                for type_ in ("order.created", "payment.confirmed")
+            ]
+            wait_until(lambda: min(map(consumer.metric, both)) > MAX_TRIES, "postponed more often than there are tries")
+        wait_until(lambda: clerk.run(handled) == {"reserved": 1, "confirmed": 1}, "both handled")
+    assert reasons_of_dead_letters() == {}
 
 
 def test_messages_are_given_back_when_the_database_stays_away(

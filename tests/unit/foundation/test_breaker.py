@@ -2,8 +2,8 @@
 
 import pytest
 
-from stock.counters import breaker
-from stock.counters.breaker import Breaker
+from inventory_project.foundation import breaker
+from inventory_project.foundation.breaker import Breaker
 
 
 class Clock:
@@ -74,7 +74,7 @@ def test_a_try_that_goes_well_closes_it_for_all(clock: Clock) -> None:
 
 
 def test_it_says_once_when_it_opens_and_once_when_it_closes(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="stock.counters.breaker")
+    caplog.set_level("INFO", logger="inventory_project.foundation.breaker")
     opened = failed(9)
     opened.succeeded()
     opened.succeeded()

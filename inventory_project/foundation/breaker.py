@@ -22,9 +22,14 @@ class Breaker:
         self._failures = 0
         self._next_try_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is known not to answer."""
+        return self._failures >= self._failures_allowed
+
     def allows(self) -> bool:
         """Whether the caller may ask the server. If so, it must call `succeeded` or `failed` afterwards."""
-        if self._failures < self._failures_allowed:
+        if not self.is_open:
             return True
         now = time.monotonic()
         with self._lock:
@@ -38,7 +43,7 @@ class Breaker:
         if self._failures == 0:
             return
         with self._lock:
-            was_open = self._failures >= self._failures_allowed
+            was_open = self.is_open
             self._failures = 0
         if was_open:
             logger.info("%s answers again", self._name)

@@ -1,0 +1,26 @@
+"""The engine: Django's wrapper of a PostgreSQL connection, with a breaker before the pool."""
+
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg_pool import PoolTimeout
+
+from inventory_project.foundation.postgresql.sessions import breaker
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's wrapper. While no session can be opened, callers fail at once instead of waiting one after the other."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A session from the pool. Raises OperationalError at once while the server is known to be unreachable."""
+        if not breaker.allows():
+            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago.")
+        try:
+            session = super().get_new_connection(conn_params)
+        except PoolTimeout as error:
+            if breaker.is_open:  # not the pool is exhausted, but no session can be opened
+                raise psycopg.OperationalError("No session could be opened.") from error
+            raise
+        breaker.succeeded()
+        return session

@@ -1,0 +1,74 @@
+"""psycopg's sessions with a limit on every wait, and a breaker that all threads of a process share.
+
+The time limits of PostgreSQL (`lock_timeout` and the like) are kept by the server, so they end nothing while the server
+itself is frozen or gone. Here this side stops waiting: the socket is closed, and the caller gets an OperationalError.
+While no session can be opened, callers fail at once instead of waiting one after the other.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
+
+from inventory_project.foundation.breaker import Breaker
+
+ANSWER_SECONDS = 10.0  # above every time limit that the service sets for one statement
+WAKE_SECONDS = 0.1  # psycopg's own interval for noticing signals while it waits
+# In a session without these, a frozen process would keep its locks for ever, and moments could not be read.
+REQUIRED = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), \
+current_setting('statement_timeout'), current_setting('DateStyle')"
+
+breaker = Breaker("PostgreSQL", failures_allowed=1)
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time. What it was doing may still succeed."""
+
+
+class LimitsMissing(psycopg.OperationalError):
+    """The session has none of the time limits, for instance because a connection pooler did not pass them on."""
+
+
+class Session(psycopg.Connection[Any]):
+    """A session that waits `answer_seconds` for each answer at most; None is without a limit."""
+
+    answer_seconds: float | None = ANSWER_SECONDS
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> "Session":
+        """Open a session. Raises OperationalError if that fails, or if the session lacks its time limits."""
+        try:
+            session = super().connect(conninfo, **parameters)
+            _require_limits(session)
+        except psycopg.Error:
+            breaker.failed()
+            raise
+        breaker.succeeded()
+        return session
+
+    def wait(self, gen: PQGen[Any], interval: float = WAKE_SECONDS, timeout: float | None = None) -> Any:
+        """Wait for the server as psycopg does. Raises NoAnswer, and closes the session, after `answer_seconds`.
+
+        The statement is not cancelled: a COMMIT that is cancelled while it waits for a standby counts as a success.
+        """
+        try:
+            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+        except errors._WaitTimeout as error:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            breaker.failed()
+            raise NoAnswer(f"PostgreSQL has not answered for {self.answer_seconds:g} seconds.") from error
+
+
+def _require_limits(session: psycopg.Connection[Any]) -> None:
+    [(*limits, date_style)] = session.execute(REQUIRED)
+    if not session.autocommit:
+        session.rollback()
+    if "0" in limits or not date_style.startswith("ISO"):
+        session.close()
+        raise LimitsMissing(
+            "The session's time limits or its DateStyle are missing. A connection pooler does not pass them on: set "
+            "them for the role, as docs/reference/database.md says."
+        )
