@@ -13,9 +13,9 @@ from inventory_project.foundation.database import job_lock
 from stock.counters import repair, sync
 from tests import factories
 from tests.factories import PR, RJ, SP
-from tests.integration.counters.conftest import _redis_server, asked, client, redis_server
+from tests.integration.counters.conftest import _redis_server, asked, client, patient, redis_server
 
-__all__ = ["_redis_server", "asked", "client", "redis_server"]
+__all__ = ["_redis_server", "asked", "client", "patient", "redis_server"]
 
 
 @pytest.fixture(autouse=True)

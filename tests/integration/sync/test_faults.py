@@ -13,10 +13,10 @@ from prometheus_client import REGISTRY
 from pytest_django import Settings
 from redis import Redis
 
+from inventory_project.foundation.breaker import Breaker
 from inventory_project.foundation.errors import Unavailable
 from stock import availability
 from stock.counters import copies, drift, repair, sync
-from stock.counters.breaker import Breaker
 from tests import factories
 from tests.factories import ACTOR, RJ, SP
 from tests.servers import Redis as Server

@@ -10,8 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 
+from inventory_project.foundation.breaker import Breaker
 from stock.counters import copies, sync
-from stock.counters.breaker import Breaker
 from stock.models import StockLevel
 from tests import factories
 from tests.factories import PR, RJ, SP

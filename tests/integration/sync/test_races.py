@@ -21,6 +21,8 @@ from tests import factories
 from tests.factories import ACTOR, RJ, SP
 from tests.integration.counters import looks
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 SELLERS, SALES = 3, 40
 
 
