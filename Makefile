@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 # The Debian packages that each target needs, in addition to make and Python.
 PACKAGES_run := python3-venv
 PACKAGES_check := $(PACKAGES_run)
-PACKAGES_test := $(PACKAGES_run) postgresql redis-server rabbitmq-server wrk
+PACKAGES_test := $(PACKAGES_run) postgresql pgbouncer redis-server rabbitmq-server wrk
 PACKAGES_bench := $(PACKAGES_test)
 PACKAGES_e2e := $(PACKAGES_test) chromium
 

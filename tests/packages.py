@@ -44,6 +44,7 @@ IS_INSTALLED: dict[str, Callable[[], bool]] = {
     "redis-server": has_program("redis-server"),
     "rabbitmq-server": has_file("/usr/lib/rabbitmq/bin", "rabbitmq-server"),
     "wrk": has_program("wrk"),
+    "pgbouncer": has_file("/usr/sbin", "pgbouncer"),
     "chromium": has_program("chromium"),
     "debootstrap": has_program("debootstrap"),
 }

@@ -287,6 +287,37 @@ class Postgres(Server):
         psycopg.connect(self.url, connect_timeout=5).close()
 
 
+class PgBouncer(Server):
+    """Debian's PgBouncer in transaction mode before a PostgreSQL, for any database there."""
+
+    name = "PgBouncer"
+    package = "pgbouncer"
+    stop_signal = signal.SIGINT
+
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
+        super().__init__(folder)
+        self.postgres = postgres
+        self.user = postgres.user  # like PostgreSQL it refuses to run as root
+
+    @property
+    def url(self) -> str:
+        return f"postgres://inventory@127.0.0.1:{self.port}/postgres"
+
+    def prepare(self) -> None:
+        super().prepare()
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self.postgres.port} user=inventory\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nauth_type = any\n"
+            "unix_socket_dir =\npool_mode = transaction\nmax_client_conn = 500\ndefault_pool_size = 10\n"
+        )
+
+    def command(self) -> list[str]:
+        return ["/usr/sbin/pgbouncer", str(self.folder / "pgbouncer.ini")]
+
+    def check(self) -> None:
+        psycopg.connect(self.url, connect_timeout=5).close()
+
+
 class Redis(Server):
     """Redis without a password that keeps nothing on disk."""
 
