@@ -62,6 +62,8 @@ def _extension(working_set: WorkingSet, hold: Hold, request: Extend, minutes: in
 
 
 def _decide_extend(working_set: WorkingSet, hold: Hold, request: Extend) -> Outcome | Refusal:
+    if request.expires_at is not None and request.expires_at <= hold.expires_at:
+        return Outcome(hold=hold, is_replay=True)  # whatever has happened since: it lasted, or lasts, until then
     if hold.status != Status.ACTIVE:
         return transitions.settled_otherwise(hold)
     if hold.is_overdue(working_set.now):
@@ -78,8 +80,6 @@ def _decide_extend(working_set: WorkingSet, hold: Hold, request: Extend) -> Outc
         return ExtensionLimit(
             f"This hold can last until {moments.utc_text(limit)} at most.", limit=moments.utc_text(limit)
         )
-    if until <= hold.expires_at:
-        return Outcome(hold=hold, is_replay=True)
     hold.expires_at = until
     working_set.changed[hold.id] = hold
     return Outcome(hold=hold, is_replay=False)

@@ -56,6 +56,32 @@ def test_a_moment_that_is_not_later_changes_nothing(earlier: int) -> None:
     assert (answer.is_replay, answer.hold.expires_at) == (True, held.expires_at)
 
 
+@pytest.mark.parametrize("end", [verbs.confirm, verbs.cancel, verbs.expire])
+def test_an_extension_to_a_moment_is_repeated_whatever_became_of_the_hold(end: verbs.Ending) -> None:
+    held = a_hold()
+    until = held.expires_at + minutes(3)
+    verbs.extend(held, expires_at=until)
+    end(held)
+    status = verbs.status(held)[0]
+    with records.no_trace():
+        answer = verbs.extend(held, expires_at=until)
+        with pytest.raises(Conflict):
+            verbs.extend(held, expires_at=until + minutes(1))
+    assert (answer.is_replay, answer.hold.status, answer.hold.expires_at) == (True, status, until)
+
+
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_an_extension_to_a_moment_is_repeated_though_sales_are_blocked_meanwhile(earlier: int) -> None:
+    held = a_hold()
+    until = held.expires_at + minutes(3)
+    verbs.extend(held, expires_at=until)
+    blocking.block_product(held.lines[0].product_id, reason="recall", actor=ACTOR)
+    with records.no_trace():
+        assert verbs.extend(held, expires_at=until - minutes(earlier)).is_replay is True
+        with pytest.raises(SalesBlocked):
+            verbs.extend(held, expires_at=until + minutes(1))
+
+
 def test_a_hold_is_extended_by_minutes_once_for_a_reference() -> None:
     held = a_hold()
     answer = verbs.extend(held, minutes=3, reference="call-1")
