@@ -37,7 +37,7 @@ def decide_return(working_set: WorkingSet, hold: Hold, request: Return) -> Outco
         transitions.post(
             working_set.levels, Kind.RETURN, line, available=units, actor=request.actor, reference=request.reference
         )
-    transitions.remember_posting(working_set, Kind.RETURN, parts, reference=request.reference)
+    transitions.remember_posting(working_set, hold, Kind.RETURN, parts, reference=request.reference)
     hold.is_live = any(line.returned < line.confirmed for line in hold.lines)
     working_set.recorded.append(events.released(hold, parts, reason="returned", reference=request.reference))
     working_set.changed[hold.id] = hold

@@ -117,7 +117,7 @@ def release(
             reference=reference,
         )
     if reference:
-        remember_posting(working_set, Kind.RELEASE, parts, reference=reference)
+        remember_posting(working_set, hold, Kind.RELEASE, parts, reference=reference)
     working_set.recorded.append(events.released(hold, parts, reason=reason, reference=reference))
 
 
@@ -181,10 +181,12 @@ def fill(
 
 
 def remember_posting(
-    working_set: WorkingSet, kind: ledger.Kind, parts: Sequence[LineQuantity], *, reference: str
+    working_set: WorkingSet, hold: Hold, kind: ledger.Kind, parts: Sequence[LineQuantity], *, reference: str
 ) -> None:
     """Remember what was moved under the reference, for later requests in the same batch."""
-    working_set.postings.update({(line.id, reference): (kind.value, units) for line, units in parts})
+    working_set.postings.update({(line.id, reference): units for line, units in parts})
+    if kind == Kind.RETURN:
+        working_set.last_returns[hold.id] = reference
 
 
 def repeated_outcome(
@@ -192,20 +194,20 @@ def repeated_outcome(
 ) -> Outcome | ReferenceConflict | None:
     """The answer if the reference has moved units of this hold before, else None.
 
-    A request without items repeats any return under the reference. It never repeats a release, because releases under a
-    reference are always partial.
+    A request without items names everything that is not back yet, so it repeats only the return after which everything
+    was back. It never repeats a release, because releases under a reference are always partial.
     """
     earlier = [
-        (line, *working_set.postings[line.id, request.reference])
+        (line, working_set.postings[line.id, request.reference])
         for line in hold.lines
         if (line.id, request.reference) in working_set.postings
     ]
     if not earlier:
         return None
     if request.items is None:
-        is_same = all(kind == Kind.RETURN for _, kind, _ in earlier)
+        is_same = not hold.is_live and working_set.last_returns.get(hold.id) == request.reference
     else:
-        is_same = is_same_content([(line, units) for line, _, units in earlier], request.items)
+        is_same = is_same_content(earlier, request.items)
     if is_same:
         return Outcome(hold=hold, is_replay=True)
     return ReferenceConflict(f"Reference {request.reference!r} was used for other goods of this reservation.")

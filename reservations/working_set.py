@@ -12,6 +12,8 @@ from functools import partial
 from typing import Self, TypeVar
 from uuid import UUID
 
+from django.db.models import Q
+
 from inventory_project.foundation import database, tracing
 from inventory_project.foundation.errors import NotFound, Refusal
 from inventory_project.foundation.faults import crash_point
@@ -38,7 +40,8 @@ class WorkingSet:
     reservation out of those, or why it has none to work with. `live` is the live reservation of each order, locked or
     not; those granted in this batch are added. `network` has the warehouses to choose among; it is empty where the
     batch reserves nothing. `unstocked` are products without a stock level, and whether their sales are blocked.
-    `postings` are the kind and the units that a line moved under a reference: those loaded, and those of this batch.
+    `postings` are the units that a line moved under a reference: those loaded, and those of this batch.
+    `last_returns` has the reference of the last return of each reservation.
 
     Decided: `granted` are new reservations, `changed` are locked ones, `recorded` are events.
     """
@@ -50,7 +53,8 @@ class WorkingSet:
     live: dict[UUID, Hold] = field(default_factory=dict)
     network: Network = field(default_factory=lambda: network.EMPTY)
     unstocked: dict[UUID, bool] = field(default_factory=dict)
-    postings: dict[tuple[UUID, str], tuple[str, int]] = field(default_factory=dict)
+    postings: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    last_returns: dict[UUID, str] = field(default_factory=dict)
     granted: list[Hold] = field(default_factory=list)
     changed: dict[UUID, Hold] = field(default_factory=dict)
     recorded: list[Event] = field(default_factory=list)
@@ -107,17 +111,19 @@ class WorkingSet:
         return cls(holds=locked, levels=levels, current=current, now=now, network=reading())
 
     def load_postings(self, references: Collection[str]) -> None:
-        """Load what the locked reservations moved under these references before. One statement.
+        """Load all returns of the locked reservations, and what they released under these references. One statement.
 
         It is sent after the locks, so that a return that another process makes under the same reference is seen.
         """
-        line_ids = [line.id for hold in self.holds.values() for line in hold.lines]
+        holds_of = {line.id: hold.id for hold in self.holds.values() for line in hold.lines}
         movements = StockMovement.objects.filter(
-            kind__in=(Kind.RELEASE, Kind.RETURN), line_id__in=line_ids, reference__in=references
-        )
+            Q(kind=Kind.RETURN) | Q(kind=Kind.RELEASE, reference__in=references), line_id__in=holds_of
+        ).order_by("created_at", "id")
         for line_id, reference, kind, units in movements.values_list("line_id", "reference", "kind", "available_delta"):
             if line_id is not None:
-                self.postings[line_id, reference] = (kind, units)
+                self.postings[line_id, reference] = units
+                if kind == Kind.RETURN:
+                    self.last_returns[holds_of[line_id]] = reference
 
     # --- deciding and writing --------------------------------------------------------------------------------------
 

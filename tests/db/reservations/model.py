@@ -359,7 +359,10 @@ class Model:
         earlier = {**held.returns, **held.releases}.get(request.reference)
         if earlier is None:
             return None
-        is_replay = request.reference in held.returns if request.items is None else is_same(earlier, request.items)
+        if request.items is None:  # everything that is not back: the last return was that, if nothing is out
+            is_replay = not held.is_live and [*held.returns][-1:] == [request.reference]
+        else:
+            is_replay = is_same(earlier, request.items)
         return REPLAY if is_replay else Expected("reference_conflict")
 
     def bring_back(self, held: Held, request: Return | CallOff) -> Expected:

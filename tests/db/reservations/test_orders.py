@@ -346,6 +346,16 @@ def test_a_return_over_http_under_the_messages_id_does_not_stand_for_the_cancell
     assert factories.numbers(product.pk) == (10, 0, 0)
 
 
+def test_a_message_that_comes_again_under_the_id_of_a_part_does_not_bring_back_the_rest() -> None:
+    product = factories.product({SP: 5})
+    order_id = created(product.pk, 3)
+    handle(message("payment.confirmed", order_id))
+    assert handle(message("order.cancelled", order_id, {product.pk: 1}, message_id="17")) == ["released"]
+    InboxMessage.objects.all().delete()  # it is that long ago
+    assert handle(message("order.cancelled", order_id, message_id="17")) == ["conflict reference_conflict"]
+    assert factories.numbers(product.pk) == (3, 0, 0)
+
+
 def test_an_id_that_was_used_for_another_message_is_no_repeat_of_it_but_refused() -> None:
     product, order_id = factories.product({SP: 5}), uuid4()
     assert handle(message("order.created", order_id, {product.pk: 2}, message_id="17")) == ["reserved"]

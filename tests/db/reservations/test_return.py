@@ -61,8 +61,57 @@ def test_the_same_return_again_changes_nothing(is_all: bool) -> None:
     verbs.confirm(held)
     verbs.give_back(held, *([] if is_all else [Item(product.pk, 2)]))
     with records.no_trace():
-        assert verbs.give_back(held).is_replay is True
         assert verbs.give_back(held, Item(product.pk, 4 if is_all else 2)).is_replay is True
+        if is_all:
+            assert verbs.give_back(held).is_replay is True
+
+
+def test_a_reference_of_a_part_does_not_stand_for_all_the_rest() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 5)
+    verbs.confirm(held)
+    verbs.give_back(held, Item(product.pk, 2), reference="rma-1")
+
+    def is_refused(reference: str) -> bool:
+        with records.no_trace(), pytest.raises(ReferenceConflict):
+            verbs.give_back(held, reference=reference)
+        return True
+
+    assert is_refused("rma-1")
+    verbs.give_back(held, Item(product.pk, 1), reference="rma-2")
+    assert is_refused("rma-2")
+    verbs.give_back(held, reference="rma-3")
+    with records.no_trace():
+        assert verbs.give_back(held, reference="rma-3").is_replay is True
+        assert verbs.give_back(held, Item(product.pk, 2), reference="rma-3").is_replay is True
+        assert verbs.give_back(held, Item(product.pk, 2), reference="rma-1").is_replay is True
+    assert is_refused("rma-1")
+    assert is_refused("rma-2")
+    assert factories.numbers(product.pk) == (5, 0, 0)
+
+
+def test_in_one_batch_a_reference_of_a_part_does_not_stand_for_all_the_rest() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 5)
+    verbs.confirm(held)
+    wanted = [("rma-1", (Item(product.pk, 2),)), ("rma-1", None), ("rma-2", None), ("rma-2", None), ("rma-1", None)]
+    requests = [
+        Return(reservation_id=held.id, reference=reference, items=items, actor=ACTOR) for reference, items in wanted
+    ]
+    assert verbs.codes(lifecycle.return_many, *requests) == [
+        "new",
+        "reference_conflict",
+        "new",
+        "replay",
+        "reference_conflict",
+    ]
+    with records.no_trace():  # as another process sees it, whose two returns have one moment
+        assert verbs.codes(lifecycle.return_many, *requests)[1:] == [
+            "reference_conflict",
+            "replay",
+            "replay",
+            "reference_conflict",
+        ]
 
 
 def test_a_reference_with_other_goods_is_refused() -> None:
