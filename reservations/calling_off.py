@@ -1,8 +1,9 @@
 """Calls off an order or a part of it: its goods become available again, whether they were held or confirmed.
 
 An ACTIVE reservation is released, even past its time. The goods of a CONFIRMED one are returned. EXPIRED and CANCELLED
-ones have nothing to free. A failed payment ends only an ACTIVE reservation, because an older failure must not take paid
-goods from the order.
+ones have nothing to free; but where a late payment would serve the order again, the part is kept out of that, so that
+the same units are sold whichever of the two comes first. A failed payment ends only an ACTIVE reservation, because an
+older failure must not take paid goods from the order.
 """
 
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ def _release_part(working_set: WorkingSet, hold: Hold, request: CallOff, items: 
     repeated = transitions.repeated_outcome(working_set, hold, request)
     if repeated is not None:
         return repeated
+    if request.is_revivable and request.reason == "cancelled" and hold.is_revivable:
+        return _call_off_later(working_set, hold, items)
     if hold.status != Status.ACTIVE:
         return transitions.settled_otherwise(hold)
     parts = transitions.fill(hold, items, lambda line: line.open)
@@ -64,5 +67,16 @@ def _release_part(working_set: WorkingSet, hold: Hold, request: CallOff, items: 
     )
     if not any(line.open for line in hold.lines):
         transitions.close(working_set, hold, Status.CANCELLED)
+    working_set.changed[hold.id] = hold
+    return Outcome(hold=hold, is_replay=False)
+
+
+def _call_off_later(working_set: WorkingSet, hold: Hold, items: Sequence[Item]) -> Outcome | Refusal:
+    """Keep these items of a hold that has ended out of a late payment. Nothing is moved."""
+    parts = transitions.fill(hold, items, lambda line: line.wanted)
+    if isinstance(parts, Refusal):
+        return parts
+    for line, units in parts:
+        line.called_off += units
     working_set.changed[hold.id] = hold
     return Outcome(hold=hold, is_replay=False)

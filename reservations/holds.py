@@ -19,7 +19,7 @@ FIELDS = (
     "id", "order_id", "status", "is_live", "expires_at", "created_at", "settled_at",
     "delivery_postal_code", "allocation", "replaces_id", "actor",
 )  # fmt: skip
-LINE_FIELDS = ("id", "product_id", "warehouse_id", "quantity", "confirmed", "released", "returned")
+LINE_FIELDS = ("id", "product_id", "warehouse_id", "quantity", "confirmed", "released", "returned", "called_off")
 RESERVATION_COLUMNS = tuple(name.removesuffix("_id") if name == "replaces_id" else name for name in FIELDS)
 HOLD = database.fields_of(Reservation, RESERVATION_COLUMNS)
 LINE = database.fields_of(ReservationItem, ("reservation", *LINE_FIELDS))
@@ -29,13 +29,17 @@ ITEM_COLUMNS = ("id", "reservation", "product", "warehouse", "quantity", "confir
 # Units released while the hold was ACTIVE have a reference; units released at its end have none.
 GIVEN_UP_BEFORE = """(SELECT CAST(COALESCE(SUM(available_delta), 0) AS bigint) FROM stock_movement
     WHERE line_id = reservation_item.id AND kind = 'RELEASE' AND reference <> '')"""
+END_REASON = """(SELECT reason FROM stock_movement
+    WHERE line_id = reservation_item.id AND kind = 'RELEASE' AND reference = '')"""
 
 
 @dataclass(slots=True)
 class HoldLine:
     """Units of one product at one warehouse, and what happened to them.
 
-    `given_up_before` is the part of `released` from before the hold ended. It is only read for a revival, else 0.
+    `called_off` is the part of `released` that the shop cancelled after the hold had ended. Two facts are only read for
+    a revival: `given_up_before`, the part of `released` from before the hold ended, and `end_reason`, why the rest was
+    released at its end.
     """
 
     id: UUID
@@ -45,12 +49,19 @@ class HoldLine:
     confirmed: int = 0
     released: int = 0
     returned: int = 0
+    called_off: int = 0
     given_up_before: int = 0
+    end_reason: str | None = None
 
     @property
     def open(self) -> int:
         """Units that are still held: neither confirmed nor released."""
         return self.quantity - self.confirmed - self.released
+
+    @property
+    def wanted(self) -> int:
+        """Units that a late payment buys: those at the hold's end, without what the shop has cancelled since."""
+        return self.quantity - self.given_up_before - self.called_off
 
 
 @dataclass(slots=True)
@@ -78,6 +89,16 @@ class Hold:
         return self.status == Status.ACTIVE and self.expires_at <= now
 
     @property
+    def is_revivable(self) -> bool:
+        """Whether a late payment serves the order again: it expired, or was cancelled only because a payment failed.
+
+        It must have been read for a revival.
+        """
+        if self.status == Status.CANCELLED:
+            return any(line.end_reason == "payment_failed" for line in self.lines)
+        return self.status == Status.EXPIRED
+
+    @property
     def product_ids(self) -> set[UUID]:
         return {line.product_id for line in self.lines}
 
@@ -97,7 +118,7 @@ def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) 
     """Lock these reservations in the order of their ids and read them; unknown ids are left out.
 
     The lines have a statement of their own, because the locking one would read them as of before its wait.
-    `is_for_revival` reads `given_up_before` as well.
+    `is_for_revival` reads `given_up_before` and `end_reason` as well.
     """
     among, parameter = database.among(reservation_ids)
     lock = database.for_no_key_update("reservation")
@@ -107,7 +128,7 @@ def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) 
         [parameter],
         lambda rows: {row[0]: Hold(*row) for row in rows},
     )
-    columns = f"{LINE_COLUMNS}, {GIVEN_UP_BEFORE}" if is_for_revival else LINE_COLUMNS
+    columns = f"{LINE_COLUMNS}, {GIVEN_UP_BEFORE}, {END_REASON}" if is_for_revival else LINE_COLUMNS
     lines = database.select(
         LINE,
         f"SELECT {columns} FROM reservation_item WHERE reservation_id {among} ORDER BY id",  # noqa: S608
@@ -203,6 +224,10 @@ def update(holds: Sequence[Hold]) -> None:
     )
     database.update_rows(
         ReservationItem,
-        ("id", "confirmed", "released", "returned"),
-        [(line.id, line.confirmed, line.released, line.returned) for hold in holds for line in hold.lines],
+        ("id", "confirmed", "released", "returned", "called_off"),
+        [
+            (line.id, line.confirmed, line.released, line.returned, line.called_off)
+            for hold in holds
+            for line in hold.lines
+        ],
     )

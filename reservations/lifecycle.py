@@ -161,7 +161,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
-    """Confirm the reservation of each order, reviving one that has expired by a new one where stock allows.
+    """Confirm the reservation of each order, reviving one that has ended by a new one where stock allows; see `paying`.
 
     Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in `reserve_many`, overdue holds of
     other orders are released before a request is refused for lack of stock.
@@ -220,7 +220,9 @@ def counted(verb: str, answers: list[Answer]) -> list[Answer]:
 def _count_new(verb: str, hold: Hold) -> None:
     if verb == "reserve" or (verb == "pay" and hold.replaces_id is not None):
         metrics.reservations.inc()
-    if verb in ("confirm", "cancel", "expire", "pay") or (verb == "call_off" and hold.status == Status.CANCELLED):
+    # An item that is called off after the end settles nothing.
+    is_called_off = hold.status == Status.CANCELLED and not any(line.called_off for line in hold.lines)
+    if verb in ("confirm", "cancel", "expire", "pay") or (verb == "call_off" and is_called_off):
         metrics.settlements.labels(hold.status).inc()
     if verb == "expire":
         metrics.expired.inc()

@@ -43,7 +43,7 @@ class Reservation(models.Model):
         blank=True,
         db_index=False,
         related_name="replaced_by",
-        help_text="The expired reservation that a late payment brought back as this one.",
+        help_text="The ended reservation that a late payment brought back as this one.",
     )
     actor = models.CharField(max_length=150)
 
@@ -81,6 +81,7 @@ class ReservationItem(models.Model):
     """One line: units of a product at a warehouse, and how many of them were confirmed, released and returned.
 
     A part of the line may be released while the hold is ACTIVE. Once settled, confirmed + released = quantity.
+    `called_off` are units that the shop cancelled after the hold had ended, so that a late payment does not buy them.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -91,6 +92,7 @@ class ReservationItem(models.Model):
     confirmed = models.PositiveIntegerField(default=0)
     released = models.PositiveIntegerField(default=0, db_default=0)
     returned = models.PositiveIntegerField(default=0)
+    called_off = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "reservation_item"
@@ -106,6 +108,9 @@ class ReservationItem(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(returned__lte=F("confirmed")), name="reservation_item_returns_no_more_than_it_confirmed"
+            ),
+            models.CheckConstraint(
+                condition=Q(called_off__lte=F("released")), name="reservation_item_calls_off_no_more_than_it_released"
             ),
         ]
 

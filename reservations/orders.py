@@ -207,7 +207,8 @@ def _of_failed(known: Known, received: Received[CallOff], verdict: Verdict) -> D
 
 
 def _cancelled(known: Known, received: Sequence[Received[CallOff]]) -> list[Decision]:
-    verdicts = calling_off.call_off([each.request for each in received])
+    asked = [replace(each.request, is_revivable=each.order_id not in known.called_off) for each in received]
+    verdicts = calling_off.call_off(asked)
     return [
         (_of_cancelled if each.request.items is None else _of_part)(known, each, verdict)
         for each, verdict in zip(received, verdicts, strict=True)
@@ -230,9 +231,6 @@ def _of_part(known: Known, received: Received[CallOff], verdict: Verdict) -> Dec
     match verdict:
         case requests.Outcome():
             return _done(verdict, Outcome.RELEASED)
-        case ReservationExpired() if received.order_id not in known.called_off:
-            # A late payment would buy the whole order again, including the cancelled part. So the order is called off.
-            return _noted(Outcome.CANCELLED, verdict)
         case ReservationConfirmed() | ReservationExpired() | ReservationCancelled():
             return _noted(Outcome.IGNORED, verdict)
         case NotFound() if known.is_over(received.order_id):

@@ -1,8 +1,8 @@
-"""Confirms the reservation of a paid order. If the hold has expired, the order is served again if stock allows.
+"""Confirms the reservation of a paid order. If the hold has ended, the order is served again if stock allows.
 
-An ACTIVE reservation is confirmed, even past its time. For an EXPIRED one a new reservation is created and confirmed in
-the same transaction, at the same warehouses or others, unless the payment is not revivable. A CANCELLED one is never
-revived.
+An ACTIVE reservation is confirmed, even past its time. For an EXPIRED one, or one that was CANCELLED only because an
+earlier payment failed, a new reservation is created and confirmed in the same transaction, at the same warehouses or
+others, unless the payment is not revivable. One that somebody cancelled is never revived.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from reservations import events, reserving, reviving, transitions
 from reservations.holds import Hold, Status
-from reservations.requests import Confirm, Outcome, Pay
+from reservations.requests import Confirm, Outcome, Pay, ReservationCancelled
 from reservations.working_set import WorkingSet
 from stock import ledger
 from warehouses.allocation.terms import Line
@@ -38,19 +38,19 @@ def _decide(working_set: WorkingSet, request: Pay) -> Outcome | Refusal:
     hold = working_set.current[request.order_id]
     if isinstance(hold, Refusal):
         return hold
-    if hold.status == Status.EXPIRED and request.is_revivable:
+    if request.is_revivable and hold.is_revivable:
         return _revive(working_set, hold, actor=request.actor)
     return transitions.decide_confirm(
         working_set, hold, Confirm(reservation_id=hold.id, actor=request.actor), is_late_allowed=True
     )
 
 
-def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | Refusal:
+def _revive(working_set: WorkingSet, ended: Hold, *, actor: str) -> Outcome | Refusal:
     """Reserve and confirm what the hold had at its end. A concurrent twin fails: an order has one live reservation."""
-    # Units that were released before the hold ended are not wanted again.
-    wanted = [(line, line.quantity - line.given_up_before) for line in expired.lines]
-    lines = [Line(line.product_id, units, line.warehouse_id) for line, units in wanted if units]
-    view = working_set.network.seen_from(expired.delivery_postal_code)
+    lines = [Line(line.product_id, line.wanted, line.warehouse_id) for line in ended.lines if line.wanted]
+    if not lines:
+        return ReservationCancelled(f"All items of reservation {ended.id} were cancelled after it had ended.")
+    view = working_set.network.seen_from(ended.delivery_postal_code)
     stock = reserving.candidates(working_set, [line.product_id for line in lines], view)
     decision, delivery = reviving.allocate_again(lines, stock, view.delivery)
     refusal = reserving.refusal_of(decision, delivery)
@@ -58,15 +58,15 @@ def _revive(working_set: WorkingSet, expired: Hold, *, actor: str) -> Outcome | 
         return refusal
     hold = Hold(
         id=uuid7(),
-        order_id=expired.order_id,
+        order_id=ended.order_id,
         status=Status.CONFIRMED.value,
         is_live=True,
         expires_at=working_set.now,
         created_at=working_set.now,
         settled_at=working_set.now,
-        delivery_postal_code=expired.delivery_postal_code,
+        delivery_postal_code=ended.delivery_postal_code,
         allocation={**decision.record, "notes": [*decision.record["notes"], REVIVED]},
-        replaces_id=expired.id,
+        replaces_id=ended.id,
         actor=actor,
     )
     reserving.grant(working_set, hold, decision)

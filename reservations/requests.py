@@ -88,7 +88,7 @@ class Return(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pay(Request):
-    """A payment for the order arrived, in time or late. Without `is_revivable` an EXPIRED hold stays expired."""
+    """A payment for the order arrived, in time or late. Without `is_revivable` a hold that has ended stays so."""
 
     order_id: UUID
     is_revivable: bool = True
@@ -98,13 +98,15 @@ class Pay(Request):
 class CallOff(Request):
     """Call off the order, or these `items` of it: its goods become available again, held or confirmed.
 
-    A failed payment frees only what is held, not confirmed goods.
+    A failed payment frees only what is held, not confirmed goods. `is_revivable`: a late payment may still serve the
+    order again, so items that are cancelled after its hold has ended count too.
     """
 
     order_id: UUID
     items: tuple[Item, ...] | None = None
     reason: CallOffReason
     reference: str
+    is_revivable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,8 @@ def release(
     """Release these units of the lines. The release at a hold's end has no reference, so it can happen only once."""
     for line, units in parts:
         line.released += units
+        if not reference:
+            line.end_reason = reason
         post(
             working_set.levels,
             Kind.RELEASE,

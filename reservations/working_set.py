@@ -62,10 +62,10 @@ class WorkingSet:
     # --- locking ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def lock(cls, reservation_ids: Collection[UUID]) -> Self:
+    def lock(cls, reservation_ids: Collection[UUID], *, is_for_revival: bool = False) -> Self:
         """Lock these reservations, then the levels of their lines, then read the clock. One round trip."""
         with database.pipelined():
-            locked = holds.locking(reservation_ids)
+            locked = holds.locking(reservation_ids, is_for_revival=is_for_revival)
             levels = holds.locking_levels(reservation_ids)
             now = database.read_clock()
         crash_point("settle.after_lock")
@@ -90,7 +90,7 @@ class WorkingSet:
     def lock_orders(cls, order_ids: Collection[UUID]) -> Self:
         """Lock the current reservation of each order and the levels of its lines; see `current`."""
         current_ids = holds.current_ids_of_orders(order_ids)
-        locked = cls.lock(set(current_ids.values()))
+        locked = cls.lock(set(current_ids.values()), is_for_revival=True)
         locked.current = current_reservations(order_ids, locked.holds, current_ids)
         return locked
 
@@ -98,7 +98,7 @@ class WorkingSet:
     def lock_orders_for_payment(cls, order_ids: Collection[UUID]) -> Self:
         """Lock the current reservation of each order and all levels of its products; see `current`.
 
-        All levels, not only those of the lines, because an expired reservation may find its stock elsewhere.
+        All levels, not only those of the lines, because a reservation that has ended may find its stock elsewhere.
         """
         current_ids = holds.current_ids_of_orders(order_ids)
         locked = holds.locking(set(current_ids.values()), is_for_revival=True)()

@@ -138,7 +138,7 @@ class ReservationOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     settled_at = serializers.DateTimeField(allow_null=True)
     replaces_id = serializers.UUIDField(
-        allow_null=True, help_text="The expired reservation that a late payment brought back as this one."
+        allow_null=True, help_text="The ended reservation that a late payment brought back as this one."
     )
     items = ItemOut(many=True, source="lines")
 

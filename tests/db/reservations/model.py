@@ -43,7 +43,7 @@ class Line:
     confirmed: int = 0
     released: int = 0
     returned: int = 0
-    called_off: int = 0  # of those released
+    called_off: int = 0  # of those released, before the end of the hold or after it
 
     @property
     def open(self) -> int:
@@ -60,6 +60,7 @@ class Held:
     minutes: int
     status: str = "ACTIVE"
     is_overdue: bool = False
+    is_unpaid: bool = False  # cancelled because a payment failed, and only because of that
     extensions: dict[str, int] = field(default_factory=dict)
     returns: dict[str, dict[Key, int]] = field(default_factory=dict)
     releases: dict[str, dict[Key, int]] = field(default_factory=dict)
@@ -69,6 +70,10 @@ class Held:
         if self.status == "CONFIRMED":
             return any(line.returned < line.confirmed for line in self.lines)
         return self.status == "ACTIVE"
+
+    @property
+    def is_revivable(self) -> bool:
+        return self.status == "EXPIRED" or self.is_unpaid
 
 
 @dataclass(frozen=True)
@@ -394,10 +399,14 @@ class Model:
         if held.status == "CONFIRMED" and request.reason == "cancelled":
             return REPLAY if request.items is None and not held.is_live else self.bring_back(held, request)
         if request.items is None:
-            return self.end(held, "CANCELLED")
+            expected = self.end(held, "CANCELLED")
+            held.is_unpaid |= expected == NEW and request.reason == "payment_failed"
+            return expected
         repeated = self.repeat(held, request)
         if repeated is not None:
             return repeated
+        if held.is_revivable and request.is_revivable:
+            return self.call_off_later(held, request.items)
         if held.status != "ACTIVE":
             return Expected(SETTLED[held.status])
         parts = fill({line.key: line.open for line in held.lines}, request.items)
@@ -411,11 +420,19 @@ class Model:
             held.status = "CANCELLED"
         return NEW
 
+    def call_off_later(self, held: Held, items: Sequence[Item]) -> Expected:
+        parts = fill({line.key: line.quantity - line.called_off for line in held.lines}, items)
+        if parts is None:
+            return Expected("exceeds_reservation")
+        for line in held.lines:
+            line.called_off += parts.get(line.key, 0)
+        return NEW
+
     def pay(self, requests: Sequence[Pay], answers: Sequence[Answer], expired: Set[UUID]) -> None:
         lacking = []
         for request, answer in zip(requests, answers, strict=True):
             held = self.current_of(request.order_id)
-            if held is not None and held.status == "EXPIRED" and request.is_revivable:
+            if held is not None and held.is_revivable and request.is_revivable:
                 items, expected = self.decide_revival(held)
                 if expected.code == "insufficient_stock":
                     lacking.append((held, answer, items, expected))
@@ -432,13 +449,15 @@ class Model:
         if held.status == "ACTIVE":
             self.settle(held, {line.key: line.open for line in held.lines})
             return assert_answer(answer, NEW)
-        if held.status != "EXPIRED" or not request.is_revivable:
+        if not held.is_revivable or not request.is_revivable:
             return assert_answer(answer, REPLAY if held.status == "CONFIRMED" else Expected(SETTLED[held.status]))
         return self.follow_revival(held, answer, *self.decide_revival(held))
 
     def decide_revival(self, held: Held) -> tuple[list[Item], Expected]:
         wanted = [(line.key, line.quantity - line.called_off) for line in held.lines]
         there = [Item(product_id, units, warehouse_id) for (product_id, warehouse_id), units in wanted if units]
+        if not there:
+            return [], Expected("reservation_cancelled")
         expected = self.decide_taking(merged(there), allow_split=True)
         if expected.code != "insufficient_stock":
             return there, expected

@@ -7,13 +7,16 @@ from uuid import UUID, uuid4
 import pytest
 
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound
+from reservations import lifecycle
 from reservations.holds import Hold
-from reservations.models import Reservation
+from reservations.models import Reservation, ReservationItem
 from reservations.requests import (
     CallOff,
     ExceedsReservation,
     Item,
     OrderChanged,
+    Outcome,
+    ReservationCancelled,
     ReservationConfirmed,
     ReservationExpired,
     Reserve,
@@ -80,8 +83,7 @@ def test_what_is_cancelled_stays_so(first: Callable[[Hold], object], reason: Any
     assert (answer.is_replay, answer.hold.status) == (True, "CANCELLED")
 
 
-@pytest.mark.parametrize("part", [(), (1,)])
-@pytest.mark.parametrize("reason", ["cancelled", "payment_failed"])
+@pytest.mark.parametrize(("reason", "part"), [("cancelled", ()), ("payment_failed", ()), ("payment_failed", (1,))])
 def test_what_has_expired_is_left_as_it_is(reason: Any, part: tuple[int, ...]) -> None:
     product_id, held = of_two_lines()
     verbs.expire(held)
@@ -235,6 +237,72 @@ def test_a_part_of_less_than_one_unit_makes_no_sense(quantity: int) -> None:
     product_id, held = of_two_lines()
     with records.no_trace(), pytest.raises(Invalid):
         verbs.call_off(held.order_id, Item(product_id, quantity))
+
+
+# --- a part of what has ended --------------------------------------------------------------------------------------
+
+
+def unpaid(held: Hold) -> Outcome:
+    return verbs.call_off(held.order_id, reason="payment_failed", reference="payment")
+
+
+@pytest.mark.parametrize("end", [verbs.expire, unpaid])
+def test_a_part_that_is_called_off_after_the_end_is_not_bought_by_a_late_payment(end: verbs.Ending) -> None:
+    product_id, held = of_two_lines()
+    verbs.call_off(held.order_id, Item(product_id, 1, RJ), reference="before")
+    end(held)
+    start, there = records.last_event(), verbs.lines(held)
+    answer = verbs.call_off(held.order_id, Item(product_id, 1, RJ), Item(product_id, 1, SP), reference="after")
+    assert answer.is_replay is False
+    assert (records.events(after=start), verbs.lines(held)) == ([], there)
+    assert list(ReservationItem.objects.order_by("id").values_list("called_off", flat=True)) == [1, 1]
+    assert factories.numbers(product_id, RJ) == factories.numbers(product_id, SP) == (10, 0, 0)
+    revived = verbs.pay(held.order_id).hold
+    assert (revived.replaces_id, verbs.places(revived)) == (held.id, [(product_id, RJ, 1), (product_id, SP, 1)])
+    assert factories.numbers(product_id, RJ) == factories.numbers(product_id, SP) == (9, 0, 0)
+
+
+@pytest.mark.parametrize("end", [verbs.expire, unpaid])
+@pytest.mark.parametrize("case", ["more", "what is gone already", "elsewhere", "another product"])
+def test_of_what_has_ended_no_more_is_called_off_than_it_had(case: str, end: verbs.Ending) -> None:
+    product_id, held = of_two_lines()
+    verbs.call_off(held.order_id, Item(product_id, 1, SP), reference="before")
+    end(held)
+    verbs.call_off(held.order_id, Item(product_id, 1, SP), reference="after")
+    item = {
+        "more": Item(product_id, 4),
+        "what is gone already": Item(product_id, 1, SP),
+        "elsewhere": Item(product_id, 1, "wh-pr-001"),
+        "another product": Item(uuid4(), 1),
+    }[case]
+    with records.no_trace(), pytest.raises(ExceedsReservation):
+        verbs.call_off(held.order_id, item, reference="late")
+
+
+@pytest.mark.parametrize("end", [verbs.expire, unpaid])
+def test_once_all_of_what_has_ended_is_called_off_a_payment_is_refused(end: verbs.Ending) -> None:
+    product_id, held = of_two_lines()
+    end(held)
+    verbs.call_off(held.order_id, Item(product_id, 5))
+    with records.no_trace(), pytest.raises(ReservationCancelled):
+        verbs.pay(held.order_id)
+
+
+@pytest.mark.parametrize(("end", "code"), [(verbs.expire, "reservation_expired"), (unpaid, "reservation_cancelled")])
+def test_a_part_of_what_is_called_off_already_is_refused(end: verbs.Ending, code: str) -> None:
+    product_id, held = of_two_lines()
+    end(held)
+    request = CallOff(
+        order_id=held.order_id,
+        items=(Item(product_id, 1),),
+        reason="cancelled",
+        reference="late",
+        is_revivable=False,
+        actor=ACTOR,
+    )
+    with records.no_trace(), pytest.raises(Conflict) as refusal:
+        lifecycle.one(verbs.call_off_many, request)
+    assert refusal.value.code == code
 
 
 # --- what becomes of the rest --------------------------------------------------------------------------------------

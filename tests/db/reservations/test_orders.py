@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -286,6 +287,69 @@ def test_an_order_is_served_from_the_warehouse_nearest_to_where_it_says_that_it_
     assert (told["delivery"]["area"], [note["code"] for note in told["notes"]]) == (area, notes)
 
 
+# --- whatever comes first ------------------------------------------------------------------------------------------
+
+
+def handle_in_order(order_id: UUID, steps: Sequence[str], product_id: UUID) -> None:
+    """Each message once, those that come too early again at the end; `expire` ends a hold that is still ACTIVE."""
+    waiting = [(step, str(uuid4())) for step in steps]
+    for _ in range(5 * len(steps)):
+        if not waiting:
+            return
+        step, message_id = waiting.pop(0)
+        if step == "expire":
+            for held in Reservation.objects.filter(order_id=order_id, status="ACTIVE"):
+                verbs.expire(held)  # type: ignore[arg-type]  # has an id
+            continue
+        items = {"order.created": {product_id: 3}, "part": {product_id: 1}}.get(step)
+        type_ = "order.cancelled" if step == "part" else step
+        [answer] = answers(message(type_, order_id, items, message_id=message_id))
+        if isinstance(answer, NotFound):
+            waiting.append((step, message_id))
+    raise AssertionError(f"never handled: {waiting}")
+
+
+@pytest.mark.parametrize(
+    ("others", "sold"),
+    [
+        (("part",), 2),
+        (("payment.failed",), 3),
+        (("part", "payment.failed"), 2),
+        (("order.cancelled",), 0),
+        (("part", "order.cancelled"), 0),
+        (("payment.failed", "order.cancelled"), 0),
+    ],
+)
+def test_what_is_sold_in_the_end_does_not_depend_on_what_came_first(others: tuple[str, ...], sold: int) -> None:
+    ends = {}
+    for steps in permutations(("order.created", "expire", "payment.confirmed", *others)):
+        product = factories.product({SP: 5})
+        handle_in_order(uuid4(), steps, product.pk)
+        ends[steps] = factories.numbers(product.pk)
+    assert ends == dict.fromkeys(ends, (5 - sold, 0, 0))
+
+
+def test_an_item_that_the_order_never_had_is_a_conflict_after_the_end_as_before() -> None:
+    product, other = factories.product({SP: 5}), factories.product({SP: 5})
+    order_id = created(product.pk, 3)
+    part = {other.pk: 1}
+    assert handle(message("order.cancelled", order_id, part)) == ["conflict exceeds_reservation"]
+    expire(order_id)
+    assert handle(message("order.cancelled", order_id, part)) == ["conflict exceeds_reservation"]
+    assert handle(message("payment.confirmed", order_id)) == ["confirmed"]
+    assert factories.numbers(product.pk) == (2, 0, 0)
+
+
+def test_a_message_that_comes_again_under_the_id_of_a_part_does_not_bring_back_the_rest() -> None:
+    product = factories.product({SP: 5})
+    order_id = created(product.pk, 3)
+    handle(message("payment.confirmed", order_id))
+    assert handle(message("order.cancelled", order_id, {product.pk: 1}, message_id="17")) == ["released"]
+    InboxMessage.objects.all().delete()  # it is that long ago
+    assert handle(message("order.cancelled", order_id, message_id="17")) == ["conflict reference_conflict"]
+    assert factories.numbers(product.pk) == (3, 0, 0)
+
+
 # --- beside HTTP ---------------------------------------------------------------------------------------------------
 
 
@@ -344,16 +408,6 @@ def test_a_return_over_http_under_the_messages_id_does_not_stand_for_the_cancell
     verbs.give_back(held, Item(product.pk, 1), reference="rma-1")  # type: ignore[arg-type]
     assert handle(message("order.cancelled", order_id, message_id="rma-1")) == ["cancelled"]
     assert factories.numbers(product.pk) == (10, 0, 0)
-
-
-def test_a_message_that_comes_again_under_the_id_of_a_part_does_not_bring_back_the_rest() -> None:
-    product = factories.product({SP: 5})
-    order_id = created(product.pk, 3)
-    handle(message("payment.confirmed", order_id))
-    assert handle(message("order.cancelled", order_id, {product.pk: 1}, message_id="17")) == ["released"]
-    InboxMessage.objects.all().delete()  # it is that long ago
-    assert handle(message("order.cancelled", order_id, message_id="17")) == ["conflict reference_conflict"]
-    assert factories.numbers(product.pk) == (3, 0, 0)
 
 
 def test_an_id_that_was_used_for_another_message_is_no_repeat_of_it_but_refused() -> None:

@@ -142,11 +142,38 @@ def test_a_late_payment_for_a_blocked_product_is_refused() -> None:
     assert refusal.value.extra == {"product_ids": [str(product.pk)]}
 
 
-def test_a_cancelled_hold_is_never_revived() -> None:
+@pytest.mark.parametrize("by", [verbs.cancel, lambda held: verbs.call_off(held.order_id)])
+def test_a_hold_that_somebody_cancelled_is_never_revived(by: verbs.Ending) -> None:
     product = factories.product({SP: 3})
     held = factories.hold(product.pk, 2)
-    verbs.cancel(held)
+    by(held)
+    with records.no_trace():
+        verbs.call_off(held.order_id, reason="payment_failed", reference="payment")  # comes too late to be the reason
+        with pytest.raises(ReservationCancelled):
+            verbs.pay(held.order_id)
+
+
+def test_a_payment_after_one_that_failed_serves_the_order_again() -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 3)
+    verbs.call_off(held.order_id, Item(product.pk, 1), reference="part")
+    verbs.call_off(held.order_id, reason="payment_failed", reference="card-1")
+    assert (verbs.status(held), factories.numbers(product.pk)) == (("CANCELLED", False), (5, 0, 0))
     with records.no_trace(), pytest.raises(ReservationCancelled):
+        verbs.pay(held.order_id, is_revivable=False)
+    revived = verbs.pay(held.order_id).hold
+    assert (revived.status, revived.replaces_id, verbs.places(revived)) == ("CONFIRMED", held.id, [(product.pk, SP, 2)])
+    assert (verbs.status(held), factories.numbers(product.pk)) == (("CANCELLED", False), (3, 0, 0))
+    with records.no_trace():
+        assert verbs.pay(held.order_id).is_replay is True
+
+
+def test_a_payment_after_one_that_failed_is_refused_where_others_bought_the_goods() -> None:
+    product = factories.product({SP: 3})
+    held = factories.hold(product.pk, 2)
+    verbs.call_off(held.order_id, reason="payment_failed")
+    factories.hold(product.pk, 2)
+    with records.no_trace(), pytest.raises(ledger.InsufficientStock):
         verbs.pay(held.order_id)
 
 

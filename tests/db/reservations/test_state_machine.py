@@ -218,21 +218,40 @@ class Books(RuleBasedStateMachine):
         ]
         self.settle(lifecycle.return_many, self.model.give_back, requests)
 
-    @rule(choices=picks, status=st.sampled_from(["ACTIVE", "CONFIRMED"]), part=st.none() | items, reference=references)
+    @rule(
+        choices=picks,
+        status=st.sampled_from(["ACTIVE", "CONFIRMED", "EXPIRED", "CANCELLED"]),
+        part=st.none() | items,
+        reference=references,
+        is_revivable=st.sampled_from([True, True, False]),
+    )
     def call_off(
-        self, choices: list[tuple[bool, int]], status: str, part: tuple[Item, ...] | None, reference: str
+        self,
+        choices: list[tuple[bool, int]],
+        status: str,
+        part: tuple[Item, ...] | None,
+        reference: str,
+        is_revivable: bool,
     ) -> None:
         order_ids = [held.order_id for held in self.picked(choices, status)]
         requests = [
-            CallOff(order_id=order_id, items=part, reason="cancelled", reference=reference, actor=ACTOR)
+            CallOff(
+                order_id=order_id,
+                items=part,
+                reason="cancelled",
+                reference=reference,
+                is_revivable=is_revivable,
+                actor=ACTOR,
+            )
             for order_id in order_ids
         ]
         self.settle(verbs.call_off_many, self.model.call_off, requests)
 
-    @rule(choice=pick, reference=references)
-    def call_off_a_unit_of_each_line(self, choice: tuple[bool, int], reference: str) -> None:
-        [held] = self.picked([choice])
-        part = tuple(Item(line.key[0], 1, line.key[1]) for line in held.lines if line.open) or None
+    @rule(choice=pick, status=st.sampled_from(["ACTIVE", "EXPIRED", "CANCELLED"]), reference=references)
+    def call_off_a_unit_of_each_line(self, choice: tuple[bool, int], status: str, reference: str) -> None:
+        [held] = self.picked([choice], status)
+        left = [line for line in held.lines if line.open or (held.is_revivable and line.quantity > line.called_off)]
+        part = tuple(Item(line.key[0], 1, line.key[1]) for line in left) or None
         request = CallOff(order_id=held.order_id, items=part, reason="cancelled", reference=reference, actor=ACTOR)
         self.settle(verbs.call_off_many, self.model.call_off, [request])
 
@@ -245,9 +264,14 @@ class Books(RuleBasedStateMachine):
         ]
         self.settle(verbs.call_off_many, self.model.call_off, requests)
 
-    @rule(choices=picks, is_one_unknown=st.booleans(), is_revivable=st.sampled_from([True, True, False]))
-    def pay(self, choices: list[tuple[bool, int]], is_one_unknown: bool, is_revivable: bool) -> None:
-        order_ids = [held.order_id for held in self.picked(choices, "EXPIRED")] + [UNKNOWN_ORDER] * is_one_unknown
+    @rule(
+        choices=picks,
+        status=st.sampled_from(["EXPIRED", "CANCELLED"]),
+        is_one_unknown=st.booleans(),
+        is_revivable=st.sampled_from([True, True, False]),
+    )
+    def pay(self, choices: list[tuple[bool, int]], status: str, is_one_unknown: bool, is_revivable: bool) -> None:
+        order_ids = [held.order_id for held in self.picked(choices, status)] + [UNKNOWN_ORDER] * is_one_unknown
         requests = [Pay(order_id=order_id, is_revivable=is_revivable, actor=ACTOR) for order_id in order_ids]
         self.do(lambda: self.model.pay(requests, lifecycle.pay_many(requests), expired()))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
@@ -17,6 +17,7 @@ from tests.integration.messaging.shops import Shop, order_of, word
 from tests.integration.messaging.table import NOTHING, Row
 
 LAST_TRY = {TRIES_HEADER: 12}
+PART = "order.cancelled of a unit"  # in a sequence of types
 ORDER_EVENTS = ("inventory.reserved", "inventory.confirmed", "inventory.released", "inventory.rejected")
 
 
@@ -28,10 +29,11 @@ class Said:
     order_id: UUID
     items: Mapping[UUID, int] | None
     headers: Mapping[str, int]
+    name: str
 
     @property
     def id(self) -> str:
-        return f"{self.order_id} {self.type}"
+        return f"{self.order_id} {self.name}"
 
     def send(self, shop: Shop) -> None:
         data = order_of(self.order_id, self.items)
@@ -39,14 +41,17 @@ class Said:
 
 
 def said(type_: str, order_id: UUID, items: Mapping[UUID, int], *, is_last_try: bool = False) -> Said:
-    """Only an order.created names its items."""
-    return Said(type_, order_id, items if type_ == "order.created" else None, LAST_TRY if is_last_try else {})
+    """An order.created names its items, and PART one unit of the first of them."""
+    headers = LAST_TRY if is_last_try else {}
+    if type_ == PART:
+        return Said("order.cancelled", order_id, {next(iter(items)): 1}, headers, type_)
+    return Said(type_, order_id, items if type_ == "order.created" else None, headers, type_)
 
 
 def in_every_order(
-    types: Sequence[str], products: Sequence[UUID], *, times: int, last_tries: float, random: Random
+    types: Sequence[str], products: Sequence[UUID], *, times: int, last_tries: float, random: Random, least: int = 1
 ) -> list[list[Said]]:
-    """The messages of so many orders for each sequence of these types, of 1 to 3 units of some of these products.
+    """The messages of so many orders for each sequence of these types, of `least` to 3 units of some of these products.
 
     Each message stands in its sequence 1 to 3 times, at random behind the first time. An order.cancelled is on its last
     try in this part of the orders.
@@ -54,7 +59,7 @@ def in_every_order(
     orders = []
     for types_in_order in list(permutations(types)) * times:
         order_id = uuid4()
-        items = {product_id: random.randint(1, 3) for product_id in random.sample(products, random.randint(1, 2))}
+        items = {product_id: random.randint(least, 3) for product_id in random.sample(products, random.randint(1, 2))}
         is_last_try = random.random() < last_tries
         messages: list[Said] = []
         for type_ in types_in_order:
@@ -84,19 +89,23 @@ def interleaved(orders: Iterable[Sequence[Said]], random: Random) -> Iterator[Sa
 # --- what the table makes of it ------------------------------------------------------------------------------------
 
 
+Handled = tuple[str, str, str, bool]  # type, outcome, code, and whether it named a part of the items
+
+
 class History(NamedTuple):
     """What was done about an order: its messages as they were handled, what was published, how it stands."""
 
-    handled: list[tuple[str, str, str]]  # type, outcome, code
+    handled: list[Handled]
     published: list[str]
     status: str
 
 
 def histories() -> dict[UUID, History]:
     """Those of all orders."""
-    handled: dict[UUID, list[tuple[str, str, str]]] = defaultdict(list)
-    for order_id, *message in InboxMessage.objects.order_by("id").values_list("order_id", "type", "outcome", "code"):
-        handled[order_id].append((message[0], message[1], message[2]))
+    handled: dict[UUID, list[Handled]] = defaultdict(list)
+    columns = ("order_id", "type", "outcome", "code", "message_id")
+    for order_id, type_, outcome, code, message_id in InboxMessage.objects.order_by("id").values_list(*columns):
+        handled[order_id].append((type_, outcome, code, message_id.endswith(PART)))
     published: dict[UUID, list[str]] = defaultdict(list)
     for event in OutboxEvent.objects.filter(type__in=ORDER_EVENTS).order_by("id"):
         published[UUID(event.data["order_id"])].append(word(event.type, event.data))
@@ -108,25 +117,26 @@ def histories() -> dict[UUID, History]:
     }
 
 
-def by_the_table(handled: Sequence[tuple[str, str, str]]) -> tuple[list[str], str]:
+def by_the_table(handled: Sequence[Handled]) -> tuple[list[str], str]:
     """What the table publishes for these messages, one after the other, and the status it ends with."""
     state, status = "none", NOTHING
     published: list[str] = []
-    for type_, outcome, code in handled:
-        row = _row(state, type_, outcome, code)
+    for message in handled:
+        row = _row(state, *message)
         published += row.publishes
         state, status = _state_after(state, row), row.then
     return published, status
 
 
-def _row(state: str, type_: str, outcome: str, code: str) -> Row:
-    """The one row that a message without items can have been."""
+def _row(state: str, type_: str, outcome: str, code: str, is_part: bool) -> Row:
+    """The one row that a message can have been."""
     rejections = {f"inventory.rejected ({code})"}
     found = [
         row
         for row in _table()
         if (row.state, row.event, row.outcome) == (state, type_, outcome)
-        and not any("items" in condition or "other" in condition for condition in row.conditions)
+        and ("items" in row.conditions) == is_part
+        and not any(word in condition for condition in row.conditions for word in ("all", "many", "other"))
         and (outcome != "rejected" or rejections & set(row.publishes))
     ]
     assert len(found) == 1, f"{len(found)} rows for {state} | {type_} | {outcome} {code}"
@@ -142,6 +152,14 @@ def _state_after(state: str, row: Row) -> str:
         if is_called_off:
             return "called off"
         return "rejected" if row.event == "order.created" else state
-    is_returned = "returned" in state or "inventory.released (returned)" in row.publishes
-    words: list[Any] = [row.then, "returned" if is_returned else "", "called off" if is_called_off else ""]
-    return " ".join(filter(None, words))
+    is_part = "items" in row.conditions
+    is_returned = "returned" in state or (not is_part and "inventory.released (returned)" in row.publishes)
+    words = [row.then]
+    if row.then == "CONFIRMED" and is_returned:
+        words.append("returned")
+    if row.then == "CANCELLED" and not is_called_off:
+        words += ["unpaid"] if row.event == "payment.failed" or "unpaid" in state else []
+        words += ["in part"] if is_part or "in part" in state else []
+    if is_called_off:
+        words.append("called off")
+    return " ".join(words)

@@ -170,7 +170,24 @@ def _expired(order: Order) -> None:
 
 def _cancelled(order: Order) -> None:
     _active(order)
+    reservation_id = Reservation.objects.get(order_id=order.id).pk
+    lifecycle.one(lifecycle.cancel_many, Cancel(reservation_id=reservation_id, actor=ACTOR))
+
+
+def _unpaid(order: Order) -> None:
+    _active(order)
     order.expect("released", "payment.failed")
+
+
+def _less(before: Callable[[Order], None], *, is_all: bool) -> Callable[[Order], None]:
+    """After the end of the hold a unit of the first product is cancelled, or everything."""
+
+    def bring(order: Order) -> None:
+        before(order)
+        items = order.content if is_all else {order.first: 1}
+        order.expect("released", "order.cancelled", items)
+
+    return bring
 
 
 def _then_called_off(before: Callable[[Order], None]) -> Callable[[Order], None]:
@@ -191,9 +208,13 @@ STATES: dict[str, Callable[[Order], None]] = {
     "CONFIRMED returned": _returned,
     "CONFIRMED returned called off": _then_called_off(_confirmed),
     "EXPIRED": _expired,
+    "EXPIRED in part": _less(_expired, is_all=False),
+    "EXPIRED in all": _less(_expired, is_all=True),
     "EXPIRED called off": _then_called_off(_expired),
     "CANCELLED": _cancelled,
-    "CANCELLED called off": _then_called_off(_cancelled),
+    "CANCELLED unpaid": _unpaid,
+    "CANCELLED unpaid in part": _less(_unpaid, is_all=False),
+    "CANCELLED called off": _then_called_off(_unpaid),
 }
 
 

@@ -23,7 +23,7 @@ from stock.models import StockMovement
 from tests import factories
 from tests.factories import SP
 from tests.integration.messaging import crowds
-from tests.integration.messaging.crowds import Said, in_every_order, interleaved, said
+from tests.integration.messaging.crowds import PART, Said, in_every_order, interleaved, said
 from tests.integration.messaging.programs import command, wait_for_consumers
 from tests.integration.messaging.shops import Shop, order_of
 from tests.integration.messaging.table import Order, delivery, outcome_of
@@ -33,6 +33,7 @@ from tests.service import Process
 
 ALL = ("order.created", "payment.confirmed", "payment.failed", "order.cancelled")
 PAID = ("order.created", "payment.confirmed")
+PAID_AT_LAST = ("order.created", PART, "payment.failed", "payment.confirmed")
 # A moment at each point where a death hurts, so that most of the killed are caught at one.
 DANGEROUS = ("orders.before_commit", "orders.after_commit", "consume.before_ack", "consume.before_ack_of_sent_on")
 POINTS = ",".join(f"{point}=sleep:0.02" for point in DANGEROUS)
@@ -81,17 +82,18 @@ class Consumers:
 def test_whatever_the_order_of_arrival_the_units_are_right(shop: Shop, rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     random = Random(20261123)  # noqa: S311  # no secret
     scarce = [factories.product({SP: 20}).pk for _ in range(3)]
-    sold = [factories.product().pk for _ in range(2)]
+    sold, in_part = [factories.product().pk for _ in range(2)], [factories.product().pk for _ in range(2)]
     called_off = in_every_order(ALL, scarce, times=16, last_tries=0.3, random=random)
     paid = in_every_order(PAID, sold, times=60, last_tries=0, random=random)
-    wanted = units_of(paid)
-    for product_id in sold:
+    paid_at_last = in_every_order(PAID_AT_LAST, in_part, times=4, last_tries=0, random=random, least=2)
+    wanted = units_of([*paid, *paid_at_last])
+    for product_id in (*sold, *in_part):
         factories.receive(product_id, SP, wanted[product_id])  # just enough
     nobodys = [[said(type_, uuid4(), {}, is_last_try=True)] for type_ in ALL[1:] for _ in range(3)]
-    messages = list(interleaved([*called_off, *paid, *nobodys], random))
+    messages = list(interleaved([*called_off, *paid, *paid_at_last, *nobodys], random))
     dead = {message.id for [message] in nobodys if message.type != "order.cancelled"}
     expected = {message.id for message in messages} - dead
-    assert (len(called_off), len(paid), len(dead)) == (384, 120, 6)
+    assert (len(called_off), len(paid), len(paid_at_last), len(dead)) == (384, 120, 96, 6)
 
     with (
         command("publish_events", url=rabbitmq.url, log=tmp_path / "relay.log") as relay,
@@ -117,6 +119,10 @@ def test_whatever_the_order_of_arrival_the_units_are_right(shop: Shop, rabbitmq:
     assert not Reservation.objects.filter(order_id__in=orders_of(called_off), is_live=True).exists()
     assert {factories.numbers(product_id) for product_id in sold} == {(0, 0, 0)}
     each_was_sold_once(paid)
+    cancelled = parts_of(paid_at_last)
+    assert {product_id: factories.numbers(product_id) for product_id in in_part} == {
+        product_id: (cancelled[product_id], 0, 0) for product_id in in_part
+    }
 
 
 def orders_of(orders: list[list[Said]]) -> set[UUID]:
@@ -127,7 +133,15 @@ def units_of(orders: list[list[Said]]) -> Counter[UUID]:
     """What these orders ask for."""
     units: Counter[UUID] = Counter()
     for messages in orders:
-        units.update(next(message.items for message in messages if message.items))
+        units.update(next(message.items for message in messages if message.items and message.type == "order.created"))
+    return units
+
+
+def parts_of(orders: list[list[Said]]) -> Counter[UUID]:
+    """What is cancelled of these orders."""
+    units: Counter[UUID] = Counter()
+    for messages in orders:
+        units.update(next(message.items for message in messages if message.items and message.name == PART))
     return units
 
 
@@ -141,7 +155,7 @@ def each_order_went_a_way_of_the_table() -> None:
     ways: Counter[tuple[str, ...]] = Counter()
     for history in crowds.histories().values():
         assert crowds.by_the_table(history.handled) == (history.published, history.status), history
-        ways[tuple(outcome for _, outcome, _ in history.handled)] += 1
+        ways[tuple(message[1] for message in history.handled)] += 1
     assert len(ways) > 10, ways
 
 

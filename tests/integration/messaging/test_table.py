@@ -87,6 +87,8 @@ def expected_items(order: Order, row: Row, event: OutboxEvent) -> dict[UUID, int
         return {order.first: 1}
     if "other content" in row.conditions and event.type == "inventory.reserved":
         return {order.first: 1}
+    if "in part" in row.state and row.event == "payment.confirmed":
+        return {**order.content, order.first: order.content[order.first] - 1}
     return order.content
 
 
