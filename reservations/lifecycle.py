@@ -7,18 +7,21 @@ verb may be repeated and then gives the same answer.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 from django.db import Error
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from inventory_project.foundation import batches, database, tracing
 from inventory_project.foundation.batches import Work
 from inventory_project.foundation.bulkhead import Look
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from reservations import extending, gate, metrics, obstacles, paying, reserving, returning, settling
+from reservations import expiring, extending, gate, metrics, obstacles, paying, reserving, returning, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
@@ -43,7 +46,16 @@ Result = TypeVar("Result")
 
 AGAIN = (InsufficientStock, HeldByOverdue, OrderChanged)  # refusals that may turn into another answer a moment later
 SWEEP_LIMIT = 500  # overdue holds released in one transaction
+MAX_LEFT_BEHIND = 10_000  # holds counted after a sweep
 SWEEPER = "system:expiry"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """How many holds a sweep has released, and how many it left behind although they were overdue when it began."""
+
+    released: int
+    left_behind: int
 
 
 def reserve_many(requests: Sequence[Reserve]) -> list[Answer]:
@@ -115,13 +127,18 @@ def run_releasing_overdue(
 
 
 def _release_for(refusals: Sequence[object]) -> bool:
-    """Release the overdue holds that block these requests. Returns whether there were any."""
+    """Release the overdue holds that block these requests. Returns whether there were any, apart from those left out.
+
+    If another session keeps one locked, such as a sweeper or another buyer, it is waited for, but only briefly.
+    """
     facts = [refusal.extra for refusal in refusals if isinstance(refusal, Refusal)]
     product_ids = {shortage["product_id"] for extra in facts for shortage in extra.get("shortages", ())}
     reservation_ids = {extra["reservation_id"] for extra in facts if "reservation_id" in extra}
     in_the_way = Q(items__product_id__in=product_ids) | Q(id__in=reservation_ids)
     overdue = Reservation.objects.overdue(database.database_now()).filter(in_the_way).distinct()
-    return bool(_expire(overdue, limit=SWEEP_LIMIT))
+    ids = next(expiring.pages(overdue, size=SWEEP_LIMIT), [])
+    _expire(ids)
+    return bool(ids)
 
 
 def confirm_many(requests: Sequence[Confirm]) -> list[Answer]:
@@ -161,7 +178,7 @@ def return_many(requests: Sequence[Return]) -> list[Answer]:
 
 
 def pay_many(requests: Sequence[Pay]) -> list[Answer]:
-    """Confirm the reservation of each order, reviving one that has ended by a new one where stock allows; see `paying`.
+    """Confirm the reservation of each order, reviving one that has expired by a new one where stock allows.
 
     Refusals: NotFound, ReservationCancelled, InsufficientStock, SalesBlocked. As in `reserve_many`, overdue holds of
     other orders are released before a request is refused for lack of stock.
@@ -171,33 +188,60 @@ def pay_many(requests: Sequence[Pay]) -> list[Answer]:
 
 def expire_due(*, limit: int) -> int:
     """Release up to `limit` holds whose time is up, the longest overdue first. Returns how many were released."""
-    answers = _expire(Reservation.objects.overdue(database.database_now()), limit=limit)
-    return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
-
-
-def _expire(due: QuerySet[Reservation], *, limit: int) -> list[Answer]:
-    ids = due.order_by("expires_at").values_list("id", flat=True)[:limit]
-    # The time limit ended them, not the request that noticed it, so their events carry no trace of it.
-    return expire_many(
-        [Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER, extensions=tracing.NOTHING) for id_ in ids]
+    return _released(
+        _expire(next(expiring.pages(Reservation.objects.overdue(database.database_now()), size=limit), []))
     )
 
 
-def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> int | None:
-    """Release all overdue holds in batches. Returns how many, or None if another process is doing it.
+def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> Sweep:
+    """Release all overdue holds in batches, the longest overdue first. Several sweeps may run at once.
 
-    `should_stop` is called after each batch.
+    What others keep locked, and what cannot be settled, is passed over. It is reported, and is the next sweep's work.
+    `should_stop` is called after each batch. Raises Unavailable or the database's error if the database cannot be used.
     """
-    total = 0
-    with database.job_lock("expire_reservations") as is_ours:
-        if not is_ours:
-            return None
-        while released := expire_due(limit=SWEEP_LIMIT):
-            total += released
-            crash_point("sweep.after_batch")
-            if should_stop():
-                break
-    return total
+    began_at = database.database_now()
+    released = 0
+    for ids in expiring.pages(Reservation.objects.overdue(began_at), size=SWEEP_LIMIT):
+        released += _released(_expire(ids))
+        crash_point("sweep.after_batch")
+        if should_stop():
+            break
+    return Sweep(released=released, left_behind=_left_behind(began_at))
+
+
+def _expire(ids: Sequence[UUID]) -> list[Answer]:
+    """Expire these overdue holds in one batch. Those that cannot be settled are left out for some minutes."""
+    # The time limit ended them, not the request that noticed it, so their events carry no trace of it.
+    requests = [Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER, extensions=tracing.NOTHING) for id_ in ids]
+    answers = counted("expire", batches.run(expiring.expire, requests, look=obstacles.of_reservations))
+    _leave_out([id_ for id_, answer in zip(ids, answers, strict=True) if expiring.is_unsettleable(answer)])
+    return answers
+
+
+def _leave_out(ids: Sequence[UUID]) -> None:
+    if ids:
+        logger.error(
+            "%s overdue holds cannot be settled, the first is %s; they are left out for %s s",
+            len(ids), ids[0], expiring.UNSETTLEABLE_SECONDS,
+        )  # fmt: skip
+        expiring.left_out.add(ids, seconds=expiring.UNSETTLEABLE_SECONDS)
+
+
+def _released(answers: Sequence[Answer]) -> int:
+    return sum(isinstance(answer, Outcome) and not answer.is_replay for answer in answers)
+
+
+def _left_behind(began_at: datetime) -> int:
+    """How many holds were overdue when the sweep began and still are, MAX_LEFT_BEHIND at most. Recorded for monitoring.
+
+    It does not matter why: locked by another session, even by another sweeper, or damaged. Only a sweep that leaves
+    none behind counts as a success of the job.
+    """
+    number = Reservation.objects.overdue(began_at)[:MAX_LEFT_BEHIND].count()
+    metrics.left_behind.set(number)
+    if not number:
+        database.job_last_success.labels("expire_reservations").set_to_current_time()
+    return number
 
 
 def one(verb: Callable[[Sequence[Request]], list[Answer]], request: Request) -> Outcome:
@@ -220,9 +264,7 @@ def counted(verb: str, answers: list[Answer]) -> list[Answer]:
 def _count_new(verb: str, hold: Hold) -> None:
     if verb == "reserve" or (verb == "pay" and hold.replaces_id is not None):
         metrics.reservations.inc()
-    # An item that is called off after the end settles nothing.
-    is_called_off = hold.status == Status.CANCELLED and not any(line.called_off for line in hold.lines)
-    if verb in ("confirm", "cancel", "expire", "pay") or (verb == "call_off" and is_called_off):
+    if verb in ("confirm", "cancel", "expire", "pay") or (verb == "call_off" and hold.status == Status.CANCELLED):
         metrics.settlements.labels(hold.status).inc()
     if verb == "expire":
         metrics.expired.inc()

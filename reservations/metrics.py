@@ -7,6 +7,11 @@ reservations = Counter("inventory_reservations", "Reservations created.")
 expired = Gauge(
     "inventory_reservations_expired", "Reservations released because their time was up.", multiprocess_mode="sum"
 )
+left_behind = Gauge(
+    "inventory_expiry_left_behind",
+    "Holds that were overdue when the last sweep began and that it could not release.",
+    multiprocess_mode="mostrecent",
+)
 refusals = Counter("inventory_reservation_refusals", "Requests refused, by verb and code.", ["verb", "code"])
 settlements = Counter("inventory_reservation_settlements", "Holds settled, by their new status.", ["status"])
 replays = Counter(

@@ -8,4 +8,4 @@ from reservations import lifecycle
 @shared_task(name="reservations.tasks.expire_reservations")
 def expire_reservations() -> int:
     """Release every hold whose time is up."""
-    return lifecycle.sweep() or 0
+    return lifecycle.sweep().released

@@ -24,7 +24,10 @@ class Command(ServiceCommand):
             outcome = lifecycle.one(lifecycle.expire_many, wanted)
             self.stdout.write(f"Reservation {outcome.hold.id} is {outcome.hold.status}.")
             return
-        released = lifecycle.sweep()
-        if released is None:
-            raise CommandError("Another process is releasing overdue holds now; it has the job's lock.")
-        self.stdout.write(f"Released: {released}")
+        sweep = lifecycle.sweep()
+        self.stdout.write(f"Released: {sweep.released}")
+        if sweep.left_behind:
+            raise CommandError(
+                f"Overdue holds left behind: {sweep.left_behind}. Another session has locked them, or their records "
+                "are damaged."
+            )

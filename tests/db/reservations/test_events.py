@@ -89,7 +89,7 @@ def test_an_expired_hold_is_told_as_released(is_swept: bool) -> None:
     start = records.last_event()
     if is_swept:
         factories.make_overdue(held)
-        assert lifecycle.sweep() == 1
+        assert lifecycle.sweep().released == 1
     else:
         verbs.expire(held)
     assert records.events(after=start) == [

@@ -4,9 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.foundation.database import job_lock
 from inventory_project.foundation.errors import Conflict, NotFound
 from reservations import lifecycle
+from reservations.lifecycle import Sweep
 from reservations.models import Reservation
 from reservations.requests import Cancel, Expire, ReservationActive
 from stock.models import StockMovement
@@ -106,13 +106,13 @@ def test_the_sweep_releases_all_that_is_overdue_in_batches_and_nothing_else(monk
     verbs.confirm(confirmed)
     for held in (*overdue, confirmed):
         factories.make_overdue(held)
-    assert lifecycle.sweep() == 5
+    assert lifecycle.sweep() == Sweep(released=5, left_behind=0)
     assert {verbs.status(held) for held in overdue} == {("EXPIRED", False)}
     assert verbs.status(current) == ("ACTIVE", True)
     assert verbs.status(confirmed) == ("CONFIRMED", True)
     assert factories.numbers(product.pk) == (16, 1, 0)
     with records.no_trace():
-        assert lifecycle.sweep() == 0
+        assert lifecycle.sweep() == Sweep(released=0, left_behind=0)
 
 
 def test_the_longest_overdue_are_released_first() -> None:
@@ -124,14 +124,3 @@ def test_the_longest_overdue_are_released_first() -> None:
     assert lifecycle.expire_due(limit=1) == 1
     assert verbs.status(earlier) == ("EXPIRED", False)
     assert verbs.status(later) == ("ACTIVE", True)
-
-
-def test_a_second_sweeper_leaves_the_work_to_the_first() -> None:
-    product = factories.product({SP: 5})
-    held = factories.hold(product.pk)
-    factories.make_overdue(held)
-    with verbs.holding_job_lock("expire_reservations"), records.no_trace():
-        assert lifecycle.sweep() is None
-    with job_lock("expire_reservations") as is_ours:
-        assert is_ours
-    assert lifecycle.sweep() == 1

@@ -198,7 +198,7 @@ class Books(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         due = self.model.overdue()
-        assert lifecycle.sweep() == len(due)
+        assert lifecycle.sweep().released == len(due)
         for held in due:
             self.model.release(held, "EXPIRED")
 

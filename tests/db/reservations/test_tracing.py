@@ -146,5 +146,5 @@ def test_what_a_whole_transaction_causes_is_nobodys_doing() -> None:
 def test_what_the_sweeper_releases_is_nobodys_doing() -> None:
     held = two_holds()[0]
     factories.make_overdue(held)
-    assert lifecycle.sweep() == 1
+    assert lifecycle.sweep().released == 1
     assert OutboxEvent.objects.get(subject=str(held.id), type="inventory.released").extensions == {}

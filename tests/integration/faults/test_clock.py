@@ -22,7 +22,7 @@ def test_a_process_an_hour_ahead_expires_nothing_that_has_time() -> None:
     product = factories.product({factories.SP: 5})
     hold = factories.hold(product.pk)
     with Worker(TEST_CLOCK_OFFSET_SECONDS=AHEAD) as worker:
-        assert worker.run(lifecycle.sweep) == 0
+        assert worker.run(lifecycle.sweep).released == 0
         outcome = worker.run(partial(contestants.confirm, hold.id))
     assert isinstance(outcome, Outcome)
     assert outcome.hold.settled_at is not None
@@ -34,7 +34,7 @@ def test_control_by_its_own_clock_it_expires_a_hold_that_has_time() -> None:
     product = factories.product({factories.SP: 5})
     factories.hold(product.pk)
     with Worker(TEST_CLOCK_OFFSET_SECONDS=AHEAD) as worker:
-        assert worker.run(lifecycle.sweep, within=[clients.by_the_applications_clock]) == 1
+        assert worker.run(lifecycle.sweep, within=[clients.by_the_applications_clock]).released == 1
 
 
 @pytest.mark.usefixtures("books")
@@ -44,7 +44,7 @@ def test_a_process_an_hour_behind_sees_that_time_is_up_and_gives_the_full_time_t
     factories.make_overdue(overdue)
     with Worker(TEST_CLOCK_OFFSET_SECONDS=BEHIND) as worker:
         assert isinstance(worker.run(partial(contestants.confirm, overdue.id)), ReservationExpired)
-        assert worker.run(lifecycle.sweep) == 1
+        assert worker.run(lifecycle.sweep).released == 1
         outcome = worker.run(partial(contestants.reserve, factories.reserve_request(product.pk, ttl_minutes=10)))
     assert timedelta(minutes=9) < outcome.hold.expires_at - database_now() < timedelta(minutes=10)
 

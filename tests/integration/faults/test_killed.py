@@ -152,10 +152,10 @@ def test_after_a_sweeper_was_killed_the_next_one_releases_the_rest_once(
         factories.make_overdue(factories.hold(product.pk))
     run_until_killed(sweep_in_batches_of_five, point, sessions)
     assert factories.numbers(product.pk) == (released, 12 - released, 0)
-    assert lifecycle.sweep() == 12 - released
+    assert lifecycle.sweep().released == 12 - released
     assert factories.numbers(product.pk) == (12, 0, 0)
 
 
-def sweep_in_batches_of_five() -> int | None:
+def sweep_in_batches_of_five() -> lifecycle.Sweep:
     with clients.sweeping_in_batches_of(5):
         return lifecycle.sweep()

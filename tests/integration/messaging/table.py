@@ -165,7 +165,7 @@ def _returned(order: Order) -> None:
 
 def _expired(order: Order) -> None:
     _overdue(order)
-    assert lifecycle.sweep() == 1
+    assert lifecycle.sweep().released == 1
 
 
 def _cancelled(order: Order) -> None:

@@ -256,7 +256,7 @@ def test_an_order_of_what_is_not_for_sale_is_rejected(shop: Shop) -> None:
 def expire(order_id: UUID) -> None:
     """Its time is up, and the sweeper has seen it."""
     make_overdue(order_id)
-    assert lifecycle.sweep() == 1
+    assert lifecycle.sweep().released == 1
 
 
 def test_a_late_payment_gets_its_goods_where_there_are_any(shop: Shop) -> None:

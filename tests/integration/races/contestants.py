@@ -59,7 +59,7 @@ def pay(order_id: UUID) -> Answer:
 
 
 def sweep_once() -> int:
-    """One batch of the sweeper, without the lock that keeps a second sweeper away."""
+    """One batch of the sweeper."""
     return lifecycle.expire_due(limit=lifecycle.SWEEP_LIMIT)
 
 

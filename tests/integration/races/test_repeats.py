@@ -13,6 +13,7 @@ from reservations.requests import Confirm, Outcome
 from stock import documents
 from stock.models import StockDocument, StockLevel, StockMovement
 from tests import factories
+from tests.integration.faults import clients
 from tests.integration.races import contestants, guards
 from tests.processes import Crowd, Guard
 
@@ -56,10 +57,16 @@ def test_control_without_locks_and_unique_movements_the_sweepers_release_twice(c
         assert {name[:2] for name in factories.broken_invariants()} >= {"I2", "I4"}
 
 
-def test_the_sweep_that_is_under_way_keeps_a_second_one_away(audited_crowd: Crowd) -> None:
-    overdue_holds(10)
-    delay = partial(guards.delay, "sweep.after_batch", 0.3)
-    assert Counter(audited_crowd.race([lifecycle.sweep] * 4, within=[delay])) == {10: 1, None: 3}
+def test_sweeps_at_once_share_the_work(audited_crowd: Crowd) -> None:
+    for _ in range(20):
+        overdue_holds(1)  # each of another product: at one product's level they would take turns
+    guarded = [partial(guards.delay, "settle.before_commit", 0.05), partial(clients.sweeping_in_batches_of, 2)]
+
+    sweeps = audited_crowd.race([lifecycle.sweep] * 4, within=guarded)
+
+    assert sum(sweep.released for sweep in sweeps) == 20
+    assert sum(sweep.released > 0 for sweep in sweeps) > 1
+    assert lifecycle.sweep() == lifecycle.Sweep(released=0, left_behind=0)
 
 
 def buy_what_overdue_holds_keep(crowd: Crowd, *without: Guard) -> Counter[str]:

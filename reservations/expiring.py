@@ -1,0 +1,87 @@
+"""Expires overdue holds so that none of them stops the others.
+
+A hold can be in the way of the rest: another session keeps it or one of its levels locked, or its records are damaged.
+The first leaves its batch like any request that waits for a lock (`foundation.bulkhead`). `left_out` remembers for a
+while which holds cannot be settled.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from inventory_project.foundation import database
+from inventory_project.foundation.errors import Refusal
+from inventory_project.foundation.failures import Undecided
+from reservations import settling
+from reservations.models import Reservation
+from reservations.requests import Expire, Outcome
+
+WAIT_MS = 200
+MAX_LEFT_OUT = 10_000  # holds that a process remembers
+UNSETTLEABLE_SECONDS = 300  # a person has to repair the records first
+
+
+def expire(requests: Sequence[Expire]) -> list[Outcome | Refusal]:
+    """Expire the holds, inside the caller's transaction, which waits for each lock WAIT_MS at most.
+
+    That is long enough for a level that many sessions want to give this one its turn. SQLite has one lock, and its own
+    limit for it.
+    """
+    if connection.vendor == "postgresql":
+        database.execute(f"SET LOCAL lock_timeout = {WAIT_MS}")
+    return settling.expire(requests)
+
+
+# --- which holds ---------------------------------------------------------------------------------------------------
+
+
+class LeftOut:
+    """Holds that could not be settled, each left out until its time is up. Threads share it, processes do not.
+
+    Beyond MAX_LEFT_OUT those that were added first are forgotten, and tried again earlier.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[UUID, float] = {}
+        self._lock = Lock()
+
+    def add(self, reservation_ids: Iterable[UUID], *, seconds: float) -> None:
+        """Leave these holds out for so long, by the process's own clock."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            self._until |= dict.fromkeys(reservation_ids, until)
+            for id_ in list(self._until)[:-MAX_LEFT_OUT]:
+                del self._until[id_]
+
+    def ids(self) -> list[UUID]:
+        """The holds that are left out now."""
+        now = time.monotonic()
+        with self._lock:
+            self._until = {id_: until for id_, until in self._until.items() if until > now}
+            return list(self._until)
+
+
+left_out = LeftOut()
+
+
+def is_unsettleable(answer: Outcome | Refusal) -> bool:
+    """Whether the records of the hold, or a defect, kept it from being settled. The next try would fail as well."""
+    is_damaged = isinstance(answer, Refusal) and answer.code == "insufficient_stock"
+    return is_damaged or isinstance(answer, Undecided)
+
+
+def pages(overdue: QuerySet[Reservation], *, size: int) -> Iterator[list[UUID]]:
+    """The ids of these holds, the longest overdue first, `size` at a time and each once. Without those left out."""
+    rest = overdue.exclude(id__in=left_out.ids()).order_by("expires_at", "id").values_list("expires_at", "id")
+    page = list(rest[:size])
+    while page:
+        yield [id_ for _, id_ in page]
+        if len(page) < size:
+            return
+        expires_at, id_ = page[-1]
+        after = Q(expires_at__gt=expires_at) | Q(id__gt=id_)
+        page = list(rest.filter(after, expires_at__gte=expires_at)[:size])
