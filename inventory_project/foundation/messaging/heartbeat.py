@@ -13,7 +13,7 @@ from inventory_project.foundation import side_server
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = (0.2, 0.5, 1, 2, 5)  # after the first, second, ... failure in a row; the last one repeats
+RETRY_SECONDS = (0.2, 0.5, 1, 2)  # after the first, second, ... failure in a row; the last one repeats
 SILENT_SECONDS = 60  # the longest turn of a healthy loop; batches take less, and waits have small steps
 
 process_state = Gauge(
