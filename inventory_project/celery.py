@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import beat_init, worker_ready
 from prometheus_client import start_http_server
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TASK_LIFE_SECONDS = 60  # the shortest life of a task; the clocks of worker and beat may differ a little
 BEAT_STOP_SECONDS = 10.0  # the longest stop; containers are killed after 30
+RETIRED_TASKS = ("reservations.tasks.expire_reservations",)  # `manage.py expire_reservations --forever` does it now
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
@@ -78,6 +79,14 @@ def schedule_jobs(sender: Celery, **_kwargs: object) -> None:
         }
         for job in JOBS
     }
+
+
+@beat_init.connect
+def forget_retired_tasks(**_kwargs: object) -> None:
+    """Delete the periodic tasks of earlier versions. Beat has them from the database, and would go on sending them."""
+    from django_celery_beat.models import PeriodicTask
+
+    PeriodicTask.objects.filter(task__in=RETIRED_TASKS).delete()
 
 
 @worker_ready.connect

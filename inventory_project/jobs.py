@@ -1,4 +1,7 @@
-"""The list of periodic jobs. Celery beat schedules them; without a broker, `run_jobs` runs them itself."""
+"""The list of periodic jobs. Celery beat schedules them; without a broker, `run_jobs` runs them itself.
+
+Expiry is not among them: a process of its own does it, `expire_reservations --forever`, which needs PostgreSQL only.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +11,7 @@ from django.conf import settings
 
 from inventory_project.foundation.messaging import retention
 from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
-from reservations import lifecycle
 from reservations.analysis.tasks import audit_stock
-from reservations.tasks import expire_reservations
 from stock.counters import sync
 from stock.tasks import sync_counters
 
@@ -33,7 +34,6 @@ class Job:
 
 
 JOBS = (
-    Job("expire_reservations", expire_reservations, settings.EXPIRY_INTERVAL_SECONDS, stoppable=lifecycle.sweep),
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(

@@ -8,20 +8,31 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from kombu import Connection
 
-from reservations.models import Reservation
 from tests import factories
 from tests.servers import Postgres, RabbitMQ, Redis, free_port
-from tests.service import KEY, PATIENCE_SECONDS, Process, Service, environment, manage, url_of_test_database, wait_until
+from tests.service import (
+    KEY,
+    PATIENCE_SECONDS,
+    Process,
+    Service,
+    environment,
+    manage,
+    url_of_test_database,
+    wait_until,
+)
 
 CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
+RETIRED_TASK = "reservations.tasks.expire_reservations"
 BEAT = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
 
 
@@ -34,18 +45,20 @@ def empty_queue() -> None:
         queue.close()
 
 
-def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_queue: None, tmp_path: Path) -> None:
+def test_worker_and_beat_run_the_audit_and_forget_the_task_of_the_version_before(
+    transactional_db: None, empty_queue: None, tmp_path: Path
+) -> None:
     env = environment(
         DATABASE_URL=url_of_test_database(),
         RABBITMQ_URL=settings.RABBITMQ_URL,
         SECRET_KEY=KEY,
-        EXPIRY_INTERVAL_SECONDS=1,
+        AUDIT_INTERVAL_SECONDS=1,
         WORKER_METRICS_PORT=(port := free_port()),
         INVENTORY_HOST="127.0.0.2",
     )
-    product = factories.product({factories.SP: 10})
-    overdue, not_due = factories.hold(product.pk, 3), factories.hold(product.pk, 4)
-    factories.make_overdue(overdue)
+    every_second = IntervalSchedule.objects.create(every=1, period="seconds")
+    for name, task in (("expire_reservations", RETIRED_TASK), ("ours", "reservations.tasks.audit_stock")):
+        PeriodicTask.objects.create(name=name, task=task, interval=every_second)
     worker_command = [
         *CELERY,
         "worker",
@@ -56,19 +69,26 @@ def test_worker_and_beat_expire_what_is_overdue(transactional_db: None, empty_qu
         "--without-gossip",
         "--without-mingle",
     ]
+    audited = 'inventory_job_last_success_timestamp_seconds{job="audit_stock"} '
     with (
-        Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
         Process(BEAT, env=env, log=tmp_path / "beat.log") as beat,
+        Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
     ):
-        wait_until(lambda: Reservation.objects.get(pk=overdue.id).status == "EXPIRED", "expired")
-        assert factories.numbers(product.pk) == (6, 4, 0)
-        assert Reservation.objects.get(pk=not_due.id).status == "ACTIVE"
-        assert "inventory_reservations_expired 1.0" in metrics_of("127.0.0.2", port)
+        beat.wait_until(lambda: not PeriodicTask.objects.filter(task=RETIRED_TASK).exists(), "forgotten")
+        worker.wait_until(lambda: is_listening("127.0.0.2", port), "serves its metrics")
+        worker.wait_until(lambda: audited in metrics_of("127.0.0.2", port), "audited")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
         assert (beat.stop(signal.SIGTERM), worker.stop(signal.SIGTERM)) == (0, 0)
+    assert PeriodicTask.objects.filter(name="ours").exists()
     assert "Traceback" not in worker.output + beat.output
-    assert factories.broken_invariants() == []
+
+
+def is_listening(host: str, port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection((host, port)).close()
+        return True
+    return False
 
 
 def test_a_task_expires_so_that_a_worker_that_was_away_does_not_find_thousands(
@@ -78,14 +98,14 @@ def test_a_task_expires_so_that_a_worker_that_was_away_does_not_find_thousands(
         DATABASE_URL=url_of_test_database(),
         RABBITMQ_URL=settings.RABBITMQ_URL,
         SECRET_KEY=KEY,
-        EXPIRY_INTERVAL_SECONDS=1,
+        AUDIT_INTERVAL_SECONDS=1,
     )
     with Process(BEAT, env=env, log=tmp_path / "beat.log"), Connection(settings.RABBITMQ_URL) as broker:
         queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
         message = queue.get(timeout=PATIENCE_SECONDS)
         message.ack()
         queue.close()
-    assert message.headers["task"] == "reservations.tasks.expire_reservations"
+    assert message.headers["task"] == "reservations.tasks.audit_stock"
     life = datetime.fromisoformat(message.headers["expires"]) - datetime.now(UTC)
     assert 30 < life.total_seconds() <= 60
 
@@ -116,7 +136,7 @@ def test_beat_stops_in_the_middle_of_a_transaction(transactional_db: None, empty
 def test_beat_stops_while_rabbitmq_is_frozen(transactional_db: None, tmp_path: Path) -> None:
     with RabbitMQ(tmp_path) as rabbitmq:
         env = environment(
-            DATABASE_URL=url_of_test_database(), RABBITMQ_URL=rabbitmq.url, SECRET_KEY=KEY, EXPIRY_INTERVAL_SECONDS=1
+            DATABASE_URL=url_of_test_database(), RABBITMQ_URL=rabbitmq.url, SECRET_KEY=KEY, AUDIT_INTERVAL_SECONDS=1
         )
         with Process(BEAT, env=env, log=tmp_path / "beat.log") as beat:
             with Connection(rabbitmq.url) as broker:

@@ -441,6 +441,7 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("WORKER_METRICS_PORT", "9100", REAL, "WORKER_METRICS_PORT", 9100),
     ("RELAY_METRICS_PORT", "9101", REAL, "RELAY_METRICS_PORT", 9101),
     ("CONSUMER_METRICS_PORT", "9102", REAL, "CONSUMER_METRICS_PORT", 9102),
+    ("EXPIRY_METRICS_PORT", "9103", REAL, "EXPIRY_METRICS_PORT", 9103),
     ("CONSUMER_BATCH", "64", {}, "CONSUMER_BATCH", 64),
     ("ORDER_EVENTS_EXCHANGE", "shop.orders", {}, "MESSAGE_EXCHANGES", {**EXCHANGES, "order": "shop.orders"}),
     ("PAYMENT_EVENTS_EXCHANGE", "shop.money", {}, "MESSAGE_EXCHANGES", {**EXCHANGES, "payment": "shop.money"}),

@@ -2,16 +2,12 @@
 
 import signal
 import sys
-from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 from django.db import connection
 
-from inventory_project.foundation.database import database_now
-from reservations import lifecycle
-from reservations.models import Reservation
+from inventory_project.foundation.messaging.models import OutboxEvent
 from tests import factories
 from tests.service import KEY, MANAGE, Process, environment, url_of_test_database, wait_until
 
@@ -19,26 +15,8 @@ TRIES = 10
 
 
 def run_jobs(log: Path, **values: object) -> Process:
-    env = environment(DATABASE_URL=url_of_test_database(), SECRET_KEY=KEY, EXPIRY_INTERVAL_SECONDS=1, **values)
+    env = environment(DATABASE_URL=url_of_test_database(), SECRET_KEY=KEY, **values)
     return Process([sys.executable, str(MANAGE), "run_jobs"], env=env, log=log)
-
-
-def states() -> Counter[str]:
-    """How many reservations there are of each status."""
-    return Counter(Reservation.objects.values_list("status", flat=True))
-
-
-def test_sigterm_ends_the_jobs_after_the_batch_in_hand(transactional_db: None, tmp_path: Path) -> None:
-    number = lifecycle.SWEEP_LIMIT + 1
-    product = factories.product({factories.SP: number})
-    lifecycle.reserve_many([factories.reserve_request(product.pk) for _ in range(number)])
-    Reservation.objects.update(expires_at=database_now() - timedelta(seconds=1))
-    with run_jobs(tmp_path / "jobs.log", INVENTORY_CRASH_POINT="sweep.after_batch=sleep:1") as jobs:
-        wait_until(lambda: states()["EXPIRED"], "the first batch")
-        assert jobs.stop(signal.SIGTERM) == 0
-    assert states() == {"EXPIRED": lifecycle.SWEEP_LIMIT, "ACTIVE": 1}
-    assert "Traceback" not in jobs.output
-    assert factories.broken_invariants() == []
 
 
 def waiting_audit() -> tuple[int, object] | None:
@@ -52,23 +30,24 @@ def waiting_audit() -> tuple[int, object] | None:
     return found
 
 
-def test_a_hold_ends_while_an_audit_takes_its_time(transactional_db: None, tmp_path: Path) -> None:
+def test_events_leave_while_an_audit_takes_its_time_and_sigterm_ends_both(
+    transactional_db: None, tmp_path: Path
+) -> None:
     product = factories.product({factories.SP: TRIES})
     with (
         psycopg.connect(url_of_test_database()) as somebody,
         run_jobs(tmp_path / "jobs.log", AUDIT_INTERVAL_SECONDS=1) as jobs,
     ):
         somebody.execute("LOCK TABLE stock_document_line IN ACCESS EXCLUSIVE MODE")
-        # An audit gives up a lock after 2 s; on a slow machine it may take some tries until a hold ends within them.
+        # An audit gives up a lock after 2 s; on a slow machine it may take some tries until an event leaves in them.
         for _ in range(TRIES):
-            held = factories.hold(product.pk)
             wait_until(waiting_audit, "an audit that waits")
             audit = waiting_audit()
-            factories.make_overdue(held)
-            wait_until(lambda id_=held.id: Reservation.objects.get(pk=id_).status == "EXPIRED", "released")  # type: ignore[misc]
+            factories.hold(product.pk)
+            wait_until(lambda: not OutboxEvent.objects.waiting().exists(), "written to the log")
             if audit is not None and waiting_audit() == audit:
                 break
         else:
-            raise AssertionError("no hold ended while an audit waited")
+            raise AssertionError("no event left while an audit waited")
         assert jobs.stop(signal.SIGTERM) == 0
     assert factories.broken_invariants() == []

@@ -1,11 +1,13 @@
 """`manage.py serve` as it is run: embedded on SQLite, and on PostgreSQL with two web processes."""
 
 import http.cookies
+import os
 import re
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -14,10 +16,11 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from reservations.models import Reservation
 from stock.models import StockLevel
 from tests import factories
 from tests.integration.group_commit import callers
-from tests.servers import with_descendants
+from tests.servers import free_port, with_descendants
 from tests.service import KEY, Service, environment, is_running, manage, url_of_test_database, wait_until
 
 API = "/api/inventory"
@@ -62,7 +65,7 @@ def test_the_curl_lines_of_a_first_visit_work(embedded: Service, product_id: str
     assert embedded.ask("GET", "/static/admin/css/base.css").status == 200
 
 
-def test_a_hold_ends_by_itself_and_the_jobs_process_counts_it(embedded: Service, product_id: str) -> None:
+def test_a_hold_ends_by_itself_and_the_process_that_released_it_counts_it(embedded: Service, product_id: str) -> None:
     body = {"order_id": str(uuid4()), "items": [{"product_id": product_id, "quantity": 1}]}
     made = embedded.ask("POST", f"{API}/reservations", body).json()
     path = f"{API}/reservations/{made['id']}"
@@ -105,6 +108,7 @@ def test_metrics_carry_the_literal_names(embedded: Service, product_id: str) -> 
         "inventory_stock_level",
         "inventory_oversell_events",
         "inventory_expiry_lag_seconds",
+        "inventory_expiry_left_behind",
         "inventory_outbox_unpublished",
         "inventory_database_up",
         "django_http_responses_total_by_status_total",
@@ -125,7 +129,7 @@ def test_serve_leaves_nothing_running_however_it_ends(
     key = (folder / "secret_key").read_text()
     with Service(env=environment(INVENTORY_DATA_DIR=folder), log=tmp_path / "serve.log") as service:
         tree = with_descendants(service.process.pid)
-        assert len(tree) >= 4  # serve, gunicorn's master, its worker, the jobs
+        assert len(tree) >= 5  # serve, gunicorn's master, its worker, the expiration worker, the jobs
         # A second start on the same folder shows no password again, and keeps the key of the first.
         assert "Log in           as before." in service.output
         assert "with password" not in service.output
@@ -241,6 +245,46 @@ def test_marks_of_low_stock_that_cannot_be_made_anew_do_not_keep_the_service_fro
             assert service.ask("GET", "/health/ready").status == 200
             assert "the marks of low stock were not all brought to LOW_STOCK_THRESHOLD" in service.output
     assert StockLevel.objects.get().is_low is False
+
+
+def expiration_workers(service: Service) -> set[int]:
+    """The ids of those processes among the children of the service."""
+    found = set()
+    for pid in with_descendants(service.process.pid):
+        with suppress(OSError):  # it has just ended
+            if b"--forever" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
+
+
+def test_with_rabbitmq_away_serve_releases_overdue_holds_and_goes_on_when_that_process_is_killed(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    product = factories.product({factories.SP: 2})
+    env = environment(
+        DATABASE_URL=url_of_test_database(),
+        RABBITMQ_URL=f"amqp://guest:guest@127.0.0.1:{free_port()}//",
+        SECRET_KEY=KEY,
+        WEB_WORKERS=1,
+        INVENTORY_API_AUTH="off",
+        EXPIRY_INTERVAL_SECONDS=1,
+        EXPIRY_METRICS_PORT=(port := free_port()),
+    )
+    with Service(env=env, log=tmp_path / "serve.log") as service:
+        for _ in range(2):
+            held = factories.hold(product.pk)
+            factories.make_overdue(held)
+            service.wait_until(lambda id_=held.id: Reservation.objects.get(pk=id_).status == "EXPIRED", "released")  # type: ignore[misc]
+            service.wait_until(
+                lambda: service.metric('inventory_job_last_success_timestamp_seconds{job="expire_reservations"}'),
+                "told by the web server",
+            )
+            with pytest.raises(ConnectionRefusedError):  # the port is for a worker of its own on this host
+                socket.create_connection(("127.0.0.1", port)).close()
+            [worker] = before = expiration_workers(service)
+            os.kill(worker, signal.SIGKILL)
+            service.wait_until(lambda old=before: expiration_workers(service) - old, "started again")  # type: ignore[misc]
+    assert "the expiration worker ended with exit code -9; starting it again" in service.output
 
 
 def chunked_bodies_are_read_and_bounded(real: Service, product_id: str) -> None:

@@ -18,7 +18,7 @@ SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWO
 # What a container must have its own way, whatever .env says.
 FIXED = {
     *("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "INVENTORY_DATA_DIR", "INVENTORY_HOST", "INVENTORY_API_AUTH"),
-    *("WORKER_METRICS_PORT", "RELAY_METRICS_PORT", "CONSUMER_METRICS_PORT"),
+    *("WORKER_METRICS_PORT", "RELAY_METRICS_PORT", "CONSUMER_METRICS_PORT", "EXPIRY_METRICS_PORT"),
 }
 every_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -35,7 +35,7 @@ def environment_of(name: str) -> dict[str, str]:
 def test_the_image_is_built_once_by_the_service_that_all_others_wait_for() -> None:
     assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
     assert all("migrate" in service["depends_on"] for name, service in OURS.items() if name != "migrate")
-    assert set(OURS) == {"migrate", "web", "worker", "relay", "consumer", "beat"}
+    assert set(OURS) == {"migrate", "web", "worker", "relay", "consumer", "expiry", "beat"}
 
 
 @every_service
@@ -71,6 +71,7 @@ def test_what_may_run_more_than_once_publishes_no_port() -> None:
         "worker": ["9808"],
         "relay": ["9809"],
         "consumer": ["9810"],
+        "expiry": ["9811"],
     }
 
 
@@ -151,3 +152,31 @@ def test_the_proxy_passes_on_to_the_port_of_the_service_and_hides_its_metrics() 
     assert f"http://web:{environment_of('web')['INVENTORY_PORT']};" in config
     assert re.search(r"location = /metrics \{\s+return 404;", config)
     assert re.findall(r"listen (\d+)", config) == [port.rpartition(":")[2] for port in SERVICES["proxy"]["ports"]]
+
+
+# --- Kubernetes ------------------------------------------------------------------------------------------------------
+
+
+def test_the_deployment_of_the_expiration_worker_runs_what_the_compose_file_runs_under_the_label_of_the_runbook() -> (
+    None
+):
+    deployment = yaml.safe_load(page("deploy/kubernetes/expiration-worker.yaml"))
+    template = deployment["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    label = {"app": "inventory-expiration-worker"}
+
+    assert "kubectl logs -l app=inventory-expiration-worker" in page("docs/operating/operations.md")
+    assert deployment["metadata"]["labels"] == template["metadata"]["labels"] == label
+    assert deployment["spec"]["selector"]["matchLabels"] == label
+    assert container["command"] == SERVICES["expiry"]["command"]
+    port = environment_of("expiry")["EXPIRY_METRICS_PORT"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert (variables["INVENTORY_HOST"], variables["EXPIRY_METRICS_PORT"]) == ("0.0.0.0", port)  # noqa: S104
+    assert container["ports"] == [{"name": "metrics", "containerPort": int(port)}]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/health", "port": "metrics"}
+    assert variables.keys() <= variables_of_settings().keys()
+
+
+def test_the_expiration_worker_waits_for_postgresql_only() -> None:
+    assert SERVICES["expiry"]["depends_on"].keys() == {"migrate"}

@@ -13,12 +13,12 @@ from inventory_project.foundation import side_server
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = (0.2, 0.5, 1, 2)  # after the first, second, ... failure in a row; the last one repeats
+RETRY_SECONDS = (0.2, 0.5, 1)  # after the first, second, ... failure in a row; the last one repeats
 SILENT_SECONDS = 60  # the longest turn of a healthy loop; batches take less, and waits have small steps
 
 process_state = Gauge(
     "inventory_process_state",
-    "1 for the state that the relay or the consumer is in: working, standby, waiting (for a server), stopped.",
+    "1 for the state that the relay, the consumer or expiry is in: working, standby, waiting (for a server), stopped.",
     ["process", "state"],
     multiprocess_mode="livemostrecent",
 )

@@ -1,4 +1,4 @@
-"""manage.py serve: the API and the admin, and without Celery also the periodic jobs, in one process tree."""
+"""manage.py serve: the API, the admin and the expiration worker, and without Celery the periodic jobs, in one tree."""
 
 import ctypes
 import http
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 WEB = [sys.executable, "-m", "gunicorn", "--config", "python:inventory_project.webserver"]
 JOBS = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_jobs"]
+EXPIRY = [sys.executable, str(settings.BASE_DIR / "manage.py"), "expire_reservations", "--forever"]
 POOLS_SHARE = 0.8  # of PostgreSQL's connections; the rest is for jobs, workers, commands and people
 # `manage.py` as a person types it in this folder.
 MANAGE = (
@@ -160,8 +161,30 @@ def _admin_login() -> list[str]:
     ]
 
 
+class _Companion:
+    """A process next to the web server. It is started again whenever it ends."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        self._name, self._command, self._environment = name, command, environment
+        self.process = _start(command, environment)
+
+    def keep_running(self) -> None:
+        if self.process.poll() is not None:
+            logger.error("%s ended with exit code %s; starting it again", self._name, self.process.returncode)
+            time.sleep(RESTART_SECONDS)
+            self.process = _start(self._command, self._environment)
+
+
+def _companions(environment: dict[str, str]) -> list[_Companion]:
+    # EXPIRY_METRICS_PORT is for a worker that somebody starts. The metrics of this one are among the web server's.
+    companions = [_Companion("the expiration worker", EXPIRY, {**environment, "EXPIRY_METRICS_PORT": "0"})]
+    if not settings.RABBITMQ_URL:
+        companions.append(_Companion("run_jobs", JOBS, environment))
+    return companions
+
+
 def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None]) -> int:
-    """Run the web server, and without a broker also the jobs. Returns the web server's exit code.
+    """Run the web server and its companions until SIGTERM. Returns the web server's exit code, or 0 after SIGTERM.
 
     `when_serving` is called once, as soon as the web server answers.
     """
@@ -174,20 +197,19 @@ def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None])
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stop)
     web = _start(WEB, environment)
-    jobs = None if settings.RABBITMQ_URL else _start(JOBS, environment)
+    companions = _companions(environment)
     is_serving = False
-    while not stopping and web.poll() is None:
-        if not is_serving and _answers():
-            is_serving = True
-            when_serving()
-        if jobs is not None and jobs.poll() is not None:
-            logger.error("the periodic jobs ended with exit code %s; starting them again", jobs.returncode)
-            time.sleep(RESTART_SECONDS)
-            jobs = _start(JOBS, environment)
-        time.sleep(0.2)
-    _end(web)
-    if jobs is not None:
-        _end(jobs)
+    try:
+        while not stopping and web.poll() is None:
+            if not is_serving and _answers():
+                is_serving = True
+                when_serving()
+            for companion in companions:
+                companion.keep_running()
+            time.sleep(0.2)
+    finally:
+        for process in (web, *(companion.process for companion in companions)):
+            _end(process)
     return 0 if stopping else web.returncode
 
 
