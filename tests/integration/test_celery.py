@@ -1,5 +1,6 @@
 """Celery on RabbitMQ does the periodic work, and /health says which server is away."""
 
+import http.client
 import signal
 import socket
 import sys
@@ -8,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests import factories
 from tests.servers import Postgres, RabbitMQ, Redis, free_port
 from tests.service import (
     KEY,
+    MANAGE,
     PATIENCE_SECONDS,
     Process,
     Service,
@@ -238,6 +240,66 @@ def test_health_is_503_only_without_the_database_and_well_again_with_it(
             database.wait_until_ready()
             wait_until(lambda: health_of(service)[0] == 200, "well again")
             assert service.ask("GET", "/api/inventory/products").status == 200
+
+
+def serve_on(url: str, log: Path, *options: str, **values: object) -> tuple[Process, int]:
+    """`manage.py serve` that need not be ready when the block begins, and its port."""
+    port = free_port()
+    given = {"DATABASE_URL": url, "SECRET_KEY": KEY, "WEB_WORKERS": 1, "INVENTORY_API_AUTH": "off", **values}
+    env = environment(**given, INVENTORY_PORT=port)
+    return Process([sys.executable, str(MANAGE), "serve", *options], env=env, log=log), port
+
+
+def status_of(port: int, path: str) -> int:
+    """The status of the answer; 0 while nobody answers."""
+    web = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with suppress(OSError), closing(web):
+        web.request("GET", path)
+        return web.getresponse().status
+    return 0
+
+
+WAITS = "Requests are answered with 503 until it can be used."
+
+
+def test_serve_starts_without_its_database_and_is_ready_once_that_answers(
+    folder_for_postgres: Path, tmp_path: Path
+) -> None:
+    with Postgres(folder_for_postgres) as database:
+        env = environment(DATABASE_URL=database.url, SECRET_KEY=KEY)
+        assert manage("migrate", "--verbosity", "0", env=env).returncode == 0
+        database.stop()
+        serve, port = serve_on(database.url, tmp_path / "serve.log")
+        with serve:
+            serve.wait_until(lambda: status_of(port, "/health/live") == 200, "live")
+            assert status_of(port, "/health/ready") == 503
+            assert serve.output.count(WAITS) == 1
+            assert "The database cannot be used: " in serve.output
+            assert "Inventory Service on" not in serve.output
+
+            database.start()
+            database.wait_until_ready()
+
+            serve.wait_until(lambda: status_of(port, "/health/ready") == 200, "ready")
+            serve.wait_until(lambda: "Inventory Service on" in serve.output, "greeted")
+            assert serve.output.count("because this is off: fsync, synchronous_commit") == 1
+            assert serve.stop(signal.SIGTERM) == 0
+
+
+def test_serve_ends_if_the_database_that_it_waited_for_is_not_migrated(
+    folder_for_postgres: Path, tmp_path: Path
+) -> None:
+    with Postgres(folder_for_postgres) as database:
+        database.stop()
+        serve, port = serve_on(database.url, tmp_path / "serve.log")
+        with serve:
+            serve.wait_until(lambda: status_of(port, "/health/live") == 200, "live")
+            database.start()
+            assert serve.process.wait(PATIENCE_SECONDS) == 1
+    assert serve.output.strip().splitlines()[-1] == (
+        "CommandError: The database is not up to date: run `manage.py migrate` first."
+    )
+    assert status_of(port, "/health/live") == 0
 
 
 def refused_at_every_door(service: Service) -> None:

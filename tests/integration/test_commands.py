@@ -235,7 +235,8 @@ def test_without_database_or_migrations_every_command_fails_with_one_clear_line(
     nowhere = f"postgres://nobody@127.0.0.1:{free_port()}/none"
     name = f"unmigrated_{uuid4().hex[:8]}"
     unmigrated = urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl()
-    with_djangos = (*COMMANDS, ["migrate"])
+    waits = ["serve"]  # until the database answers
+    with_djangos = (*(command for command in COMMANDS if command != waits), ["serve", "--set-up"], ["migrate"])
     away = start(with_djangos, environment(DATABASE_URL=nowhere, SECRET_KEY=KEY))  # which takes its time to give up
     misnamed = start([["audit_stock"], ["migrate"]], environment(DATABASE_URL=unmigrated, SECRET_KEY=KEY))
     for done in ends_of(misnamed):

@@ -20,11 +20,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
-from django.db import Error, connection
+from django.db import Error, OperationalError, connection
 
 from inventory_project import webserver
 from inventory_project.foundation import database
-from inventory_project.foundation.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand, why_unusable
 from inventory_project.foundation.messaging import outbox
 from inventory_project.metrics_folder import metrics_folder
 from stock import catalogue
@@ -60,16 +60,23 @@ class Command(ServiceCommand):
         _require_address()
         if options["set_up"]:
             self._set_up()
-        _require_connections()
-        if not database.is_migrated():
-            raise CommandError(database.NOT_MIGRATED)
-        _refresh_low_marks()
-        connection.close()
+        try:
+            _check_database()
+            when_ready = self._greet
+        except OperationalError as error:
+            logger.warning("%s Requests are answered with 503 until it can be used.", why_unusable(error))
+            when_ready = self._check_and_greet
+        finally:
+            connection.close()
         with metrics_folder() as folder:
             # All processes of this tree write their metrics here, and /metrics adds them up.
-            exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}, when_serving=self._greet)
+            exit_code = _supervise({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}, when_ready=when_ready)
         if exit_code:
             raise CommandError(f"The web server ended with exit code {exit_code}; its log says why.")
+
+    def _check_and_greet(self) -> None:
+        _check_database()
+        self._greet()
 
     def _set_up(self) -> None:
         self.stdout.write("Migrating the database ...")
@@ -91,7 +98,6 @@ class Command(ServiceCommand):
             f"  Admin            {address}/admin/",
             *_admin_login(),
         ]
-        connection.close()
         self.stdout.write("\n".join(lines))  # in one write, or the web server's log would come between
 
 
@@ -116,9 +122,20 @@ def _require_address() -> None:
             ) from error
 
 
+def _check_database() -> None:
+    """Check the database before it is served from, and refresh the low-stock flags.
+
+    Raises CommandError if this version cannot serve from it, and OperationalError if it cannot be used now.
+    """
+    if not settings.EMBEDDED:
+        _require_connections()
+        _warn_of_commits_that_can_be_lost()
+    if not database.is_migrated():
+        raise CommandError(database.NOT_MIGRATED)
+    _refresh_low_marks()
+
+
 def _require_connections() -> None:
-    if settings.EMBEDDED:
-        return
     with connection.cursor() as cursor:
         cursor.execute("SHOW max_connections")
         most = int(cursor.fetchone()[0])
@@ -128,6 +145,20 @@ def _require_connections() -> None:
             f"WEB_WORKERS ({settings.WEB_WORKERS}) times DATABASE_POOL_SIZE ({settings.DATABASE_POOL_SIZE}) is "
             f"{wanted} connections, more than {POOLS_SHARE:.0%} of PostgreSQL's max_connections ({most}): lower one of "
             "the two, or raise max_connections."
+        )
+
+
+def _warn_of_commits_that_can_be_lost() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off' "
+            "ORDER BY name"
+        )
+        off = [name for (name,) in cursor.fetchall()]
+    if off:
+        logger.warning(
+            "reservations that were acknowledged can be lost if the database server crashes, because this is off: %s",
+            ", ".join(off),
         )
 
 
@@ -183,10 +214,10 @@ def _companions(environment: dict[str, str]) -> list[_Companion]:
     return companions
 
 
-def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None]) -> int:
+def _supervise(environment: dict[str, str], *, when_ready: Callable[[], None]) -> int:
     """Run the web server and its companions until SIGTERM. Returns the web server's exit code, or 0 after SIGTERM.
 
-    `when_serving` is called once, as soon as the web server answers.
+    `when_ready` is called when the web server is ready to serve, and again if the database is lost meanwhile.
     """
     stopping = False
 
@@ -198,12 +229,10 @@ def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None])
         signal.signal(signum, stop)
     web = _start(WEB, environment)
     companions = _companions(environment)
-    is_serving = False
+    has_begun = False
     try:
         while not stopping and web.poll() is None:
-            if not is_serving and _answers():
-                is_serving = True
-                when_serving()
+            has_begun = has_begun or (_is_ready() and _succeeds(when_ready))
             for companion in companions:
                 companion.keep_running()
             time.sleep(0.2)
@@ -213,12 +242,23 @@ def _supervise(environment: dict[str, str], *, when_serving: Callable[[], None])
     return 0 if stopping else web.returncode
 
 
-def _answers() -> bool:
-    """Whether the web server answers requests."""
+def _succeeds(work: Callable[[], None]) -> bool:
+    """Whether the database could be used throughout the work."""
+    try:
+        work()
+    except OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _is_ready() -> bool:
+    """Whether the web server answers requests, and has a database to answer from."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.INVENTORY_HOST, settings.INVENTORY_HOST)  # noqa: S104
     web = http.client.HTTPConnection(host, settings.INVENTORY_PORT, timeout=1)
     try:
-        web.request("GET", "/health/live", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".")})
+        web.request("GET", "/health/ready", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".")})
         return web.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
