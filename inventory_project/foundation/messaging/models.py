@@ -1,4 +1,7 @@
-"""The outbox, events to publish with their state, and the inbox, messages that were handled."""
+"""The outbox, the inbox, and the facts that hold for the whole installation.
+
+The outbox has the events to publish, with their state; the inbox has the messages that were handled.
+"""
 
 from typing import Self
 
@@ -16,6 +19,13 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
     def unrouted(self) -> Self:
         """Events for which the broker had no queue, oldest first."""
         return self.filter(published_at=None, unrouted_at__isnull=False).order_by("id")
+
+
+class Destination(models.TextChoices):
+    """Where the events of an installation go."""
+
+    RABBITMQ = "rabbitmq", "RabbitMQ"
+    LOG = "log", "the log"
 
 
 class OutboxEvent(models.Model):
@@ -38,6 +48,8 @@ class OutboxEvent(models.Model):
     )
     occurred_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
+    # NULL also for an event that an earlier version published.
+    published_to = models.CharField(max_length=16, null=True, blank=True, choices=Destination)  # noqa: DJ001
     unrouted_at = models.DateTimeField(null=True, blank=True, help_text="When the broker had no queue for it.")
 
     objects = OutboxQuerySet.as_manager()
@@ -100,3 +112,33 @@ class InboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.message_id}"
+
+
+class Installation(models.Model):
+    """What holds for every process of the installation, whatever its own environment says. There is one row.
+
+    `events_go_to` is where events are published. `pruned_before` is the moment before which published events may have
+    been deleted. `retention_days` is the longest EVENT_RETENTION_DAYS that a process asked for, last at
+    `retention_seen_at`. `counters_synced_at` is when the counters in Redis last agreed with the levels.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    events_go_to = models.CharField(max_length=16, choices=Destination, default=Destination.LOG)
+    pruned_before = models.DateTimeField(null=True, blank=True)
+    retention_days = models.PositiveIntegerField(null=True, blank=True)
+    retention_seen_at = models.DateTimeField(null=True, blank=True)
+    counters_synced_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "installation"
+        default_permissions = ()  # nobody edits it in the admin
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="installation_has_one_row"),
+            models.CheckConstraint(
+                condition=models.Q(events_go_to__in=Destination.values),
+                name="installation_sends_events_to_rabbitmq_or_the_log",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"events go to {self.events_go_to}"

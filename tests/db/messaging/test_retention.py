@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.messaging import outbox, retention
-from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
+from inventory_project.foundation.messaging.models import InboxMessage, Installation, OutboxEvent
 from reservations.models import Reservation
 from tests import factories
 from tests.db.messaging.test_outbox import event
@@ -84,6 +84,54 @@ def test_the_audit_asks_for_no_event_that_was_deleted() -> None:
     old = days_ago(8)
     Reservation.objects.filter(pk=held.id).update(created_at=old, settled_at=old)
     assert factories.broken_invariants() == []
+
+
+def test_before_when_events_were_deleted_is_known_and_never_moves_back(settings: Settings) -> None:
+    assert retention.pruned_before() is None
+    before = database_now()
+    retention.prune()
+    first = retention.pruned_before()
+    assert first is not None
+    assert before <= first + timedelta(days=KEPT_DAYS) <= database_now()
+
+    settings.EVENT_RETENTION_DAYS = 30
+    retention.prune()
+    assert retention.pruned_before() == first
+
+    settings.EVENT_RETENTION_DAYS = 1
+    Installation.objects.update(retention_seen_at=days_ago(1.1))
+    retention.prune()
+    second = retention.pruned_before()
+    assert second is not None
+    assert before <= second + timedelta(days=1) <= database_now()
+
+
+def test_it_is_known_before_the_first_event_is_deleted() -> None:
+    seen = []
+
+    def should_stop() -> bool:
+        seen.append(retention.pruned_before())
+        return True
+
+    put_event("published, old", days=8, published_at=days_ago(8))
+    assert retention.prune(should_stop=should_stop) == 0
+    assert None not in seen
+
+
+def test_the_longest_retention_of_the_last_day_counts_for_all_processes(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_event("published, old", days=8, published_at=days_ago(8))
+    settings.EVENT_RETENTION_DAYS = 30
+    retention.prune()
+    settings.EVENT_RETENTION_DAYS = KEPT_DAYS
+
+    assert retention.prune() == 0
+    assert "EVENT_RETENTION_DAYS is 7 here, and was 30 in another process" in caplog.text
+
+    Installation.objects.update(retention_seen_at=days_ago(1.1))  # no process has asked for 30 since
+    assert retention.prune() == 1
+    assert Installation.objects.get().retention_days == KEPT_DAYS
 
 
 def test_while_another_process_prunes_this_one_leaves_it_alone() -> None:
