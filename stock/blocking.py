@@ -16,6 +16,7 @@ from warehouses.models import Warehouse
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN_ACTOR = "unknown"  # set `is_blocked` without the service
 CLOSING_CHUNK = 1_000  # levels locked at a time while a warehouse closes, so that sales elsewhere go on
 
 
@@ -29,8 +30,8 @@ class _Order:
 def block_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock:
     """Block all sales of the product. Returns the block, or the open one unchanged if it was blocked before.
 
-    Nothing is sold once this returns. Levels that lost the mark (by SQL or a restored backup) get it again. Raises
-    NotFound.
+    Nothing is sold once this returns. Levels that lost the mark (by SQL or a restored backup) get it again, and a
+    product that was marked without the service gets its missing record. Raises NotFound.
     """
     return batches.run_one(lambda orders: [_block(order) for order in orders], _Order(product_id, reason, actor))
 
@@ -42,14 +43,8 @@ def unblock_product(product_id: UUID, *, reason: str, actor: str) -> SalesBlock 
 
 def _block(order: _Order) -> SalesBlock:
     product = _hold_product(order.product_id)
-    was_blocked = product.is_blocked
     _mark(product, is_blocked=True)
-    if was_blocked:
-        return SalesBlock.objects.get(product=product, lifted_at=None)
-    logger.info("sales blocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
-    return SalesBlock.objects.create(
-        product=product, reason=order.reason, blocked_by=order.actor, blocked_at=database.database_now()
-    )
+    return _open_block(product) or _record_block(product, reason=order.reason, actor=order.actor)
 
 
 def _unblock(order: _Order) -> SalesBlock | None:
@@ -57,11 +52,23 @@ def _unblock(order: _Order) -> SalesBlock | None:
     if not product.is_blocked:
         return None
     _mark(product, is_blocked=False)
-    block = SalesBlock.objects.get(product=product, lifted_at=None)
+    block = _open_block(product) or _record_block(product, reason="", actor=UNKNOWN_ACTOR)
     block.lifted_reason, block.lifted_by, block.lifted_at = order.reason, order.actor, database.database_now()
     block.save(update_fields=["lifted_reason", "lifted_by", "lifted_at"])
     logger.info("sales unblocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
     return block
+
+
+def _open_block(product: Product) -> SalesBlock | None:
+    """The record of the product's block. There is none if `is_blocked` was set without the service."""
+    return SalesBlock.objects.filter(product=product, lifted_at=None).first()
+
+
+def _record_block(product: Product, *, reason: str, actor: str) -> SalesBlock:
+    logger.info("sales blocked product_id=%s actor=%s reason=%s", product.pk, actor, reason)
+    return SalesBlock.objects.create(
+        product=product, reason=reason, blocked_by=actor, blocked_at=database.database_now()
+    )
 
 
 def close_warehouse(warehouse_id: str, *, actor: str) -> None:

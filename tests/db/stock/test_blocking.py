@@ -45,6 +45,26 @@ def test_a_second_block_marks_levels_that_lost_the_mark() -> None:
     assert marks() == {(str(product.pk), SP): (True, False, 3)}
 
 
+def test_a_product_that_was_marked_by_sql_gets_its_block_with_its_levels() -> None:
+    product = factories.product({SP: 5})
+    Product.objects.filter(pk=product.pk).update(is_blocked=True)
+    block = blocking.block_product(product.pk, reason="recall", actor="ana")
+    assert (block.reason, block.blocked_by, block.lifted_at) == ("recall", "ana", None)
+    assert SalesBlock.objects.get() == block
+    assert marks() == {(str(product.pk), SP): (True, False, 2)}
+
+
+def test_a_product_that_was_marked_by_sql_can_be_unblocked() -> None:
+    product = factories.product({SP: 5})
+    Product.objects.filter(pk=product.pk).update(is_blocked=True)
+    StockLevel.objects.update(is_blocked=True)
+    block = blocking.unblock_product(product.pk, reason="checked", actor="bob")
+    assert block is not None
+    assert (block.reason, block.blocked_by, block.lifted_reason, block.lifted_by) == ("", "unknown", "checked", "bob")
+    assert Product.objects.get(pk=product.pk).is_blocked is False
+    assert marks() == {(str(product.pk), SP): (False, False, 2)}
+
+
 def test_a_second_block_answers_with_the_open_one_and_changes_nothing() -> None:
     product = factories.product({SP: 5})
     block = blocking.block_product(product.pk, reason="recall", actor="ana")
