@@ -66,8 +66,9 @@ run: packages-run $(RUNTIME) ## serve the API and the admin on port 3006, with e
 test: packages-test $(DEVELOPMENT) ## run all tests except those in a browser, on servers of their own; ARGS="-k name" goes to pytest
 	@$(SERVERS) -- python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-soak: packages-test $(DEVELOPMENT) ## run the test that `make test` shortens, at full length
-	@TEST_SOAK=1 $(SERVERS) -- python -m pytest tests/integration/messaging/faults/test_minute.py $(ARGS)
+soak: packages-test $(DEVELOPMENT) ## run the tests that `make test` shortens, at full length
+	@TEST_SOAK=1 $(SERVERS) -- python -m pytest tests/integration/messaging/faults/test_minute.py \
+		tests/integration/races/test_emergency_brake.py $(ARGS)
 
 check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI, container files
 	@mkdir -p $(SCRATCH)

@@ -86,8 +86,11 @@ class ReservationItem(models.Model):
 
     id = models.UUIDField(primary_key=True)
     reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, db_index=False, related_name="items")
-    product = models.ForeignKey("stock.Product", on_delete=models.PROTECT, related_name="+")
-    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="+")
+    # Not in the database: the level of the same place has these foreign keys (I12, docs/concepts/locking.md).
+    product = models.ForeignKey("stock.Product", on_delete=models.PROTECT, db_constraint=False, related_name="+")
+    warehouse = models.ForeignKey(
+        "warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
     quantity = models.PositiveIntegerField()
     confirmed = models.PositiveIntegerField(default=0)
     released = models.PositiveIntegerField(default=0, db_default=0)

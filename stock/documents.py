@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from inventory_project.foundation import batches, database
-from inventory_project.foundation.errors import Conflict, Invalid, Refusal, unknown_ids
+from inventory_project.foundation.errors import BooksDamaged, Conflict, Invalid, Refusal, unknown_ids
 from inventory_project.foundation.messaging import outbox
 from stock import ledger
 from stock.models import StockDocument, StockDocumentLine
@@ -53,9 +53,18 @@ def book(request: DocumentRequest) -> BookedDocument:
     The same reference with the same content gets the same answer. Raises ReferenceConflict if the content differs,
     Invalid (`unknown_ids`) for products or a warehouse that do not exist, and InsufficientStock if an adjustment would
     take more than is available.
+
+    Missing stock levels are created first, in a transaction of their own, so that a document that is refused may leave
+    an empty one. Only that short transaction locks the product and the warehouse: receipts never keep a block waiting.
     """
     _check(request)
-    return batches.run_one(_book, request)
+    booked = batches.run_one(_book, request)
+    if booked is None:
+        batches.run_one(_create_levels, request)
+        booked = batches.run_one(_book, request)
+    if booked is None:
+        raise BooksDamaged(f"no stock level warehouse_id={request.warehouse_id} right after it was created")
+    return booked
 
 
 def _check(request: DocumentRequest) -> None:
@@ -73,24 +82,36 @@ def _check(request: DocumentRequest) -> None:
             )
 
 
-def _book(requests: Sequence[DocumentRequest]) -> list[BookedDocument | Refusal]:
-    """Book one document at a time. A refusal is raised, so that the levels created for it are rolled back."""
-    return [batches.result_of(_book_one(request)) for request in requests]
+def _create_levels(requests: Sequence[DocumentRequest]) -> list[Refusal | None]:
+    return [_create_levels_of(request) for request in requests]
 
 
-def _book_one(request: DocumentRequest) -> BookedDocument | Refusal:
-    product_ids = sorted({product_id for product_id, _ in request.items})
+def _create_levels_of(request: DocumentRequest) -> Refusal | None:
+    product_ids = _product_ids(request)
     products, warehouses = ledger.hold_masters(product_ids, [request.warehouse_id])
     if len(products) < len(product_ids) or not warehouses:
         return unknown_ids(
             product_ids=[str(product_id) for product_id in product_ids if product_id not in products],
             warehouse_ids=[] if warehouses else [request.warehouse_id],
         )
-    levels = ledger.lock_or_create(product_ids, request.warehouse_id)
+    ledger.create(product_ids, request.warehouse_id)
+    return None
+
+
+def _book(requests: Sequence[DocumentRequest]) -> list[BookedDocument | Refusal | None]:
+    """Book one document at a time; None for one that lacks a stock level."""
+    return [_book_one(request) for request in requests]
+
+
+def _book_one(request: DocumentRequest) -> BookedDocument | Refusal | None:
+    product_ids = _product_ids(request)
+    levels = ledger.lock(product_ids, warehouse_ids=[request.warehouse_id])
     now = database.database_now()
     booked = _find(request)
     if booked is not None:
         return booked
+    if len(levels.by_key) < len(product_ids):
+        return None
     try:
         _post_all(request, levels)
     except ledger.InsufficientStock as refusal:
@@ -98,6 +119,10 @@ def _book_one(request: DocumentRequest) -> BookedDocument | Refusal:
     _write(request, at=now)
     outbox.record(ledger.write(levels, at=now), at=now)
     return _booked(request, at=now, is_replay=False)
+
+
+def _product_ids(request: DocumentRequest) -> list[UUID]:
+    return sorted(product_id for product_id, _ in request.items)
 
 
 def _find(request: DocumentRequest) -> BookedDocument | Refusal | None:

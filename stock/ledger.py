@@ -235,18 +235,17 @@ def _publish(levels: LockedLevels) -> None:
     copies.publish(views, whole=levels.is_whole, hold_ends=levels.hold_ends)
 
 
-def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLevels:
-    """Lock the levels of these products at one warehouse; missing levels are created empty.
+def create(product_ids: Collection[UUID], warehouse_id: str) -> None:
+    """Create the missing levels of these products at one warehouse, empty.
 
     The rows of the products and the warehouse must be locked already (`hold_masters`), so that no block or closing can
-    happen between reading them and creating the level.
+    happen between reading them and creating the level. Commit soon afterwards: whatever wants to block one of these
+    products or to close the warehouse waits.
     """
-    levels = lock(product_ids, warehouse_ids=[warehouse_id])
-    missing = [product_id for product_id in product_ids if (product_id, warehouse_id) not in levels.by_key]
-    if not missing:
-        return levels
-    now = database.database_now()
+    _require_transaction()
     is_closed = not Warehouse.objects.values_list("is_active", flat=True).get(pk=warehouse_id)
+    missing = Product.objects.filter(pk__in=product_ids).exclude(levels__warehouse_id=warehouse_id).order_by("id")
+    now = database.database_now()
     new = [
         StockLevel(
             product=product,
@@ -257,11 +256,10 @@ def lock_or_create(product_ids: Collection[UUID], warehouse_id: str) -> LockedLe
             is_low=True,
             updated_at=now,
         )
-        for product in Product.objects.filter(pk__in=missing).order_by("id")
+        for product in missing
     ]
     crash_point("level.before_create")
     StockLevel.objects.bulk_create(new, ignore_conflicts=True)
-    return lock(product_ids, warehouse_ids=[warehouse_id])
 
 
 def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
@@ -281,18 +279,18 @@ def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
 def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
     """Keep these products and warehouses from being blocked or closed until the transaction ends.
 
-    Returns the ids that exist. FOR SHARE waits for a block or a closing in progress, because those lock the row FOR NO
-    KEY UPDATE; it does not delay sales.
+    Returns the ids that exist. Two transactions never hold the same row together: holders that overlapped could keep a
+    block waiting for ever, because PostgreSQL lets a new shared lock pass the exclusive one that waits.
     """
     _require_transaction()
     return _hold(Product, product_ids), _hold(Warehouse, warehouse_ids)
 
 
 def _hold(model: type[Model], ids: Collection[Any]) -> set[Any]:
-    """Lock the rows with these ids FOR SHARE, in id order. Returns the ids that exist."""
+    """Lock the rows with these ids, in id order. Returns the ids that exist."""
     table = model._meta.db_table
     among, parameter = database.among(ids)
-    sql = f"SELECT id FROM {table} WHERE id {among} ORDER BY id {database.for_share(table)}"  # noqa: S608  # our own names
+    sql = f"SELECT id FROM {table} WHERE id {among} ORDER BY id {database.for_no_key_update(table)}"  # noqa: S608
     return database.select(
         database.fields_of(model, ("id",)), sql, [parameter], lambda rows: {row[0] for row in rows}
     )()

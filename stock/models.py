@@ -1,4 +1,9 @@
-"""Products, their stock levels, and every movement that changed a level."""
+"""Products, their stock levels, and every movement that changed a level.
+
+Only stock levels and sales blocks have foreign keys to products and warehouses in the database. Movements and documents
+name places that have a level (I12), and rows of products, warehouses and levels are never deleted. A foreign key of
+theirs would lock a product's or a warehouse's row at the commit of each sale: see docs/concepts/locking.md.
+"""
 
 from django.db import models
 from django.db.models import Q
@@ -102,8 +107,12 @@ class StockMovement(models.Model):
         RETURN = "RETURN"
 
     id = models.UUIDField(primary_key=True)
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False, related_name="movements")
-    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, related_name="+")
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="movements"
+    )
+    warehouse = models.ForeignKey(
+        "warehouses.Warehouse", on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
     kind = models.CharField(max_length=16, choices=Kind)
     available_delta = models.BigIntegerField(default=0)
     reserved_delta = models.BigIntegerField(default=0)
@@ -141,7 +150,9 @@ class StockDocument(models.Model):
 
     kind = models.CharField(max_length=16, choices=Kind)
     reference = models.CharField(max_length=128)
-    warehouse = models.ForeignKey("warehouses.Warehouse", on_delete=models.PROTECT, related_name="+")
+    warehouse = models.ForeignKey(
+        "warehouses.Warehouse", on_delete=models.PROTECT, db_constraint=False, related_name="+"
+    )
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=150)
     created_at = models.DateTimeField()
@@ -160,7 +171,7 @@ class StockDocumentLine(models.Model):
     """One product of a document; `quantity` is signed for adjustments."""
 
     document = models.ForeignKey(StockDocument, on_delete=models.PROTECT, related_name="lines", db_index=False)
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, db_constraint=False, related_name="+")
     quantity = models.BigIntegerField()
 
     class Meta:

@@ -162,11 +162,6 @@ def skip_locked(table: str) -> str:
     return f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if connection.vendor == "postgresql" else ""
 
 
-def for_share(table: str) -> str:
-    """The clause that share-locks the rows read from `table`: several transactions may hold it. Empty on SQLite."""
-    return f"FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""
-
-
 def keep_other_writers_out(model: type[models.Model]) -> None:
     """Lock the model's table against writes until the transaction ends. SQLite has locked its whole file already.
 

@@ -40,7 +40,7 @@ ORDERS = [UUID(int=number) for number in range(101, 107)]
 UNKNOWN_ORDER = UUID(int=999)
 TTL_MINUTES = 15
 EXTEND_MAX_MINUTES = 120
-EMPTY = "TRUNCATE warehouse, stock_product, reservation, outbox_event CASCADE"  # and all that refers to them
+EMPTY = "TRUNCATE warehouse, stock_product, stock_movement, stock_document, reservation, outbox_event CASCADE"
 
 # Small numbers, so that shortages, twins and replays are common.
 items = st.lists(

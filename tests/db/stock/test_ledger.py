@@ -87,7 +87,7 @@ def test_a_level_that_was_locked_but_not_posted_to_stays_as_it_is() -> None:
     "call",
     [
         lambda: ledger.lock([uuid4()]),
-        lambda: ledger.lock_or_create([uuid4()], SP),
+        lambda: ledger.create([uuid4()], SP),
         lambda: ledger.hold_masters([uuid4()], [SP]),
         lambda: ledger.write(ledger.LockedLevels(is_whole=True), at=database_now()),
     ],

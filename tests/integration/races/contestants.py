@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
+from pathlib import Path
+from random import choice, randrange, sample
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.test import Client, override_settings
 from prometheus_client import Metric
@@ -14,8 +16,9 @@ from inventory_project.foundation import batches
 from inventory_project.foundation.errors import Refusal, Unavailable
 from reservations import lifecycle
 from reservations.lifecycle import Answer
-from reservations.requests import Cancel, Confirm, Expire, Outcome, Pay, Reserve, Return
-from stock import blocking, documents
+from reservations.requests import Cancel, Confirm, Expire, Item, Outcome, Pay, Reserve, Return
+from stock import blocking, catalogue, documents
+from tests import factories
 from tests.factories import ACTOR, make_overdue
 
 Request = TypeVar("Request")
@@ -68,6 +71,73 @@ def book(request: documents.DocumentRequest) -> documents.BookedDocument | Refus
         return documents.book(request)
     except Refusal as refusal:
         return refusal
+
+
+def until_stopped(stop: Path, call: Callable[[], object]) -> int:
+    """Call again and again until the file exists; how often."""
+    times = 0
+    while not stop.exists():
+        call()
+        times += 1
+    return times
+
+
+def receive(product_id: UUID, warehouse_id: str) -> documents.BookedDocument | Refusal:
+    """One unit more, by a receipt of its own."""
+    return book(
+        documents.DocumentRequest(
+            kind=documents.Kind.RECEIPT,
+            reference=f"receipt-{uuid4()}",
+            warehouse_id=warehouse_id,
+            items=((product_id, 1),),
+            actor=ACTOR,
+        )
+    )
+
+
+def receive_new_product(warehouse_id: str) -> documents.BookedDocument | Refusal:
+    """The first receipt of a product: its stock level is created."""
+    return receive(factories.product().pk, warehouse_id)
+
+
+def rename(product_id: UUID) -> None:
+    """Give the product a new SKU and a new threshold, as an import of the shop's catalogue does."""
+    request = catalogue.ProductRequest(
+        product_id=product_id,
+        sku=f"SKU-{uuid4()}",
+        name="A product",
+        low_stock_threshold=randrange(1_000),  # noqa: S311  # no secret
+    )
+    with suppress(Unavailable):  # which is counted as a failure of its transaction
+        catalogue.put(request)
+
+
+def block_and_unblock(product_id: UUID) -> None:
+    blocking.block_product(product_id, reason="a race", actor=ACTOR)
+    blocking.unblock_product(product_id, reason="a race", actor=ACTOR)
+
+
+def close_and_reopen(warehouse_id: str) -> None:
+    blocking.close_warehouse(warehouse_id, actor=ACTOR)
+    blocking.reopen_warehouse(warehouse_id, actor=ACTOR)
+
+
+def shop(product_ids: Sequence[UUID]) -> None:
+    """Order one unit each of some products, and then confirm and return, cancel, expire or keep it."""
+    chosen = sample(product_ids, k=randrange(1, len(product_ids) + 1))  # noqa: S311  # no secret
+    items = tuple(Item(product_id, 1) for product_id in chosen)
+    answer = reserve(Reserve(order_id=uuid4(), items=items, actor=ACTOR))
+    if not isinstance(answer, Outcome):
+        return
+    end = choice(("return", "cancel", "expire", "keep"))  # noqa: S311  # no secret
+    if end == "return":
+        confirm(answer.hold.id)
+        take_back(answer.hold.id, "parcel-1")
+    elif end == "cancel":
+        cancel(answer.hold.id)
+    elif end == "expire":
+        make_overdue(answer.hold)
+        sweep_once()
 
 
 def block_soon(product_id: UUID, *, seconds: float) -> None:

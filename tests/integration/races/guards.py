@@ -63,7 +63,7 @@ def without_constraints(*constraints: tuple[type[models.Model], str]) -> Iterato
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE stock_product, reservation, stock_document, outbox_event CASCADE")
+            cursor.execute("TRUNCATE stock_product, stock_movement, reservation, stock_document, outbox_event CASCADE")
         with connection.schema_editor() as editor:
             for model, constraint in found:
                 editor.add_constraint(model, constraint)
@@ -86,8 +86,40 @@ def without_reference_look_up() -> Iterator[None]:
 
 
 @contextmanager
+def with_receipts_that_share_the_masters() -> Iterator[None]:
+    """A receipt holds the product and the warehouse FOR SHARE until it commits, as every receipt once did."""
+    book = documents._book
+
+    def book_under_shared_locks(requests: Sequence[documents.DocumentRequest]) -> Any:
+        for request in requests:
+            product_ids = [product_id for product_id, _ in request.items]
+            database.execute("SELECT id FROM stock_product WHERE id = ANY(%s) FOR SHARE", [product_ids])
+            database.execute("SELECT id FROM warehouse WHERE id = %s FOR SHARE", [request.warehouse_id])
+        return book(requests)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "_book", book_under_shared_locks)
+        yield
+
+
+@contextmanager
+def with_foreign_keys_of_lines() -> Iterator[None]:
+    """Lines have a foreign key to products in the database, as they once had."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE reservation_item ADD CONSTRAINT line_of_a_product FOREIGN KEY (product_id) "
+            "REFERENCES stock_product (id) DEFERRABLE INITIALLY DEFERRED"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE reservation_item DROP CONSTRAINT line_of_a_product")
+
+
+@contextmanager
 def without_held_masters() -> Iterator[None]:
-    """Whoever makes a stock level reads the product and the warehouse without FOR SHARE."""
+    """Whoever makes a stock level reads the product and the warehouse without a lock."""
 
     def look(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
         return (

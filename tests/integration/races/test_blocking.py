@@ -71,7 +71,7 @@ def test_a_first_receipt_racing_with_a_block_never_makes_a_sellable_level(audite
         assert (level.available, level.is_blocked) == (15, True)
 
 
-def test_control_without_for_share_the_level_can_be_sold_from_though_the_product_is_blocked(
+def test_control_where_masters_are_not_locked_the_level_can_be_sold_from_though_the_product_is_blocked(
     crowd: Crowd,
 ) -> None:
     levels = [first_receipts_against_a_block(crowd, guards.without_held_masters) for _ in range(ROUNDS)]

@@ -44,7 +44,9 @@ def clerk(postgres: Postgres, commands: Commands) -> Iterator[Worker]:
     done = manage("migrate", "--verbosity", "0", env=commands.environment(DATABASE_URL=postgres.url))
     assert done.returncode == 0, done.stderr
     with psycopg.connect(postgres.url, autocommit=True) as session:
-        session.execute("TRUNCATE stock_product, reservation, stock_document, outbox_event, inbox_message CASCADE")
+        session.execute(
+            "TRUNCATE stock_product, stock_movement, reservation, stock_document, outbox_event, inbox_message CASCADE"
+        )
     with Worker(DATABASE_URL=postgres.url) as worker:
         yield worker
         assert worker.run(factories.broken_invariants) == []

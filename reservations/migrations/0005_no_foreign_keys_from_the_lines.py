@@ -1,0 +1,37 @@
+# Only drops constraints: nothing is scanned or rewritten. Each statement commits by itself, so that a sale never waits
+# for more than two tables; it locks them for a moment, gives up after LOCK_TIMEOUT_MS, and may then be run again.
+# Going back adds the constraints and scans the tables for it.
+
+import django.db.models.deletion
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [
+        ("reservations", "0004_settled_lines_know_what_was_released"),
+        ("stock", "0006_no_foreign_keys_from_the_ledger"),
+        ("warehouses", "0003_network_version"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="reservationitem",
+            name="product",
+            field=models.ForeignKey(
+                db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="stock.product"
+            ),
+        ),
+        migrations.AlterField(
+            model_name="reservationitem",
+            name="warehouse",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="warehouses.warehouse",
+            ),
+        ),
+    ]
