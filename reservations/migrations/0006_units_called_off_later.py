@@ -4,7 +4,7 @@ from django.db.models import F, Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("reservations", "0004_settled_lines_know_what_was_released")]
+    dependencies = [("reservations", "0005_no_foreign_keys_from_the_lines")]
 
     operations = [
         # With a default of the database's own: processes that know nothing of the column go on reserving.
