@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("books")
 BEFORE, COLUMN, LATEST = (
     ("reservations", "0002_room_for_updates"),
     ("reservations", "0003_released_units"),
-    ("reservations", "0005_units_called_off_later"),
+    ("reservations", "0006_units_called_off_later"),
 )
 
 

@@ -124,7 +124,7 @@ def call_offs_of_what_was_paid(size: int) -> list[CallOff]:
     ("verb", "requests", "number"),
     [
         (lifecycle.reserve_many, wishes, 11),
-        (lifecycle.reserve_many, wishes_for_what_is_overdue, 34),
+        (lifecycle.reserve_many, wishes_for_what_is_overdue, 31),
         (lifecycle.confirm_many, confirms, 11),
         (lifecycle.confirm_many, partial_confirms, 11),
         (lifecycle.cancel_many, cancels, 11),
@@ -168,7 +168,7 @@ def test_the_release_of_what_is_due_takes_as_many_statements_for_a_hundred_holds
         Reservation.objects.update(expires_at=F("created_at"))
         with CaptureQueriesContext(connection) as captured:
             assert lifecycle.expire_due(limit=500) == size
-        assert len(captured) == 17
+        assert len(captured) == 14
 
 
 def test_a_reservation_locks_then_looks_for_twins_then_reads_the_clock_then_writes() -> None:
