@@ -1,7 +1,7 @@
 """The command: `python -m tests.servers run --fsync -- python -m benchmarks`, which is `make bench`.
 
 `python -m benchmarks chart RESULTS.json CHART.svg` draws what a run has written; `against REVISION` holds this version
-against an earlier one.
+against an earlier one; `audit` times the audits of a large database.
 """
 
 import argparse
@@ -38,7 +38,27 @@ def main() -> int:
 
         print(against.run(options.revision, rounds=options.rounds or AGAINST_ROUNDS))
         return 0
+    if options.command == "audit":
+        return _audit(options)
     return _measure(options)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    _set_up()
+    from benchmarks import audit
+
+    for name, seconds in audit.run(old=options.old, new=options.new):
+        print(f"{name}: {seconds:.2f} s")
+    return 0
+
+
+def _set_up() -> None:
+    """What the modules of the benchmarks need before they are imported: they are made of models."""
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
+    django.setup()
+    logging.getLogger().setLevel(logging.ERROR)  # of this process; the service writes its log as it always does
 
 
 def _options() -> argparse.Namespace:
@@ -56,12 +76,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=RESULTS / f"{began}.json", help="where the JSON goes, default %(default)s"
     )
-    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg | against REVISION")
+    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg | against REVISION | audit")
     chart = commands.add_parser("chart", help="draw the results of a run")
     chart.add_argument("results", type=Path)
     chart.add_argument("svg", type=Path)
     against = commands.add_parser("against", help="the reservations of this version and of another one, turn by turn")
     against.add_argument("revision", help="as git names it, or the folder of another checkout")
+    audit = commands.add_parser("audit", help="how long the audits of a large database take")
+    audit.add_argument("--old", type=int, default=1_000_000, help="reservations that are there, default %(default)s")
+    audit.add_argument("--new", type=int, default=10_000, help="reservations that are new, default %(default)s")
     return parser.parse_args()
 
 
@@ -74,12 +97,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
-    django.setup()  # before the modules below, which are made of models
-    logging.getLogger().setLevel(logging.ERROR)  # of this process; the service writes its log as it always does
-
+    _set_up()
     from django.core.management import call_command
 
     from benchmarks import run

@@ -32,8 +32,9 @@ SELECT id, 'growth-' || n, 'A product of the benchmark', false, now() - interval
 FROM made_product ORDER BY n;
 
 INSERT INTO stock_level (product_id, warehouse_id, available, reserved, incoming, replenished, is_blocked, is_closed, is_low,
-                         version, updated_at)
-SELECT product_id, warehouse_id, received - held, held, 0, received, false, false, false, 1 + held, now() - interval '1 hour'
+                         version, last_movement, updated_at)
+SELECT product_id, warehouse_id, received - held, held, 0, received, false, false, false, 1 + held, 1 + held,
+       now() - interval '1 hour'
 FROM made_level ORDER BY n;
 
 INSERT INTO stock_document (kind, reference, warehouse_id, reason, actor, created_at)
@@ -43,10 +44,10 @@ FROM made_level GROUP BY reference, warehouse_id;
 INSERT INTO stock_document_line (document_id, product_id, quantity)
 SELECT d.id, l.product_id, l.received FROM made_level l JOIN stock_document d ON d.reference = l.reference;
 
-INSERT INTO stock_movement (id, product_id, warehouse_id, kind, available_delta, reserved_delta, incoming_delta, line_id,
-                            reference, actor, reason, created_at)
-SELECT pg_temp.id_in_order(n - {holds}), product_id, warehouse_id, 'RECEIPT', received, 0, 0, NULL, reference, 'benchmark', '',
-       now() - interval '2 hours'
+INSERT INTO stock_movement (id, product_id, warehouse_id, kind, available_delta, reserved_delta, incoming_delta, number,
+                            available_after, reserved_after, incoming_after, line_id, reference, actor, reason, created_at)
+SELECT pg_temp.id_in_order(n - {holds}), product_id, warehouse_id, 'RECEIPT', received, 0, 0, 1, received, 0, 0, NULL,
+       reference, 'benchmark', '', now() - interval '2 hours'
 FROM made_level ORDER BY n;
 
 INSERT INTO reservation (id, order_id, status, is_live, expires_at, created_at, delivery_postal_code, allocation, actor)
@@ -56,10 +57,11 @@ FROM made_hold h CROSS JOIN (SELECT allocation FROM reservation LIMIT 1) AS firs
 INSERT INTO reservation_item (id, reservation_id, product_id, warehouse_id, quantity, confirmed, returned)
 SELECT line_id, reservation_id, product_id, warehouse_id, 1, 0, 0 FROM made_hold ORDER BY n;
 
-INSERT INTO stock_movement (id, product_id, warehouse_id, kind, available_delta, reserved_delta, incoming_delta, line_id,
-                            reference, actor, reason, created_at)
-SELECT movement_id, product_id, warehouse_id, 'RESERVE', -1, 1, 0, line_id, '', 'benchmark', '', created_at
-FROM made_hold ORDER BY n;
+INSERT INTO stock_movement (id, product_id, warehouse_id, kind, available_delta, reserved_delta, incoming_delta, number,
+                            available_after, reserved_after, incoming_after, line_id, reference, actor, reason, created_at)
+SELECT movement_id, product_id, warehouse_id, 'RESERVE', -1, 1, 0, 1 + turn, {units} - turn, turn, 0, line_id, '', 'benchmark',
+       '', created_at
+FROM made_hold CROSS JOIN LATERAL (SELECT (n - 1) / (3 * {products}) + 1 AS turn) AS which ORDER BY n;
 
 INSERT INTO outbox_event (event_id, type, subject, occasion, data, extensions, occurred_at, published_at)
 SELECT pg_temp.id_in_order(h.n), first.type, h.reservation_id::text, '',

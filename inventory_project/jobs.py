@@ -11,7 +11,7 @@ from django.conf import settings
 
 from inventory_project.foundation.messaging import retention
 from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
-from reservations.analysis.tasks import audit_stock
+from reservations.analysis.tasks import audit_everything, audit_stock
 from stock.counters import sync
 from stock.tasks import sync_counters
 
@@ -35,6 +35,7 @@ class Job:
 
 JOBS = (
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
+    Job("audit_everything", audit_everything, 3_600),  # asks whether it is due
     Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(
         [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=sync.run_periodic)]

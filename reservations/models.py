@@ -141,3 +141,50 @@ class ReservationExtension(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reservation_id} +{self.minutes} min"
+
+
+class Damage(models.Model):
+    """Damage that an audit has found: what breaks which invariant. It is deleted once an audit finds it repaired."""
+
+    invariant = models.CharField(max_length=8)
+    subject = models.TextField(help_text="What is damaged, for instance a product at a warehouse.")
+    is_oversell = models.BooleanField(help_text="More may have been promised than there is.")
+    found_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="When an audit found it the last time.")
+
+    class Meta:
+        db_table = "audit_damage"
+        constraints = [models.UniqueConstraint(fields=["invariant", "subject"], name="audit_damage_is_known_once")]
+
+    def __str__(self) -> str:
+        return f"{self.invariant} {self.subject}"
+
+
+class AuditPosition(models.Model):
+    """How far the audits have looked: one row.
+
+    All movements until `looked_until` were checked when they were new. The ids are the last old rows that were looked
+    at again; empty means that the next audit begins with the oldest.
+    """
+
+    looked_until = models.DateTimeField(null=True, blank=True)
+    movement_id = models.UUIDField(null=True, blank=True)
+    reservation_id = models.UUIDField(null=True, blank=True)
+    level_id = models.BigIntegerField(null=True, blank=True)
+    everything_at = models.DateTimeField(null=True, blank=True, help_text="When everything was checked.")
+
+    class Meta:
+        db_table = "audit_position"
+
+    def __str__(self) -> str:
+        return f"until {self.looked_until}"
+
+    @classmethod
+    def load(cls) -> "AuditPosition":
+        """The row, or a new one that is not saved yet."""
+        return cls.objects.filter(pk=1).first() or cls(pk=1)
+
+    def save_progress(self) -> None:
+        """Save how far new and old rows were looked at. Another process may have saved `everything_at` meanwhile."""
+        names = ("looked_until", "movement_id", "reservation_id", "level_id")
+        type(self).objects.update_or_create(pk=1, defaults={name: getattr(self, name) for name in names})

@@ -1,9 +1,9 @@
 """The only writer of quantities: every change of a stock level is a posting, and every posting becomes a movement.
 
 A transaction locks the levels that it needs, posts to them in memory while it decides, and writes all postings at the
-end: one UPDATE of the levels, one INSERT of the movements. Lock order: products, then warehouses, then reservations,
-then levels by (product, warehouse); see docs/concepts/locking.md. After the commit the locked levels are copied to the
-counters.
+end: one UPDATE of the levels, one INSERT of the movements. Each movement has a number within its level and the numbers
+of the level after it. Lock order: products, then warehouses, then reservations, then levels by (product, warehouse);
+see docs/concepts/locking.md. After the commit the locked levels are copied to the counters.
 """
 
 import logging
@@ -45,21 +45,23 @@ Key = tuple[UUID, str]  # product, warehouse
 
 LEVEL_COLUMNS = (
     "id", "product_id", "warehouse_id", "available", "reserved", "incoming", "replenished",
-    "is_blocked", "is_closed", "low_stock_threshold", "version",
+    "is_blocked", "is_closed", "low_stock_threshold", "version", "last_movement",
 )  # fmt: skip
 LEVEL_FIELDS = database.fields_of(StockLevel, LEVEL_COLUMNS)
 SELECT_LEVELS = f"SELECT {', '.join(LEVEL_COLUMNS)} FROM stock_level"  # noqa: S608  # our own names
 MOVEMENT_COLUMNS = (
     "id", "product", "warehouse", "kind", "available_delta", "reserved_delta", "incoming_delta",
+    "number", "available_after", "reserved_after", "incoming_after",
     "line_id", "reference", "actor", "reason", "created_at",
 )  # fmt: skip
-CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "replenished", "is_low", "updated_at")
+CHANGE_COLUMNS = ("id", "available", "reserved", "incoming", "last_movement", "replenished", "is_low", "updated_at")
 MARK_COLUMNS = ("id", "is_blocked", "is_closed", "low_stock_threshold", "is_low", "version", "updated_at")
-# Deltas, not totals: if a lock were ever missing, the CHECKs would still refuse to oversell. `replenished` guards
-# nothing, so it is written as a total.
+# Deltas, not totals: if a lock were ever missing, the CHECKs and the unique numbers of the movements would still refuse
+# to oversell. `replenished` guards nothing, so it is written as a total.
 APPLY_CHANGES = (
     "available = t.available + v.available, reserved = t.reserved + v.reserved, incoming = t.incoming + v.incoming, "
-    "replenished = v.replenished, is_low = v.is_low, version = t.version + 1, updated_at = v.updated_at"
+    "last_movement = t.last_movement + v.last_movement, replenished = v.replenished, is_low = v.is_low, "
+    "version = t.version + 1, updated_at = v.updated_at"
 )
 
 
@@ -85,6 +87,17 @@ class Posting:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A posting with its number within its level, and the level's numbers after it."""
+
+    posting: Posting
+    number: int
+    available: int
+    reserved: int
+    incoming: int
+
+
 @dataclass(slots=True)
 class LockedLevel:
     """A stock level locked by this transaction. Its numbers include the postings so far; `before` does not."""
@@ -100,10 +113,11 @@ class LockedLevel:
     is_closed: bool
     low_stock_threshold: int | None
     version: int
-    before: tuple[int, int, int] = field(init=False)
+    last_movement: int
+    before: tuple[int, int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.before = (self.available, self.reserved, self.incoming)
+        self.before = (self.available, self.reserved, self.incoming, self.last_movement)
 
     @property
     def threshold(self) -> int:
@@ -115,9 +129,15 @@ class LockedLevel:
         return self.available < self.threshold
 
     @property
-    def deltas(self) -> tuple[int, int, int]:
-        available, reserved, incoming = self.before
-        return self.available - available, self.reserved - reserved, self.incoming - incoming
+    def deltas(self) -> tuple[int, int, int, int]:
+        """The change of available, reserved, incoming and of the number of movements."""
+        available, reserved, incoming, number = self.before
+        return (
+            self.available - available,
+            self.reserved - reserved,
+            self.incoming - incoming,
+            self.last_movement - number,
+        )
 
 
 @dataclass(slots=True)
@@ -131,7 +151,7 @@ class LockedLevels:
     is_whole: bool
     by_key: dict[Key, LockedLevel] = field(default_factory=dict)
     by_product: dict[UUID, list[LockedLevel]] = field(default_factory=lambda: defaultdict(list))
-    postings: list[Posting] = field(default_factory=list)
+    postings: list[Posted] = field(default_factory=list)
     hold_ends: Mapping[UUID, timedelta | None] = field(default_factory=dict)
 
     def add(self, level: LockedLevel) -> None:
@@ -320,30 +340,30 @@ def post(levels: LockedLevels, posting: Posting) -> None:
         raise InsufficientStock("There is not enough stock for this.", shortages=[shortage])
     level.available, level.reserved, level.incoming = available, reserved, incoming
     level.replenished = replenishment.replenished_after(level, kind=posting.kind, available=posting.available)
-    levels.postings.append(posting)
+    level.last_movement += 1
+    levels.postings.append(Posted(posting, level.last_movement, available, reserved, incoming))
 
 
 def write(levels: LockedLevels, *, at: datetime) -> list[Event]:
     """Write all postings: the movements, then the levels. Returns an event for each threshold that was crossed."""
     _require_transaction()
-    database.insert_rows(
-        StockMovement,
-        MOVEMENT_COLUMNS,
-        [
-            (
-                uuid7(), p.product_id, p.warehouse_id, p.kind.value, p.available, p.reserved, p.incoming,
-                p.line_id, p.reference, p.actor, p.reason, at,
-            )
-            for p in levels.postings
-        ],
-    )  # fmt: skip
-    touched = {(p.product_id, p.warehouse_id) for p in levels.postings}
-    changed = [level for key, level in levels.by_key.items() if key in touched]
+    database.insert_rows(StockMovement, MOVEMENT_COLUMNS, [_movement(posted, at=at) for posted in levels.postings])
+    changed = [level for level in levels.by_key.values() if level.deltas[3]]
     values = [(level.id, *level.deltas, level.replenished, level.is_low, at) for level in changed]
     database.update_rows(StockLevel, CHANGE_COLUMNS, values, assignments=APPLY_CHANGES)
     for level in changed:
         level.version += 1
     return list(_crossings(changed))
+
+
+def _movement(posted: Posted, *, at: datetime) -> tuple[Any, ...]:
+    """The row of a movement: the values of MOVEMENT_COLUMNS."""
+    p = posted.posting
+    return (
+        uuid7(), p.product_id, p.warehouse_id, p.kind.value, p.available, p.reserved, p.incoming,
+        posted.number, posted.available, posted.reserved, posted.incoming,
+        p.line_id, p.reference, p.actor, p.reason, at,
+    )  # fmt: skip
 
 
 def _crossings(levels: Iterable[LockedLevel]) -> Iterable[Event]:

@@ -72,6 +72,7 @@ class StockLevel(models.Model):
     is_low = models.BooleanField(default=False, help_text="Available is below the threshold.")
     low_stock_threshold = models.PositiveIntegerField(null=True, blank=True)
     version = models.BigIntegerField(default=0, help_text="Rises with every change of the row.")
+    last_movement = models.BigIntegerField(default=0, db_default=0, help_text="The number of its latest movement.")
     updated_at = models.DateTimeField()
 
     class Meta:
@@ -96,7 +97,12 @@ class StockLevel(models.Model):
 
 
 class StockMovement(models.Model):
-    """One entry of the ledger: what changed a level, by how much, and on whose account. Never changed or deleted."""
+    """One entry of the ledger: what changed a level, by how much, and on whose account. Never changed or deleted.
+
+    `number` counts the movements of a level, without gaps; the three numbers after it are those of the level once it
+    was applied. So a level's history is a chain that needs no clock: each movement continues the one before. Movements
+    from before the ledger was numbered have none of the four.
+    """
 
     class Kind(models.TextChoices):
         RECEIPT = "RECEIPT"
@@ -117,6 +123,10 @@ class StockMovement(models.Model):
     available_delta = models.BigIntegerField(default=0)
     reserved_delta = models.BigIntegerField(default=0)
     incoming_delta = models.BigIntegerField(default=0)
+    number = models.BigIntegerField(null=True, blank=True, help_text="Counts the movements of a level, without gaps.")
+    available_after = models.BigIntegerField(null=True, blank=True)
+    reserved_after = models.BigIntegerField(null=True, blank=True)
+    incoming_after = models.BigIntegerField(null=True, blank=True)
     line_id = models.UUIDField(null=True, blank=True, help_text="The reservation's line, if one is behind it.")
     reference = models.CharField(max_length=128, blank=True, help_text="The document or the return behind it.")
     actor = models.CharField(max_length=150)
@@ -128,6 +138,12 @@ class StockMovement(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["line_id", "kind", "reference"], name="stock_movement_of_a_line_happens_once"
+            ),
+            # The history of a level; also finds the movement before another one.
+            models.UniqueConstraint(
+                fields=["product", "warehouse", "number"],
+                condition=Q(number__isnull=False),
+                name="stock_movement_has_a_number_of_its_own",
             ),
         ]
         indexes = [

@@ -49,6 +49,7 @@ class MovementOut(serializers.ModelSerializer[StockMovement]):
         model = StockMovement
         fields = [
             "id", "product_id", "warehouse_id", "kind", "available_delta", "reserved_delta", "incoming_delta",
+            "number", "available_after", "reserved_after", "incoming_after",
             "line_id", "reference", "actor", "reason", "created_at",
         ]  # fmt: skip
 

@@ -148,7 +148,7 @@ def test_the_other_commands_do_what_they_say(real: dict[str, str]) -> None:
     audited = manage("audit_stock", env=real)
     assert audited.returncode == 0, audited.stderr
     assert set(re.findall(r"^(I\d+)  ok  ", audited.stdout, re.MULTILINE)) >= {
-        f"I{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9)
+        f"I{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14)
     }
 
     made = manage(*TOKEN, env=real)
@@ -162,7 +162,7 @@ def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, st
     StockLevel.objects.update(available=11)
     done = manage("audit_stock", env=real)
     assert done.returncode == 1
-    assert "2 rows break the books" in done.stderr.strip().splitlines()[-1]
+    assert "3 rows break the books" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert "I3  BROKEN by 1 rows" in done.stdout
     assert str(product.pk) in done.stdout
@@ -437,6 +437,7 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("EXPIRY_INTERVAL_SECONDS", "5", {}, "EXPIRY_INTERVAL_SECONDS", 5),
     ("AUDIT_INTERVAL_SECONDS", "5", {}, "AUDIT_INTERVAL_SECONDS", 5),
     ("AUDIT_GRACE_SECONDS", "5", {}, "AUDIT_GRACE_SECONDS", 5),
+    ("AUDIT_FULL_INTERVAL_DAYS", "5", {}, "AUDIT_FULL_INTERVAL_DAYS", 5),
     ("SYNC_INTERVAL_SECONDS", "5", {}, "SYNC_INTERVAL_SECONDS", 5),
     ("SYNC_WORKERS", "10", {}, "SYNC_WORKERS", 10),
     ("WORKER_METRICS_PORT", "9100", REAL, "WORKER_METRICS_PORT", 9100),

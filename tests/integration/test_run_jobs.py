@@ -24,7 +24,7 @@ def waiting_audit() -> tuple[int, object] | None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() "
-            "AND wait_event_type = 'Lock' AND query LIKE '%FROM stock_document_line%' AND pid <> pg_backend_pid()"
+            "AND wait_event_type = 'Lock' AND query LIKE '%stock_document_line%' AND pid <> pg_backend_pid()"
         )
         found: tuple[int, object] | None = cursor.fetchone()
     return found

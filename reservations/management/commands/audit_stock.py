@@ -25,7 +25,7 @@ class Command(ServiceCommand):
             broken += finding.count
             verdict = "ok" if finding.count == 0 else f"BROKEN by {finding.count} rows"
             self.stdout.write(f"{finding.invariant.name}  {verdict}  {finding.invariant.promise}")
-            for row in finding.rows:
+            for row in finding.rows[: audit.MAX_ROWS]:
                 self.stdout.write(f"      {audit.as_json(row)}")
         if broken:
             raise CommandError(

@@ -9,7 +9,7 @@ from django.db import connection
 
 from reservations.requests import Item, Reserve
 from tests import factories
-from tests.db.migrating import migrate
+from tests.db.migrating import migrate, migrate_everything
 from tests.db.reservations import verbs
 from tests.factories import ACTOR, RJ, SP
 
@@ -25,7 +25,7 @@ BEFORE, COLUMN, LATEST = (
 @pytest.fixture
 def _up_to_date_afterwards(books: None) -> Iterator[None]:
     yield
-    migrate(LATEST)
+    migrate_everything()
 
 
 def columns() -> set[str]:

@@ -75,6 +75,57 @@ def test_postings_are_seen_by_later_ones_and_written_as_one_change_of_the_level(
     assert [row[2] for row in records.movements(product.pk)] == [5, -5, 2, 3]
 
 
+def history(product_id: UUID) -> list[tuple[Any, ...]]:
+    """Of each movement at one warehouse, in the order of its numbers: number, what moved, and the numbers after it."""
+    columns = ("number", "available_delta", "reserved_delta", "available_after", "reserved_after", "incoming_after")
+    return list(
+        StockMovement.objects.filter(product_id=product_id, warehouse_id=SP).order_by("number").values_list(*columns)
+    )
+
+
+def test_the_history_of_a_level_is_a_chain_of_numbered_movements_each_with_the_numbers_after_it() -> None:
+    product = factories.product({SP: 10, RJ: 3})
+    held = factories.hold(product.pk, 4, SP)
+    verbs.confirm(held)
+    verbs.give_back(held)
+    factories.adjust(product.pk, SP, -1)
+    assert history(product.pk) == [
+        (1, 10, 0, 10, 0, 0),
+        (2, -4, 4, 6, 4, 0),
+        (3, 0, -4, 6, 0, 0),
+        (4, 4, 0, 10, 0, 0),
+        (5, -1, 0, 9, 0, 0),
+    ]
+    levels = StockLevel.objects.filter(product=product).order_by("warehouse_id")
+    assert list(levels.values_list("last_movement", flat=True)) == [1, 5]
+
+
+def test_several_movements_of_one_transaction_follow_each_other_in_one_step_of_the_version() -> None:
+    product = factories.product({SP: 10})
+    version = StockLevel.objects.get().version
+    post_all(posting(product.pk, available=-5), posting(product.pk, available=2), posting(product.pk, available=3))
+    assert [(row[0], row[3]) for row in history(product.pk)] == [(1, 10), (2, 5), (3, 7), (4, 10)]
+    assert StockLevel.objects.values_list("version", "last_movement").get() == (version + 1, 4)
+
+
+def test_a_posting_that_is_refused_takes_no_number() -> None:
+    product = factories.product({SP: 10})
+    with transaction.atomic():
+        levels = ledger.lock([product.pk])
+        with pytest.raises(ledger.InsufficientStock):
+            ledger.post(levels, posting(product.pk, available=-11))
+    factories.hold(product.pk)
+    assert [row[0] for row in history(product.pk)] == [1, 2]
+
+
+def test_the_database_refuses_a_second_movement_with_a_number_of_a_level() -> None:
+    factories.product({SP: 5})
+    twin = StockMovement.objects.get()
+    twin.pk = uuid4()
+    with records.no_trace(), pytest.raises(IntegrityError, match='"stock_movement_has_a_number_of_its_own"'):
+        twin.save(force_insert=True)
+
+
 def test_a_level_that_was_locked_but_not_posted_to_stays_as_it_is() -> None:
     product = factories.product({SP: 5, RJ: 5})
     at_rio = StockLevel.objects.filter(warehouse_id=RJ).values()
@@ -174,8 +225,10 @@ def test_a_receipt_of_nothing_that_can_be_sold_replenishes_nothing() -> None:
 def test_of_several_postings_each_goes_on_from_what_the_one_before_replenished() -> None:
     product = factories.product({SP: 10})
     verbs.confirm(factories.hold(product.pk, 4))
-    receipt, correction = posting(product.pk, kind=ledger.Kind.RECEIPT, available=5), posting(product.pk, available=-5)
-    post_all(receipt, correction)
+    post_all(posting(product.pk, kind=ledger.Kind.RECEIPT, available=5), posting(product.pk, available=-5))
+    for kind, units in (("RECEIPT", 5), ("ADJUSTMENT", -5)):
+        document = StockDocument.objects.create(kind=kind, warehouse_id=SP, actor=ACTOR, created_at=database_now())
+        StockDocumentLine.objects.create(document=document, product=product, quantity=units)
     assert (factories.numbers(product.pk), replenished(product.pk)) == ((6, 0, 0), 6)
 
 
@@ -211,7 +264,7 @@ def test_the_database_refuses_a_second_movement_of_a_line_of_one_kind() -> None:
     product = factories.product({SP: 5})
     line = factories.hold(product.pk, 2).lines[0]
     twin = StockMovement.objects.get(line_id=line.id)
-    twin.pk = uuid4()
+    twin.pk, twin.number = uuid4(), None
     with records.no_trace(), pytest.raises(IntegrityError, match='"stock_movement_of_a_line_happens_once"'):
         twin.save(force_insert=True)
 

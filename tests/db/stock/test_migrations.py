@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation.database import database_now
+from reservations.analysis import audit
 from stock.models import StockLevel
 from tests import factories
-from tests.db.migrating import migrate
+from tests.db.migrating import migrate, migrate_everything
 from tests.db.reservations import verbs
 from tests.factories import PR, RJ, SP
 
@@ -21,12 +22,16 @@ BEFORE, COLUMN, LATEST = (
     ("stock", "0004_replenished"),
     ("stock", "0005_levels_know_what_they_were_replenished_to"),
 )
+UNNUMBERED, NUMBERED = (
+    ("stock", "0006_no_foreign_keys_from_the_ledger"),
+    ("stock", "0008_movement_numbers_are_unique"),
+)
 
 
 @pytest.fixture
 def _up_to_date_afterwards(books: None) -> Iterator[None]:
     yield
-    migrate(LATEST)
+    migrate_everything()
 
 
 def execute(sql: str) -> list[Any]:
@@ -64,6 +69,7 @@ def test_levels_that_are_there_already_count_as_replenished_to_what_is_on_hand()
     assert sorted(stamped) == [RJ, SP]
 
 
+@pytest.mark.usefixtures("_up_to_date_afterwards")
 def test_run_again_it_catches_up_on_receipts_of_the_version_before_and_touches_nothing_else() -> None:
     product = factories.product({SP: 10, RJ: 5, PR: 2})
     verbs.confirm(factories.hold(product.pk, 4, SP))
@@ -71,6 +77,43 @@ def test_run_again_it_catches_up_on_receipts_of_the_version_before_and_touches_n
     migrate(COLUMN)
     migrate(LATEST)
     assert levels(product.pk) == [(PR, 2, 0, 2, 1), (RJ, 5, 0, 5, 2), (SP, 6, 0, 10, 3)]
+
+
+@pytest.mark.usefixtures("_up_to_date_afterwards")
+def test_numbers_begin_with_the_first_movement_after_the_update_and_the_audit_accepts_the_older_ones() -> None:
+    product = factories.product({SP: 10})
+    held = factories.hold(product.pk, 4, SP)
+    migrate(UNNUMBERED)
+    migrate(NUMBERED)
+    assert execute("SELECT count(*), count(number) FROM stock_movement") == [(2, 0)]
+    assert factories.broken_invariants() == []
+
+    verbs.confirm(held)
+    factories.hold(product.pk, 1, SP)
+    numbered = "SELECT number, available_after, reserved_after FROM stock_movement WHERE number IS NOT NULL ORDER BY 1"
+    assert execute(numbered) == [(1, 6, 0), (2, 5, 1)]
+    assert audit.run_periodic() == 0
+
+
+@pytest.mark.usefixtures("_up_to_date_afterwards")
+def test_foreign_keys_of_sales_go_and_come_back() -> None:
+    factories.hold(factories.product({SP: 10}).pk)
+    migrate(LATEST)
+    assert foreign_keys_to_masters() == {
+        *("stock_level", "stock_sales_block", "stock_movement", "stock_document", "stock_document_line"),
+        "reservation_item",
+    }
+    migrate_everything()
+    assert foreign_keys_to_masters() == {"stock_level", "stock_sales_block"}
+
+
+def foreign_keys_to_masters() -> set[str]:
+    """The tables from which a foreign key leads to products or warehouses."""
+    rows = execute(
+        "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'f' "
+        "AND confrelid IN ('stock_product'::regclass, 'warehouse'::regclass)"
+    )
+    return {table for (table,) in rows if not table.startswith("warehouse")}
 
 
 def test_a_process_of_the_version_before_goes_on_making_levels() -> None:

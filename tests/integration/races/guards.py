@@ -18,8 +18,11 @@ from inventory_project.foundation import database
 from reservations import holds, lifecycle, reserving
 from reservations.requests import Outcome, Reserve
 from stock import documents, ledger
-from stock.models import Product
+from stock.models import Product, StockMovement
 from warehouses.models import Warehouse
+
+# The database refuses what two transactions post from the same numbers: a net below the locks.
+ONE_NUMBER = (StockMovement, "stock_movement_has_a_number_of_its_own")
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def test_four_sweepers_at_once_release_each_hold_once(audited_crowd: Crowd) -> N
 
 
 def test_control_without_locks_and_unique_movements_the_sweepers_release_twice(crowd: Crowd) -> None:
-    with guards.without_constraints(ONE_MOVEMENT, ONE_EVENT):
+    with guards.without_constraints(ONE_MOVEMENT, ONE_EVENT, guards.ONE_NUMBER):
         product_id = overdue_holds(10)
         assert sum(sweep_at_once(crowd, UNLOCKED)) > 10
         assert factories.numbers(product_id)[0] > 10
@@ -160,7 +160,7 @@ def test_a_return_16_times_at_once_is_booked_once(audited_crowd: Crowd) -> None:
 
 
 def test_control_without_locks_and_unique_movements_a_return_is_booked_often(crowd: Crowd) -> None:
-    with guards.without_constraints(ONE_MOVEMENT, ONE_EVENT):
+    with guards.without_constraints(ONE_MOVEMENT, ONE_EVENT, guards.ONE_NUMBER):
         hold = sold()
         return_at_once(crowd, hold, UNLOCKED)
         assert factories.numbers(hold.lines[0].product_id)[0] > 10

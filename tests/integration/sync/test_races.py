@@ -12,7 +12,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from reservations import lifecycle
-from reservations.analysis import audit
+from reservations.analysis import audit, invariants
 from reservations.requests import Cancel
 from stock import availability
 from stock.counters import copies, drift, repair, sync
@@ -220,5 +220,5 @@ def test_full_syncs_among_sales_call_nothing_drift_and_leave_all_counters_right(
         while not done.is_set():
             wrong += sync.sync().wrong
     assert wrong == 0
-    (found,) = [finding for finding in audit.run(with_counters=True) if finding.invariant == audit.COUNTERS_AGREE]
+    (found,) = [finding for finding in audit.run(with_counters=True) if finding.invariant == invariants.COUNTERS_AGREE]
     assert found.count == 0
