@@ -146,6 +146,7 @@ class Visitor:
         self.folder = "/root" if who == "root" else f"/home/{who}"
         self.service: subprocess.Popen[bytes] | None = None
         self.log = room / f"{who}-run.log"
+        run("chroot", str(room), "chown", "--recursive", who, REPOSITORY)  # git clones no other user's repository
 
     def follow(self, line: str) -> Row:
         """Do what one line says, and how it went."""

@@ -120,7 +120,9 @@ def disable(link: Path) -> None:
         command = ["deb-systemd-helper", "disable", link.name]
     else:
         command = ["update-rc.d", link.name[3:], "disable"]  # S01postgresql is the link of postgresql
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    # deb-systemd-helper works for a package's own scripts only, and finds this name in their environment.
+    environment = os.environ | {"DPKG_MAINTSCRIPT_PACKAGE": "inventory-service"}
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def say(message: str) -> None:
