@@ -156,6 +156,7 @@ def test_a_warehouse_that_somebody_else_changes_just_now_is_told(ana: Client) ->
     factories.warehouse()
     before = books()
     with database.session_of_its_own() as another, another.transaction():
+        another.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         another.execute("SELECT FROM warehouse_network_version FOR UPDATE")
         response = ana.post(change(MODEL, SP), {**FORM, "name": "Another"})
         assert (response.status_code, response["Location"]) == (302, change(MODEL, SP))

@@ -444,6 +444,7 @@ def test_what_somebody_else_holds_just_now_is_told_and_nothing_is_changed(ana: C
     }[act]
     before = books()
     with database.session_of_its_own() as another, another.transaction():
+        another.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         another.execute("SELECT FROM warehouse_network_version FOR UPDATE")
         response = ana.post(address, fields)
         assert (response.status_code, response["Location"]) == (302, address)

@@ -195,6 +195,7 @@ def test_recent_answers_with_what_was_last_seen_while_the_database_does_not_answ
 ) -> None:
     seen = current()
     with database.session_of_its_own() as session, session.transaction():
+        session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # the look waits for as long as a lock may
         session.execute("LOCK TABLE warehouse_network_version IN ACCESS EXCLUSIVE MODE")
         with caplog.at_level(logging.WARNING, logger="warehouses.network"):
             assert network.recent() is seen
