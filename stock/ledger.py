@@ -163,7 +163,8 @@ class LockedLevels:
         try:
             return self.by_key[product_id, warehouse_id]
         except KeyError:
-            raise BooksDamaged(f"no stock level product_id={product_id} warehouse_id={warehouse_id}") from None
+            place = f"product_id={product_id} warehouse_id={warehouse_id}"
+            raise BooksDamaged(f"no stock level {place}", subject=place) from None
 
 
 def locking(product_ids: Collection[UUID]) -> Deferred[LockedLevels]:
@@ -327,9 +328,11 @@ def post(levels: LockedLevels, posting: Posting) -> None:
     incoming = level.incoming + posting.incoming
     if available < 0 or reserved < 0 or incoming < 0:
         if posting.line_id is not None:
+            place = f"product_id={level.product_id} warehouse_id={level.warehouse_id}"
             raise BooksDamaged(
-                f"product_id={level.product_id} warehouse_id={level.warehouse_id} has available={level.available} "
-                f"reserved={level.reserved}, too little for {posting.kind} of line_id={posting.line_id}"
+                f"{place} has available={level.available} reserved={level.reserved}, "
+                f"too little for {posting.kind} of line_id={posting.line_id}",
+                subject=place,
             )
         shortage = {
             "product_id": str(posting.product_id),

@@ -26,6 +26,7 @@ Work = Callable[[Sequence[Request]], list[Result]]
 Answers = dict[int, Result | Refusal]  # by the position of the request
 
 MAX_ROUNDS = 3  # in which requests may leave the batch; if a lock still keeps the others waiting, they are refused
+MAX_DAMAGED = 10_000  # records that a process remembers as damaged
 REPEAT_SECONDS = 5.0  # a batch that has taken longer is not repeated when its session is lost
 
 oversell_events = Gauge(
@@ -41,6 +42,9 @@ transaction_seconds = Histogram(
     "How long a batch used a database connection: from requesting it to the commit and the update of Redis after it.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+
+
+_damaged: set[str] = set()
 
 
 def run(
@@ -161,7 +165,12 @@ def _alone(
 
 
 def _count_oversell(error: Error | BooksDamaged) -> None:
-    oversell_events.inc()
+    """Count and log the damage. A record that is known to be damaged is counted once, however many requests meet it."""
+    subject = error.subject if isinstance(error, BooksDamaged) else ""
+    if subject not in _damaged:
+        oversell_events.inc()
+    if subject and len(_damaged) < MAX_DAMAGED:
+        _damaged.add(subject)
     logger.error("the books contradict what was about to be written, so it was refused: %s", error)
 
 

@@ -49,7 +49,14 @@ class Unavailable(Refusal):
 
 
 class BooksDamaged(Exception):
-    """The books lack a record that the decision needs. Not a refusal: the request was right, the data is damaged."""
+    """The books lack a record that the decision needs. Not a refusal: the request was right, the data is damaged.
+
+    `subject` names the damaged record, so that the same damage is counted once.
+    """
+
+    def __init__(self, detail: str, *, subject: str = "") -> None:
+        super().__init__(detail)
+        self.subject = subject
 
 
 def unknown_ids(*, product_ids: list[str] | None = None, warehouse_ids: list[str] | None = None) -> Invalid:

@@ -151,10 +151,12 @@ class Model:
         if document in self.documents:
             return REPLAY
         keys = [((product_id, request.warehouse_id), units) for product_id, units in request.items]
+        for key, _ in keys:  # made before the document is decided, so a refused one leaves them empty
+            self.levels.setdefault(key, Level())
         if any(self.available(key) + units < 0 for key, units in keys):
             return Expected("insufficient_stock")
         for key, units in keys:
-            self.levels.setdefault(key, Level()).available += units
+            self.levels[key].available += units
         self.documents.add(document)
         return NEW
 
