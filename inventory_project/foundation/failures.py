@@ -83,7 +83,9 @@ def _kind_on_sqlite(error: BaseException) -> Failure:
         if "CHECK constraint failed" in str(error):
             return Failure.DAMAGE
         return Failure.OWN if "FOREIGN KEY" in str(error) else Failure.RACED
-    return Failure.PASSING if isinstance(error, (OperationalError, InterfaceError)) else Failure.OWN
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return Failure.OWN
+    return Failure.PASSING if "locked" in str(error) else Failure.LOST
 
 
 def refusal_for(error: BaseException) -> Unavailable | None:
