@@ -66,7 +66,7 @@ def _outbox() -> Iterator[Metric]:
     yield GaugeMetricFamily("inventory_outbox_oldest_age_seconds", "Age of the oldest of them, in seconds.", age)
     yield GaugeMetricFamily(
         "inventory_outbox_unrouted",
-        f"Events that no queue was bound for, or that a full one refused; {EVENTS_COUNTED:,} at most.",
+        f"Events that no queue was bound for, {EVENTS_COUNTED:,} at most.",
         unrouted[:EVENTS_COUNTED].count(),
     )
 

@@ -25,6 +25,7 @@ from prometheus_client import Counter
 from inventory_project.foundation import database, failures
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, unknown_ids
 from inventory_project.foundation.failures import Failure
+from inventory_project.foundation.messaging import installation
 from stock.counters import drift, repair
 from stock.counters.copies import Fields
 from stock.counters.drift import Chunk
@@ -104,6 +105,7 @@ def run_periodic(*, should_stop: Callable[[], bool] = repair.no_stop) -> Report 
         if not is_ours:
             return None
         report = _remembered(partial(_next_run, should_stop=should_stop))
+        installation.note_counters_synced()
     _log(report, actor="job")
     return report
 

@@ -64,13 +64,13 @@ class OutboxEventAdmin(ReadOnly, LargeTableAdmin[OutboxEvent]):
     """The read-only admin of the outbox. It can send unrouted events again."""
 
     purpose = f"No events yet. Events stay here for {settings.EVENT_RETENTION_DAYS} days after they are published."
-    list_display = ("id", "type", "subject", "occasion", "occurred_at", "published_at", "unrouted_at")
+    list_display = ("id", "type", "subject", "occasion", "occurred_at", "published_at", "published_to", "unrouted_at")
     list_filter = (StateFilter,)
     search_fields = ("subject",)
     search_help_text = "A subject, such as a reservation id. The list ends after 10,000 rows."
     ordering = ("-id",)
     fields = (
-        *("event_id", "type", "subject", "occasion", "occurred_at", "published_at", "unrouted_at"),
+        *("event_id", "type", "subject", "occasion", "occurred_at", "published_at", "published_to", "unrouted_at"),
         *("content", "caused_by"),
     )
     readonly_fields = ("content", "caused_by")

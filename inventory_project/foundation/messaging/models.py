@@ -33,7 +33,7 @@ class OutboxEvent(models.Model):
 
     `event_id` stays the same each time the event is published. `occasion` is empty if a subject has such an event only
     once, names the occasion if it has one for each, and is NULL if the event may recur. An event is `unrouted` if the
-    broker had no queue for it: it does not block others, and is published once somebody sends it again.
+    broker had no queue for it: it does not block others, and is published once a queue is bound for it.
     """
 
     event_id = models.UUIDField(editable=False)
@@ -73,6 +73,12 @@ class OutboxEvent(models.Model):
                 fields=["id"],
                 condition=models.Q(published_at=None, unrouted_at__isnull=False),
                 name="outbox_event_unrouted",
+            ),
+            # For the relay: the oldest unrouted event of each type, which it tries again.
+            models.Index(
+                fields=["type", "id"],
+                condition=models.Q(published_at=None, unrouted_at__isnull=False),
+                name="outbox_event_unrouted_by_type",
             ),
         ]
 

@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 import structlog
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from inventory_project.foundation.database import database_now
-from inventory_project.foundation.messaging import outbox
-from inventory_project.foundation.messaging.models import OutboxEvent
+from inventory_project.foundation.messaging import installation, outbox
+from inventory_project.foundation.messaging.models import Destination, Installation, OutboxEvent
 from inventory_project.foundation.messaging.outbox import Event
 from tests import factories
 from tests.db.reservations import verbs
@@ -137,6 +138,81 @@ def test_while_another_process_drains_this_one_leaves_it_alone() -> None:
     with verbs.holding_job_lock("drain_outbox_to_log"), records.no_trace():
         assert outbox.drain_to_log() == 0
     assert outbox.drain_to_log() == 1
+
+
+def test_what_was_drained_is_known_to_have_gone_to_the_log() -> None:
+    record(event("one"))
+    outbox.drain_to_log()
+    assert OutboxEvent.objects.get().published_to == Destination.LOG
+
+
+def test_where_events_go_to_rabbitmq_a_process_without_it_drains_nothing_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outbox._report_missing_broker.cache_clear()
+    installation.send_events_to(Destination.RABBITMQ)
+    record(event("one"))
+
+    with records.no_trace():
+        assert [outbox.drain_to_log(), outbox.drain_to_log()] == [0, 0]
+
+    lines = [line for line in caplog.records if line.name == LOGGER]
+    assert [line.levelname for line in lines] == ["ERROR"]
+    assert "RABBITMQ_URL is not set here" in lines[0].getMessage()
+    assert "`manage.py publish_events --to-log`" in lines[0].getMessage()
+
+
+def test_a_relay_that_begins_after_the_first_look_still_gets_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    record(event("one"))
+    monkeypatch.setattr(installation, "read", Installation)  # as it was before the relay began
+    installation.send_events_to(Destination.RABBITMQ)
+
+    with records.no_trace():
+        assert outbox.drain_to_log() == 0
+
+
+def test_an_installation_goes_back_to_the_log_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    installation.send_events_to(Destination.RABBITMQ)
+    record(event("one"))
+
+    call_command("publish_events", "--to-log")
+
+    assert capsys.readouterr().out == (
+        "Events go to the log from now on. Restart all processes without RABBITMQ_URL.\n"
+    )
+    assert outbox.drain_to_log() == 1
+
+
+def test_it_does_not_while_a_relay_works() -> None:
+    installation.send_events_to(Destination.RABBITMQ)
+    refused = pytest.raises(CommandError, match=r"^A relay works now\.")
+    with verbs.holding_job_lock("publish_events"), records.no_trace(), refused:
+        call_command("publish_events", "--to-log")
+
+
+def test_what_went_to_the_log_is_sent_again_chunk_by_chunk_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "AGAIN_CHUNK", 2)
+    record(*[event(str(number)) for number in range(5)])
+    outbox.drain_to_log()
+    OutboxEvent.objects.filter(subject="3").update(published_to=Destination.RABBITMQ)
+    OutboxEvent.objects.filter(subject="4").update(published_to=None)  # by an earlier version
+    installation.send_events_to(Destination.RABBITMQ)
+
+    assert outbox.send_logged_again() == 3
+
+    assert list(OutboxEvent.objects.waiting().values_list("subject", "published_to")) == [
+        ("0", None),
+        ("1", None),
+        ("2", None),
+    ]
+    assert outbox.send_logged_again() == 0
+
+
+def test_what_went_to_the_log_is_not_sent_again_where_it_would_go_there_once_more() -> None:
+    record(event("one"))
+    outbox.drain_to_log()
+    with records.no_trace(), pytest.raises(CommandError, match=r"^Events go to the log here\."):
+        call_command("publish_events", "--again-logged")
 
 
 def test_the_events_of_a_sale_are_drained() -> None:

@@ -14,7 +14,7 @@ class Lockless(AppConfig):
     def ready(self) -> None:
         from inventory_project.foundation.messaging import relay
 
-        relay._stand_by = lambda session, stop, heartbeat: None
+        relay._stand_by = lambda session, stop, heartbeat: True
 
 
 INSTALLED_APPS = [*INSTALLED_APPS, f"{__name__}.{Lockless.__name__}"]

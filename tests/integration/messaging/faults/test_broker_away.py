@@ -224,7 +224,8 @@ def test_an_exchange_that_was_deleted_is_made_anew_and_what_it_lost_is_noticed(
         assert OutboxEvent.objects.unrouted().count() == 1  # the bindings went with the exchange
         neighbour.listen()
         factories.hold(product_id)
-        wait_until(lambda: len(neighbour.hear()) == 1, "the next one is heard")
+        wait_until(lambda: len(neighbour.hear()) == 2, "the next one is heard, and then the other one")
+        wait_until_all_have_left()
 
 
 def test_a_queue_of_ours_that_was_deleted_is_made_anew_and_bound(commands: Commands, neighbour: Neighbour) -> None:

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from inventory_project.foundation.messaging.models import InboxMessage
+from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
 from inventory_project.foundation.messaging.rabbitmq import topology
 from tests import factories
-from tests.integration.messaging.faults import impatient, troubles
+from tests.integration.messaging.faults import amnesic, impatient, troubles
 from tests.integration.messaging.faults.commands import Commands
 from tests.integration.messaging.faults.neighbours import Neighbour, reasons_of_dead_letters
 from tests.processes import Worker
@@ -79,6 +79,21 @@ def full(server: Postgres) -> Iterator[None]:
             "$$ BEGIN RAISE 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
         )
         session.execute("CREATE TRIGGER refuse BEFORE INSERT ON inbox_message EXECUTE FUNCTION refuse()")
+        try:
+            yield
+        finally:
+            session.execute("DROP FUNCTION refuse CASCADE")
+
+
+@contextmanager
+def full_for_marks(server: Postgres) -> Iterator[None]:
+    """No event of the outbox can be marked for want of space on the disk; PostgreSQL is made to say so."""
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        session.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox_event EXECUTE FUNCTION refuse()")
         try:
             yield
         finally:
@@ -252,3 +267,50 @@ def test_on_a_database_that_is_not_migrated_messages_wait_until_it_is(
         rejected = 'inventory_messages_total{result="rejected",type="order.created"}'
         wait_until(lambda: consumer.metric(rejected) == 1, "handled")
     assert reasons_of_dead_letters() == {}
+
+
+# --- the relay -----------------------------------------------------------------------------------------------------
+
+
+def record(number: int) -> None:
+    """Make so many events about orders."""
+    product_id = product()
+    for _ in range(number):
+        factories.hold(product_id)
+
+
+def waiting() -> int:
+    return OutboxEvent.objects.waiting().count()
+
+
+@pytest.mark.parametrize(("trouble", "times_meanwhile"), [(read_only, {}), (full_for_marks, {1: 20})])
+def test_a_relay_that_cannot_mark_sends_no_event_a_second_time(
+    postgres: Postgres,
+    clerk: Worker,
+    commands: Commands,
+    neighbour: Neighbour,
+    trouble: Trouble,
+    times_meanwhile: dict[int, int],
+) -> None:
+    clerk.run(partial(record, 20))
+    with ExitStack() as stack:
+        with trouble(postgres):
+            relay = stack.enter_context(commands.relay(DATABASE_URL=postgres.url))
+            wait_until(lambda: relay.output.count("relay waits; ") >= 4, "tries")
+            assert relay.wait_for("waiting", "The database cannot be used")["status"] == "degraded"
+            assert Counter(neighbour.times().values()) == times_meanwhile
+        wait_until(lambda: clerk.run(waiting) == 0, "all events marked")
+    assert Counter(neighbour.times().values()) == {1: 20}
+
+
+@pytest.mark.parametrize("trouble", [read_only, full_for_marks])
+def test_control_a_relay_that_remembers_nothing_sends_the_same_events_again_and_again(
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour, trouble: Trouble
+) -> None:
+    clerk.run(partial(record, 20))
+    with ExitStack() as stack:
+        with trouble(postgres):
+            settings = {"DATABASE_URL": postgres.url, "DJANGO_SETTINGS_MODULE": amnesic.__name__}
+            stack.enter_context(commands.relay(**settings))
+            wait_until(lambda: min(neighbour.times().values(), default=0) >= 3, "each came three times")
+        wait_until(lambda: clerk.run(waiting) == 0, "all events marked")

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections import Counter
 from typing import Any
 
@@ -9,15 +10,14 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation.database import lock_key
-from inventory_project.foundation.messaging import relay
+from inventory_project.foundation.messaging import outbox, relay
 from inventory_project.foundation.messaging.models import OutboxEvent
-from reservations import lifecycle
-from reservations.requests import Confirm
 from tests import factories
-from tests.integration.messaging.faults import lockless
+from tests.integration.messaging.faults import drowsy, lockless, troubles, unlimited
 from tests.integration.messaging.faults.commands import Command, Commands
 from tests.integration.messaging.faults.neighbours import Neighbour
-from tests.service import wait_until
+from tests.servers import RabbitMQ
+from tests.service import manage, wait_until
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -76,7 +76,7 @@ def test_what_a_relay_had_published_when_it_was_killed_comes_twice_with_the_same
     assert [event.id for event in neighbour.heard] == [str(event_id) for event_id in recorded] * 2
 
 
-def test_a_relay_whose_session_is_lost_after_publishing_marks_nothing_and_begins_anew(
+def test_a_relay_whose_session_is_lost_after_publishing_marks_the_events_over_the_next_one(
     commands: Commands, neighbour: Neighbour
 ) -> None:
     record(3)
@@ -85,39 +85,8 @@ def test_a_relay_whose_session_is_lost_after_publishing_marks_nothing_and_begins
         terminate(holder_of_the_lock())
         wait_until_all_have_left()
         assert alone.process.poll() is None
-    assert list(neighbour.times().values()) == [2, 2, 2]
+    assert list(neighbour.times().values()) == [1, 1, 1]
     assert "relay waits; trying again" in alone.output
-
-
-def test_events_that_a_full_queue_refuses_hold_up_no_others_and_are_not_sent_again_with_them(
-    commands: Commands, neighbour: Neighbour
-) -> None:
-    neighbour.listen("inventory.reserved", queue="full", x_max_length=1, x_overflow="reject-publish")
-    product = factories.product({factories.SP: 10})
-    holds = [factories.hold(product.pk) for _ in range(3)]
-    for held in holds:
-        lifecycle.one(lifecycle.confirm_many, Confirm(reservation_id=held.id, actor=factories.ACTOR))
-    with commands.relay() as process:
-        process.wait_for("waiting", "RabbitMQ did not take all events: a queue refused a message.")
-        refused = {str(event.event_id) for event in OutboxEvent.objects.waiting()}
-        assert OutboxEvent.objects.waiting().filter(type="inventory.reserved").count() == len(refused) == 2
-        wait_until(lambda: max(neighbour.times().values()) >= 3, "the refused ones are tried again and again")
-        with neighbour.channel() as channel:
-            channel.queue_delete("full")
-        wait_until_all_have_left()
-    assert {id_ for id_, times in neighbour.times().items() if times > 1} == refused
-
-
-def test_events_that_a_full_queue_has_refused_ten_times_are_set_aside_and_that_is_an_error(
-    commands: Commands, neighbour: Neighbour
-) -> None:
-    neighbour.listen("inventory.reserved", queue="full", x_max_length=1, x_overflow="reject-publish")
-    record(2)
-    with commands.relay() as process:
-        wait_until(lambda: waiting() == 0, "all events marked", seconds=60)  # ten tries take half a minute
-        wait_until(lambda: "a full queue refused 1 events 10 times" in process.output, "reported")
-    assert [line["level"] for line in lines(process) if "a full queue refused" in line["event"]] == ["error"]
-    assert OutboxEvent.objects.unrouted().count() == 1
 
 
 def lines(process: Command) -> list[dict[str, Any]]:
@@ -147,7 +116,7 @@ def test_events_that_nobody_listens_to_are_one_warning_for_each_type_until_someb
         wait_until_all_have_left()
     told = [(line["level"], line["event"]) for line in lines(process) if "inventory.reserved" in line["event"]]
     assert [level for level, _ in told] == ["warning", "info", "warning"]
-    assert "`manage.py publish_events --again-unrouted`" in told[0][1]
+    assert "sent soon after a queue is bound" in told[0][1]
     assert told[1][1] == "a queue is bound to inventory.events for inventory.reserved again"
     about_stock = [line["level"] for line in lines(process) if "inventory.back_in_stock" in line["event"]]
     assert about_stock == ["warning"]
@@ -213,6 +182,102 @@ def terminate_the_one_that_works() -> None:
 
 def states(*relays: Command) -> list[str]:
     return sorted(each.health()["state"] for each in relays)
+
+
+def test_a_relay_that_is_frozen_loses_the_lock_and_the_one_that_stands_by_takes_over(
+    commands: Commands, neighbour: Neighbour
+) -> None:
+    with commands.relay(DJANGO_SETTINGS_MODULE=drowsy.__name__) as first:
+        first.wait_for("working")
+        with commands.relay(DJANGO_SETTINGS_MODULE=drowsy.__name__) as second:
+            one_works_and_the_other_stands_by(first, second)
+            first.process.send_signal(signal.SIGSTOP)
+            record(20)
+            second.wait_for("working")
+            wait_until_all_have_left()
+            first.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: states(first, second) == ["standby", "working"], "one works, one stands by")
+            assert second.health()["state"] == "working"
+    assert Counter(neighbour.times().values()) == {1: 20}
+
+
+def test_control_without_a_limit_a_frozen_relay_keeps_the_lock(commands: Commands, neighbour: Neighbour) -> None:
+    with commands.relay(DJANGO_SETTINGS_MODULE=unlimited.__name__) as first:
+        first.wait_for("working")
+        holder = holder_of_the_lock()
+        with commands.relay(DJANGO_SETTINGS_MODULE=unlimited.__name__) as second:
+            one_works_and_the_other_stands_by(first, second)
+            first.process.send_signal(signal.SIGSTOP)
+            since = time.monotonic()
+            wait_until(lambda: time.monotonic() > since + 3 * drowsy.IDLE_SESSION_SECONDS, "longer than the limit")
+            assert holder_of_the_lock() == holder
+            assert second.health()["state"] == "standby"
+            first.process.send_signal(signal.SIGCONT)
+
+
+def test_a_relay_that_waits_for_rabbitmq_in_alarm_keeps_the_lock(
+    rabbitmq: RabbitMQ, commands: Commands, neighbour: Neighbour
+) -> None:
+    with commands.relay(DJANGO_SETTINGS_MODULE=drowsy.__name__) as relay:
+        relay.wait_for("working")
+        holder = holder_of_the_lock()
+        with troubles.in_alarm(rabbitmq):
+            record(3)
+            relay.wait_for("waiting", "RabbitMQ is in alarm")
+            since = time.monotonic()
+            wait_until(lambda: time.monotonic() > since + 3 * drowsy.IDLE_SESSION_SECONDS, "longer than the limit")
+            assert holder_of_the_lock() == holder
+        wait_until_all_have_left()
+    assert Counter(neighbour.times().values()) == {1: 3}
+
+
+# --- and a process without RABBITMQ_URL ----------------------------------------------------------------------------
+
+
+def test_a_process_without_rabbitmq_leaves_the_events_to_the_relay_also_while_none_works(
+    commands: Commands, neighbour: Neighbour
+) -> None:
+    with commands.relay() as relay:
+        relay.wait_for("working")
+    record(3)
+
+    assert outbox.drain_to_log() == 0  # as the job of a process without RABBITMQ_URL does
+    assert waiting() == 4
+    with commands.relay():
+        wait_until_all_have_left()
+
+    assert Counter(neighbour.times().values()) == {1: 3}
+    assert set(OutboxEvent.objects.values_list("published_to", flat=True)) == {"rabbitmq"}
+
+
+def test_an_installation_gives_up_rabbitmq_by_a_command_once_no_relay_works(
+    commands: Commands, neighbour: Neighbour
+) -> None:
+    with commands.relay() as relay:
+        relay.wait_for("working")
+        refused = manage("publish_events", "--to-log", env=commands.environment())
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("CommandError: A relay works now. Stop all relays first;")
+    record(3)
+
+    done = manage("publish_events", "--to-log", env=commands.environment(RABBITMQ_URL=""))
+
+    assert done.returncode == 0
+    assert done.stdout.endswith("Events go to the log from now on. Restart all processes without RABBITMQ_URL.\n")
+    assert outbox.drain_to_log() == 4
+    assert neighbour.hear() == []
+
+
+def test_what_went_to_the_log_is_sent_by_a_command_once_a_relay_works(commands: Commands, neighbour: Neighbour) -> None:
+    record(3)
+    outbox.drain_to_log()
+    with commands.relay() as relay:
+        relay.wait_for("working")
+        done = manage("publish_events", "--again-logged", env=commands.environment())
+        assert (done.returncode, done.stdout) == (0, "Events that will be sent again: 4.\n")
+        wait_until(lambda: len(neighbour.hear()) == 3, "heard")
+        wait_until_all_have_left()
+    assert Counter(neighbour.times().values()) == {1: 3}
 
 
 def test_control_without_the_lock_both_relays_publish(commands: Commands, neighbour: Neighbour) -> None:
