@@ -176,6 +176,12 @@ class HeldByOverdue(Unavailable):
     """The order's earlier hold has run out and is not released yet."""
 
 
+def weight(request: Reserve | Confirm | Cancel) -> int:
+    """How much work a request is compared with others: the lines that it names, at least 1."""
+    items = None if isinstance(request, Cancel) else request.items
+    return max(1, len(items or ()))
+
+
 def merged(items: Sequence[Item]) -> tuple[Item, ...]:
     """Add up equal lines: one item for each product and warehouse, in order of first mention."""
     units: dict[tuple[UUID, str | None], int] = defaultdict(int)

@@ -1,5 +1,6 @@
 """What counts as the same request, and what makes no sense whatever the stock."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from reservations import holds, reserving
-from reservations.requests import Item, Reserve, is_same_content, merged
+from reservations.requests import Cancel, Confirm, Item, Reserve, is_same_content, merged, weight
 
 A, B = UUID(int=1), UUID(int=2)
 SP, RJ = "wh-sp-001", "wh-rj-001"
@@ -20,6 +21,15 @@ def test_equal_lines_are_added_up_in_the_order_of_first_mention() -> None:
 
 def test_a_line_that_names_a_warehouse_is_not_one_that_names_none() -> None:
     assert merged([Item(A, 1, SP), Item(A, 1), Item(A, 1, RJ)]) == (Item(A, 1, SP), Item(A, 1), Item(A, 1, RJ))
+
+
+def test_a_request_weighs_as_much_as_the_lines_that_it_names() -> None:
+    three = (Item(A, 1), Item(A, 1, SP), Item(B, 2))
+    order_id = reservation_id = uuid4()
+    reserve = Reserve(order_id=order_id, items=three, actor="test")
+    confirm = Confirm(reservation_id=reservation_id, items=three[:2], actor="test")
+    assert [weight(reserve), weight(confirm), weight(replace(confirm, items=None))] == [3, 2, 1]
+    assert weight(Cancel(reservation_id=reservation_id, actor="test")) == 1
 
 
 @pytest.mark.parametrize(
