@@ -96,14 +96,17 @@ class WorkingSet:
 
     @classmethod
     def lock_orders_for_payment(cls, order_ids: Collection[UUID]) -> Self:
-        """Lock the current reservation of each order and all levels of its products; see `current`.
+        """Lock the current reservation of each order and the levels of its lines; see `current`.
 
-        All levels, not only those of the lines, because a reservation that has ended may find its stock elsewhere.
+        If one of them has ended, all levels of the products are locked, because it may find its stock elsewhere.
         """
         current_ids = holds.current_ids_of_orders(order_ids)
         locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
         with database.pipelined():
-            locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
+            if any(hold.is_revivable for hold in locked.values()):
+                locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
+            else:
+                locking = holds.locking_levels(locked.keys())
             reading = network.current()
         levels = locking()
         current = current_reservations(order_ids, locked, current_ids)

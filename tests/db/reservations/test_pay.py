@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from inventory_project.foundation.errors import NotFound
+from inventory_project.foundation.errors import NotFound, Unavailable
 from reservations import lifecycle
 from reservations.models import Reservation
 from reservations.requests import Item, Pay, ReservationCancelled, ReservationExpired, Reserve, SalesBlocked
@@ -29,6 +29,26 @@ def test_a_payment_confirms_the_hold_though_its_time_is_up(is_overdue: bool) -> 
     assert (answer.is_replay, answer.hold.id, answer.hold.replaces_id) == (False, held.id, None)
     assert verbs.status(held) == ("CONFIRMED", True)
     assert factories.numbers(product.pk) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_payment_waits_for_other_warehouses_only_where_it_may_need_them(is_ended: bool) -> None:
+    product = factories.product({SP: 5, RJ: 5})
+    held = factories.hold(product.pk, 2, SP)
+    if is_ended:
+        verbs.expire(held)
+    with verbs.another_session() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "SELECT FROM stock_level WHERE product_id = %s AND warehouse_id = %s FOR NO KEY UPDATE", [product.pk, RJ]
+        )
+        if is_ended:
+            with pytest.raises(Unavailable):
+                verbs.pay(held.order_id)
+        else:
+            assert verbs.pay(held.order_id).hold.status == "CONFIRMED"
+        cursor.execute("ROLLBACK")
+    assert verbs.pay(held.order_id).hold.status == "CONFIRMED"
 
 
 @pytest.mark.parametrize("is_part", [False, True])
