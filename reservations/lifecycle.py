@@ -21,7 +21,7 @@ from inventory_project.foundation.batches import Work
 from inventory_project.foundation.bulkhead import Look
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.faults import crash_point
-from reservations import expiring, extending, gate, metrics, obstacles, paying, reserving, returning, settling
+from reservations import choosing, expiring, extending, gate, metrics, obstacles, paying, reserving, returning, settling
 from reservations.holds import Hold, Status
 from reservations.models import Reservation
 from reservations.requests import (
@@ -33,6 +33,7 @@ from reservations.requests import (
     OrderChanged,
     Outcome,
     Pay,
+    Postponed,
     Reserve,
     Return,
 )
@@ -85,7 +86,7 @@ def decide_rest(
 
 def _reserve(requests: Sequence[Reserve]) -> list[Answer]:
     screening = gate.screen(requests)
-    decide = partial(run_releasing_overdue, reserving.reserve, look=obstacles.of_reserve)
+    decide = partial(run_releasing_overdue, reserving.reserve, first=choosing.reserve, look=obstacles.of_reserve)
     answers = decide_rest(decide, requests, screening.refused)
     gate.correct_counters(screening, answers)
     return answers
@@ -96,16 +97,18 @@ def run_releasing_overdue(
     requests: Sequence[Request],
     *,
     look: Look[Request],
+    first: Work[Request, Result | Refusal] | None = None,
     again: Work[Request, Result | Refusal] | None = None,
 ) -> list[Result | Refusal]:
     """Run the batch. Requests that lack stock or meet an overdue hold are decided again once those are released.
 
+    `first`, if it is given, decides in place of `work` until a transaction of it postpones all of its requests.
     `again`, if it is given, decides the second time, even if nothing was released.
 
     The release has its own transaction, because inside the batch it would lock reservations after levels and deadlock.
     From there on nothing is raised: the other requests are committed, and their callers must get their answers.
     """
-    answers = batches.run(work, requests, look=look)
+    answers = _run_to_the_end(work, requests, look=look, first=first)
     lacking = [i for i, answer in enumerate(answers) if isinstance(answer, AGAIN)]
     if not lacking:
         return answers
@@ -115,7 +118,7 @@ def run_releasing_overdue(
         is_changed = any(isinstance(answers[i], OrderChanged) for i in lacking)
         if not (again or is_released or is_changed):
             return answers
-        second = batches.run(again or work, [requests[i] for i in lacking], look=look)
+        second = _run_to_the_end(again or work, [requests[i] for i in lacking], look=look)
     except Unavailable as refusal:
         second = [refusal] * len(lacking)
     except Error as error:
@@ -123,6 +126,35 @@ def run_releasing_overdue(
         second = [batches.reported(error)] * len(lacking)
     for i, answer in zip(lacking, second, strict=True):
         answers[i] = answer
+    return answers
+
+
+def _run_to_the_end(
+    work: Work[Request, Result | Refusal],
+    requests: Sequence[Request],
+    *,
+    look: Look[Request],
+    first: Work[Request, Result | Refusal] | None = None,
+) -> list[Result | Refusal]:
+    """Run the batch in a transaction, and what that has postponed in further ones, in order.
+
+    The first transaction may raise. The others are after a commit, so nothing is raised there any more. Each of them
+    decides something: `work` always does, and `first` is given up when it does not.
+    """
+    now = first or work
+    answers = batches.run(now, requests, look=look)
+    while left := [i for i, answer in enumerate(answers) if isinstance(answer, Postponed)]:
+        try:
+            decided = batches.run(now, [requests[i] for i in left], look=look)
+        except Unavailable as refusal:
+            decided = [refusal] * len(left)
+        except Error as error:
+            logger.exception("deciding what was postponed failed")
+            decided = [batches.reported(error)] * len(left)
+        for i, answer in zip(left, decided, strict=True):
+            answers[i] = answer
+        if all(isinstance(answer, Postponed) for answer in decided):
+            now = work
     return answers
 
 

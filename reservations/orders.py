@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any
 
 from inventory_project.foundation import database
+from inventory_project.foundation.batches import Work
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import inbox, outbox
 from inventory_project.foundation.messaging.inbox import Handled, Known, Outcome, Received
-from reservations import calling_off, events, lifecycle, obstacles, paying, requests, reserving
+from reservations import calling_off, choosing, events, lifecycle, obstacles, paying, requests, reserving
 from reservations.requests import (
     CallOff,
     OrderConflict,
@@ -55,7 +56,10 @@ Decide = Callable[[Known, Sequence[Received[Any]]], list[Decision]]
 def created_many(received: Sequence[Received[Reserve]]) -> list[Answer]:
     """Hold stock for each order, or publish a rejection. Invalid: quantities or lines out of bounds."""
     invalid = {i: refusal for i, each in enumerate(received) if (refusal := reserving.check(each.request))}
-    return lifecycle.decide_rest(partial(_handle, "reserve", _created), received, invalid)
+    handle = partial(
+        _handle, "reserve", partial(_created, reserving.reserve), first=partial(_created, choosing.reserve)
+    )
+    return lifecycle.decide_rest(handle, received, invalid)
 
 
 def paid_many(received: Sequence[Received[Pay]]) -> list[Answer]:
@@ -80,9 +84,16 @@ def cancelled_many(received: Sequence[Received[CallOff]]) -> list[Answer]:
 # --- the frame -----------------------------------------------------------------------------------------------------
 
 
-def _handle(verb: str, decide: Decide, received: Sequence[Received[Any]]) -> list[Answer]:
+def _handle(
+    verb: str, decide: Decide, received: Sequence[Received[Any]], *, first: Decide | None = None
+) -> list[Answer]:
+    """Decide and record the messages. `first` is tried before `decide`; see `run_releasing_overdue`."""
     decisions = lifecycle.run_releasing_overdue(
-        partial(_work, decide, False), received, look=obstacles.of_messages, again=partial(_work, decide, True)
+        partial(_work, decide, False),
+        received,
+        look=obstacles.of_messages,
+        first=partial(_work, first, False) if first else None,
+        again=partial(_work, decide, True),
     )
     crash_point("orders.after_commit")
     verdicts = [decision.verdict if isinstance(decision, Decided) else decision for decision in decisions]
@@ -147,9 +158,9 @@ def _called_off() -> Conflict:
 # --- the rows of the table -----------------------------------------------------------------------------------------
 
 
-def _created(known: Known, received: Sequence[Received[Reserve]]) -> list[Decision]:
+def _created(reserve: Work[Reserve, Verdict], known: Known, received: Sequence[Received[Reserve]]) -> list[Decision]:
     dead = {i: _called_off() for i, each in enumerate(received) if each.order_id in known.called_off}
-    verdicts = lifecycle.decide_rest(reserving.reserve, [each.request for each in received], dead)
+    verdicts = lifecycle.decide_rest(reserve, [each.request for each in received], dead)
     return [_of_created(verdict) for verdict in verdicts]
 
 

@@ -6,11 +6,9 @@ others, unless the payment is not revivable. One that somebody cancelled is neve
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 from uuid_utils.compat import uuid7
 
-from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from reservations import events, reserving, reviving, transitions
@@ -23,9 +21,12 @@ from warehouses.allocation.words import REVIVED
 
 
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
-    """Confirm the current reservation of each order; inside the caller's transaction."""
+    """Confirm the current reservation of each order; inside the caller's transaction.
+
+    Postponed is the answer for those that the transaction had no time for.
+    """
     working_set = WorkingSet.lock_orders_for_payment({request.order_id for request in requests})
-    outcomes = tracing.decide_each(partial(_decide, working_set), requests)
+    outcomes = working_set.decide_in_time(_decide, requests)
     working_set.write()
     crash_point("pay.before_commit")
     return outcomes
@@ -51,7 +52,7 @@ def _revive(working_set: WorkingSet, ended: Hold, *, actor: str) -> Outcome | Re
     if not lines:
         return ReservationCancelled(f"All items of reservation {ended.id} were cancelled after it had ended.")
     view = working_set.network.seen_from(ended.delivery_postal_code)
-    stock = reserving.candidates(working_set, [line.product_id for line in lines], view)
+    stock = reserving.candidates(working_set.levels, [line.product_id for line in lines], view)
     decision, delivery = reviving.allocate_again(lines, stock, view.delivery)
     refusal = reserving.refusal_of(decision, delivery)
     if refusal is not None:

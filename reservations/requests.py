@@ -176,6 +176,10 @@ class HeldByOverdue(Unavailable):
     """The order's earlier hold has run out and is not released yet."""
 
 
+class Postponed(Unavailable):
+    """Not decided in this transaction; the lifecycle decides it in the next one."""
+
+
 def weight(request: Reserve | Confirm | Cancel) -> int:
     """How much work a request is compared with others: the lines that it names, at least 1."""
     items = None if isinstance(request, Cancel) else request.items

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from inventory_project.foundation import tracing
 from inventory_project.foundation.errors import Invalid, Refusal, unknown_ids
 from inventory_project.foundation.faults import crash_point
 from reservations import events, holds
@@ -28,7 +26,7 @@ from reservations.working_set import WorkingSet
 from stock import ledger
 from warehouses.allocation import decision
 from warehouses.allocation.terms import Allocation, Candidate, Delivery, Line
-from warehouses.network import View
+from warehouses.network import Network, View
 
 Kind = ledger.Kind
 
@@ -52,35 +50,45 @@ def check(request: Reserve) -> Invalid | None:
 
 
 def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
-    """Grant or refuse each request. A refusal does not affect the other requests."""
+    """Grant or refuse each request over all levels of its products. A refusal does not affect the other requests.
+
+    Postponed is the answer for those that the transaction had no time for.
+    """
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
     working_set = WorkingSet.lock_products(product_ids, order_ids={request.order_id for request in requests})
     crash_point("reserve.after_lock")
-    outcomes = tracing.decide_each(partial(_decide, working_set), requests)
+    outcomes = working_set.decide_in_time(_decide, requests)
     working_set.write()
     crash_point("reserve.before_commit")
     return outcomes
 
 
 def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
-    unknown = _unknown(working_set, request)
-    if unknown is not None:
-        return unknown
+    answer = _unknown(working_set, request) or answer_of_twin(working_set, request)
+    if answer is not None:
+        return answer
+    chosen = allocate(request, working_set.levels, working_set.network, unstocked=working_set.unstocked)
+    return chosen if isinstance(chosen, Refusal) else grant_new(working_set, request, chosen)
+
+
+def answer_of_twin(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal | None:
+    """The answer that follows from the order's live reservation; None if it has none."""
     twin = working_set.live.get(request.order_id)
-    if twin is not None:
-        if twin.is_overdue(working_set.now):
-            detail = "The order's earlier hold has run out and is about to be released; repeat the request."
-            return HeldByOverdue(detail, reservation_id=str(twin.id))
-        if is_same_content([(line, line.quantity) for line in twin.lines], request.items):
-            return Outcome(hold=twin, is_replay=True)
-        return OrderConflict(
-            f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
-        )
-    view = working_set.network.seen_from(request.delivery_postal_code)
-    chosen = _allocate(working_set, request, view)
-    if isinstance(chosen, Refusal):
-        return chosen
+    if twin is None:
+        return None
+    if twin.is_overdue(working_set.now):
+        detail = "The order's earlier hold has run out and is about to be released; repeat the request."
+        return HeldByOverdue(detail, reservation_id=str(twin.id))
+    if is_same_content([(line, line.quantity) for line in twin.lines], request.items):
+        return Outcome(hold=twin, is_replay=True)
+    return OrderConflict(
+        f"Order {request.order_id} has a live reservation with other content.", reservation_id=str(twin.id)
+    )
+
+
+def grant_new(working_set: WorkingSet, request: Reserve, chosen: Allocation) -> Outcome:
+    """Hold what was chosen for the request."""
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
     hold = Hold(
         id=uuid7(),
@@ -114,12 +122,18 @@ def _unknown(working_set: WorkingSet, request: Reserve) -> Invalid | None:
     return unknown_ids(product_ids=list(product_ids), warehouse_ids=list(warehouse_ids))
 
 
-def _allocate(working_set: WorkingSet, request: Reserve, view: View) -> Allocation | Refusal:
-    """Choose warehouses from the stock that the batch's earlier grants have left."""
+def allocate(
+    request: Reserve, levels: ledger.LockedLevels, network: Network, *, unstocked: Mapping[UUID, bool]
+) -> Allocation | Refusal:
+    """Choose warehouses for the request from what the batch's earlier grants have left on the levels.
+
+    `unstocked` are products without a level, and whether their sales are blocked.
+    """
+    view = network.seen_from(request.delivery_postal_code)
     items = merged(request.items)
     product_ids = [item.product_id for item in items]
-    stock = candidates(working_set, product_ids, view)
-    blocked_ids = {product_id for product_id in product_ids if working_set.unstocked.get(product_id)}
+    stock = candidates(levels, product_ids, view)
+    blocked_ids = {product_id for product_id in product_ids if unstocked.get(product_id)}
     return decide(items, stock, blocked_ids, view.delivery, allow_split=request.allow_split)
 
 
@@ -171,8 +185,8 @@ def _lack(answer: Allocation, delivery: Delivery) -> str:
     return " ".join(said)
 
 
-def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View) -> dict[UUID, list[Candidate]]:
-    """The locked levels of these products as candidates for the allocation, seen from the delivery."""
+def candidates(levels: ledger.LockedLevels, product_ids: Sequence[UUID], view: View) -> dict[UUID, list[Candidate]]:
+    """The levels of these products as candidates for the allocation, seen from the delivery."""
     return {
         product_id: [
             Candidate(
@@ -183,7 +197,7 @@ def candidates(working_set: WorkingSet, product_ids: Sequence[UUID], view: View)
                 level.reserved,
                 level.replenished,
             )
-            for level in working_set.levels.by_product.get(product_id, ())
+            for level in levels.by_product.get(product_id, ())
         ]
         for product_id in product_ids
     }

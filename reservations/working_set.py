@@ -5,6 +5,7 @@ then writes all of it in one round trip. It runs inside its caller's transaction
 order of the locks, which every function here keeps.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +22,18 @@ from inventory_project.foundation.messaging import outbox
 from inventory_project.foundation.messaging.outbox import Event
 from reservations import holds
 from reservations.holds import Hold
-from reservations.requests import Cancel, Confirm, Expire, Extend, OrderChanged, Outcome, Return
+from reservations.requests import (
+    Cancel,
+    Confirm,
+    Expire,
+    Extend,
+    OrderChanged,
+    Outcome,
+    Pay,
+    Postponed,
+    Reserve,
+    Return,
+)
 from stock import ledger
 from stock.models import Product, StockMovement
 from warehouses import network
@@ -29,6 +41,13 @@ from warehouses.network import Network
 
 Kind = ledger.Kind
 AnyRequest = TypeVar("AnyRequest", Confirm, Cancel, Expire, Extend, Return)
+Allocated = TypeVar("Allocated", Reserve, Pay)
+
+MAX_DECIDING_SECONDS = 0.5  # in which a transaction goes on choosing warehouses while it holds its locks
+MAX_LEVELS_TOGETHER = 4  # levels of a product up to which locking all of them costs less than choosing first
+MAX_WIDE_PRODUCTS = 100_000  # remembered
+
+_wide: set[UUID] = set()  # products that this process has seen in more warehouses than that; none is ever deleted
 
 
 @dataclass(slots=True)
@@ -84,7 +103,18 @@ class WorkingSet:
             live = holds.live_of_orders(order_ids)
             now = database.read_clock()
         levels = locking()
+        _remember_wide(levels)
         return cls(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
+
+    @classmethod
+    def lock_levels(cls, level_ids: Collection[int], *, order_ids: Collection[UUID]) -> Self:
+        """Lock only these levels, then as in `lock_products`. One round trip."""
+        with database.pipelined():
+            locking = ledger.locking_levels(level_ids)
+            reading = network.current()
+            live = holds.live_of_orders(order_ids)
+            now = database.read_clock()
+        return cls(levels=locking(), network=reading(), live=live(), now=now())
 
     @classmethod
     def lock_orders(cls, order_ids: Collection[UUID]) -> Self:
@@ -136,6 +166,25 @@ class WorkingSet:
         """Decide one request after the other over the reservation that it names; NotFound where it is unknown."""
         return tracing.decide_each(partial(self._decide_known, decide), requests)
 
+    def decide_in_time(
+        self, decide: Callable[[Self, Allocated], Outcome | Refusal], requests: Sequence[Allocated]
+    ) -> list[Outcome | Refusal]:
+        """Decide one request after the other, but begin none after MAX_DECIDING_SECONDS: the rest gets Postponed.
+
+        The first one is always decided, so that each transaction gets on.
+        """
+        until = time.monotonic() + MAX_DECIDING_SECONDS
+        is_first = True
+
+        def decide_or_postpone(request: Allocated) -> Outcome | Refusal:
+            nonlocal is_first
+            if not is_first and time.monotonic() > until:
+                return Postponed("The requests before this one took too long.")
+            is_first = False
+            return decide(self, request)
+
+        return tracing.decide_each(decide_or_postpone, requests)
+
     def _decide_known(
         self, decide: Callable[[Self, Hold, AnyRequest], Outcome | Refusal], request: AnyRequest
     ) -> Outcome | Refusal:
@@ -153,6 +202,19 @@ class WorkingSet:
             holds.update(changed)
             crossings = ledger.write(self.levels, at=self.now)
             outbox.record([*self.recorded, *crossings], at=self.now)
+
+
+def is_wide(product_ids: Collection[UUID]) -> bool:
+    """Whether this process knows that one of these products lies in more than MAX_LEVELS_TOGETHER warehouses."""
+    return not _wide.isdisjoint(product_ids)
+
+
+def _remember_wide(levels: ledger.LockedLevels) -> None:
+    for product_id, rows in levels.by_product.items():
+        if len(rows) > MAX_LEVELS_TOGETHER:
+            if len(_wide) >= MAX_WIDE_PRODUCTS:
+                _wide.clear()
+            _wide.add(product_id)
 
 
 def _unstocked(product_ids: Collection[UUID], levels: ledger.LockedLevels) -> dict[UUID, bool]:

@@ -173,6 +173,19 @@ def locking(product_ids: Collection[UUID]) -> Deferred[LockedLevels]:
     return _locking(f"product_id {among}", [parameter], is_whole=True)
 
 
+def locking_levels(level_ids: Collection[int]) -> Deferred[LockedLevels]:
+    """Lock these levels and no others of their products."""
+    among, parameter = database.among(level_ids)
+    return _locking(f"id {among}", [parameter], is_whole=False)
+
+
+def reading(product_ids: Collection[UUID]) -> Deferred[LockedLevels]:
+    """Read all levels of these products without locking them: numbers to choose over, never to post or to publish."""
+    among, parameter = database.among(product_ids)
+    sql = f"{SELECT_LEVELS} WHERE product_id {among}"
+    return database.select(LEVEL_FIELDS, sql, [parameter], partial(_levels, is_whole=False))
+
+
 def locking_places(places: str, parameters: Sequence[Any]) -> Deferred[LockedLevels]:
     """Lock the levels at the places that `places`, a sub-select of `product_id, warehouse_id`, returns."""
     return _locking(f"(product_id, warehouse_id) IN ({places})", parameters, is_whole=False)
@@ -198,11 +211,16 @@ def _locking(condition: str, parameters: Sequence[Any], *, is_whole: bool) -> De
 
 def _locked(rows: Sequence[Any], *, is_whole: bool, began: float) -> LockedLevels:
     lock_wait.observe(time.perf_counter() - began)
+    levels = _levels(rows, is_whole=is_whole)
+    if settings.REDIS_URL:
+        transaction.on_commit(partial(_publish, levels), robust=True)
+    return levels
+
+
+def _levels(rows: Sequence[Any], *, is_whole: bool) -> LockedLevels:
     levels = LockedLevels(is_whole=is_whole)
     for row in rows:
         levels.add(LockedLevel(*row))
-    if settings.REDIS_URL:
-        transaction.on_commit(partial(_publish, levels), robust=True)
     return levels
 
 

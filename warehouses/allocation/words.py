@@ -38,6 +38,7 @@ OF_SEVERAL = {  # the same where a plan has several warehouses
     "balance": "of equally good ones, the least share of their stock was taken since it was last replenished",
 }
 REVIVED = "revived"
+READ_BEFORE = "read_before"
 NOTES = {
     "no_postal_code": "No postal code was given, so distance did not count.",
     "unknown_postal_code": "The postal code is unknown, so distance did not count.",
@@ -49,6 +50,7 @@ NOTES = {
     REVIVED: "A late payment brought the order back.",
     "search_given_up": "There were more sets of warehouses than are looked at; a better one may exist.",
     "far_not_compared": f"Sets were looked for among the {POOL} nearest warehouses; others may have a better one.",
+    READ_BEFORE: "The numbers were read just before the chosen stock was locked.",
 }
 SPLITS = {
     "never": "never into several parcels",

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.errors import Refusal
-from reservations import lifecycle
+from reservations import lifecycle, working_set
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import CallOff, Cancel, Confirm, Expire, Extend, Item, Pay, Reserve, Return
 from stock import blocking, catalogue, documents
@@ -310,7 +310,13 @@ class Books(RuleBasedStateMachine):
 
 @pytest.mark.timeout(400)  # seconds; a failure is first made as short as can be
 @pytest.mark.usefixtures("books")
-def test_the_service_does_what_the_model_does(settings: Settings) -> None:
+@pytest.mark.parametrize("levels_together", [working_set.MAX_LEVELS_TOGETHER, 0])
+def test_the_service_does_what_the_model_does(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, levels_together: int
+) -> None:
+    """With 0, warehouses are chosen before the locks for each product that was sold before."""
+    monkeypatch.setattr(working_set, "MAX_LEVELS_TOGETHER", levels_together)
+    monkeypatch.setattr(working_set, "_wide", set())
     settings.RESERVATION_TTL_MINUTES = Decimal(TTL_MINUTES)
     settings.RESERVATION_EXTEND_MAX_MINUTES = EXTEND_MAX_MINUTES
     run_state_machine_as_test(Books, settings=CONTINUOUS)

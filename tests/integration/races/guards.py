@@ -15,7 +15,7 @@ from django.db import connection, models
 from django.test import override_settings
 
 from inventory_project.foundation import database
-from reservations import holds, lifecycle, reserving
+from reservations import choosing, holds, lifecycle, reserving, working_set
 from reservations.requests import Outcome, Reserve
 from stock import documents, ledger
 from stock.models import Product, StockMovement
@@ -70,6 +70,22 @@ def without_constraints(*constraints: tuple[type[models.Model], str]) -> Iterato
         with connection.schema_editor() as editor:
             for model, constraint in found:
                 editor.add_constraint(model, constraint)
+
+
+@contextmanager
+def choosing_first() -> Iterator[None]:
+    """Warehouses are chosen before the locks for every product, also one that this process has never sold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(working_set, "is_wide", lambda _product_ids: True)
+        yield
+
+
+@contextmanager
+def without_a_second_look_at_what_was_chosen() -> Iterator[None]:
+    """What was chosen over the reading is taken, whatever the locked levels have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "is_still_there", lambda _locked, _chosen: True)
+        yield
 
 
 @contextmanager

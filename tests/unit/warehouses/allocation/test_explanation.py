@@ -320,6 +320,7 @@ def test_every_note_is_shown_by_one_of_the_tests_here_or_of_the_search() -> None
         "revived",
         "search_given_up",
         "far_not_compared",
+        "read_before",
     ]
 
 
