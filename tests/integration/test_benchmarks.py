@@ -115,7 +115,8 @@ def test_a_version_is_held_against_itself_in_one_run() -> None:
     head, *rows = done.stdout.splitlines()
     assert head.endswith("now / .")
     assert [row[:40].rstrip() for row in rows] == [
-        f"{scene}, batches of {size}" for scene in ("one product", "1,000 products") for size in (64, 1)
+        *(f"{scene}, batches of {size}" for scene in ("one product", "1,000 products") for size in (64, 1)),
+        *(f"4 callers, 20 warehouses, batches of {size}" for size in (64, 8, 1)),
     ]
 
 
