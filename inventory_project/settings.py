@@ -61,6 +61,7 @@ WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() 
 WEB_THREADS = whole("WEB_THREADS", 16 if EMBEDDED else max(1, min(32, 80 // WEB_WORKERS - 4)), low=1, high=256)
 GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
 GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
+GROUP_COMMIT_MAX_LINES = 200  # of the requests of one batch together; a request with more is on its own
 # How many requests may wait while batches are slow. The other threads stay free for 503 and for other requests.
 GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS // 4)
 GROUP_COMMIT_SLOW_SECONDS = 1

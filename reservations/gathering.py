@@ -8,7 +8,7 @@ from django.db import connection
 
 from inventory_project.foundation.group_commit import GroupCommit
 from reservations import lifecycle
-from reservations.requests import Outcome
+from reservations.requests import Outcome, weight
 
 
 def _keep_no_connection() -> None:
@@ -22,6 +22,8 @@ def _gatherer(name: str, verb: Callable[..., Any]) -> GroupCommit[Any, Outcome]:
         name,
         verb,
         max_batch=settings.GROUP_COMMIT_MAX_BATCH,
+        max_weight=settings.GROUP_COMMIT_MAX_LINES,
+        weight=weight,
         max_waiting=settings.GROUP_COMMIT_MAX_WAITING,
         patience_seconds=settings.GROUP_COMMIT_PATIENCE_SECONDS,
         work_seconds=settings.GROUP_COMMIT_WORK_SECONDS,

@@ -11,6 +11,7 @@ waits, and batches grow with the load. A caller is first QUEUED, then TAKEN into
 """
 
 import copy
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -68,7 +69,8 @@ class _Caller(Generic[Request, Result]):
 class GroupCommit(Generic[Request, Result]):
     """Gathers the callers of one verb into batches. `call` is safe in any number of threads, and after a fork.
 
-    `work` gets the requests in the order of their arrival and returns an answer or a refusal for each. `max_waiting`
+    `work` gets the requests in the order of their arrival and returns an answer or a refusal for each. A batch has at
+    most `max_batch` requests, whose `weight` adds up to `max_weight`; a heavier request is on its own. `max_waiting`
     bounds how many callers wait, QUEUED or TAKEN, once a batch takes longer than `slow_seconds`. A short hiccup rejects
     nobody. A thread calls `release_resources` before it waits, and the leader calls it after its work, so that no
     waiting thread keeps a resource such as a database connection.
@@ -80,6 +82,8 @@ class GroupCommit(Generic[Request, Result]):
         work: Callable[[Sequence[Request]], Sequence[Result | Refusal]],
         *,
         max_batch: int,
+        max_weight: int,
+        weight: Callable[[Request], int],
         max_waiting: int,
         patience_seconds: float,
         work_seconds: float,
@@ -89,6 +93,7 @@ class GroupCommit(Generic[Request, Result]):
         self.name = name
         self._work, self._release_resources = work, release_resources
         self._max_batch, self._max_waiting = max_batch, max_waiting
+        self._max_weight, self._weight = max_weight, weight
         self._patience_seconds, self._work_seconds, self._slow_seconds = patience_seconds, work_seconds, slow_seconds
         self._batch_size, self._wait_seconds = batch_size.labels(name), wait_seconds.labels(name)
         self.reset()
@@ -176,13 +181,20 @@ class GroupCommit(Generic[Request, Result]):
 
     def _take(self, leader: _Caller[Request, Result]) -> list[_Caller[Request, Result]]:
         with self._lock:
-            leader.followers = self._queue[: self._max_batch - 1]
-            del self._queue[: self._max_batch - 1]
+            number = self._number_that_fits(leader)
+            leader.followers = self._queue[:number]
+            del self._queue[:number]
             self._began = time.perf_counter()
         batch = [leader, *leader.followers]
         for caller in batch:
             caller.waited = self._began - caller.since
         return batch
+
+    def _number_that_fits(self, leader: _Caller[Request, Result]) -> int:
+        """How many of the queue, from its front, share a batch with the leader."""
+        candidates = self._queue[: self._max_batch - 1]
+        weights = [self._weight(caller.request) for caller in (leader, *candidates)]
+        return sum(total <= self._max_weight for total in list(itertools.accumulate(weights))[1:])
 
     def _pass_on(self, leader: _Caller[Request, Result]) -> None:
         """Make the first caller in the queue the next leader, then wake this batch. Safe to call twice.

@@ -20,7 +20,14 @@ from inventory_project.foundation.group_commit import GroupCommit
 
 Gatherer = GroupCommit[int, int]
 SOON = 5  # seconds; for what happens at once unless the test fails
-OPTIONS: dict[str, Any] = {"max_batch": 8, "max_waiting": 100, "patience_seconds": SOON, "work_seconds": SOON}
+OPTIONS: dict[str, Any] = {
+    "max_batch": 8,
+    "max_weight": 1_000_000,
+    "weight": lambda _request: 1,
+    "max_waiting": 100,
+    "patience_seconds": SOON,
+    "work_seconds": SOON,
+}
 
 
 class Work:
@@ -116,6 +123,16 @@ def test_a_batch_has_no_more_than_max_batch_and_the_rest_is_the_one_after_it(
     work.go_on.release(3)
     assert [each.result(SOON) for each in calls] == [10, 20, 30, 40, 50, 60]
     assert work.batches == [[1], [2, 3, 4], [5, 6]]
+
+
+def test_a_batch_has_no_more_than_max_weight_and_what_is_heavier_is_on_its_own(
+    threads: ThreadPoolExecutor, work: Work
+) -> None:
+    gatherer = gathering(work, max_weight=10, weight=lambda request: request)
+    calls = [lead(threads, gatherer, work, 1), *call(threads, gatherer, 4, 6, 1, 20, 3)]
+    work.go_on.release(5)
+    assert [each.result(SOON) for each in calls] == [10, 40, 60, 10, 200, 30]
+    assert work.batches == [[1], [4, 6], [1], [20], [3]]
 
 
 def test_what_a_thread_should_not_keep_is_released_before_it_waits_and_after_its_work(

@@ -141,6 +141,7 @@ def hold_lock(name: str, seconds: float) -> bool:
 def test_a_role_without_the_limits_is_refused_with_the_reason(env: Env, postgres: Postgres, pooler: PgBouncer) -> None:
     with psycopg.connect(postgres.url, autocommit=True) as session:
         session.execute("ALTER ROLE inventory IN DATABASE postgres RESET lock_timeout")
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     done = manage("audit_stock", env=env())
     assert done.returncode == 1
     assert "The session's time limits" in done.stderr
