@@ -29,7 +29,6 @@ from inventory_project.environment import (
     text,
     whole,
 )
-from inventory_project.foundation.postgresql.sessions import Session
 
 django_stubs_ext.monkeypatch()  # allows ModelAdmin[Product] and the like, which only the type checker needs
 
@@ -259,9 +258,8 @@ def postgresql(url: str) -> dict[str, Any]:
         "application_name": "inventory-service",
         **parameters,
         # READ COMMITTED, whatever the server's default: every decision looks again after it has locked.
-        "isolation_level": IsolationLevel.READ_COMMITTED,
+        "isolation_level": IsolationLevel.READ_COMMITTED.value,
         "pool": {
-            "connection_class": Session,
             "min_size": 1,
             "max_size": DATABASE_POOL_SIZE,
             "timeout": 2,
@@ -448,6 +446,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "psycopg.pool": {"level": "ERROR"},  # the breaker before the pool logs that the server does not answer
         "pika": {"level": "CRITICAL"},  # it logs twenty lines for a connection; messaging.rabbitmq logs what matters
     },
 }

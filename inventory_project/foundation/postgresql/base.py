@@ -6,11 +6,19 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg_pool import PoolTimeout
 
-from inventory_project.foundation.postgresql.sessions import breaker
+from inventory_project.foundation.postgresql.sessions import Session, breaker
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's wrapper. While no session can be opened, callers fail at once instead of waiting one after the other."""
+
+    @property
+    def pool(self) -> Any:
+        """The pool of this process, of sessions that end every wait."""
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if options:
+            options.setdefault("connection_class", Session)
+        return super().pool
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A session from the pool. Raises OperationalError at once while the server is known to be unreachable."""

@@ -19,7 +19,7 @@ WAKE_SECONDS = 0.1  # psycopg's own interval for noticing signals while it waits
 REQUIRED = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), \
 current_setting('statement_timeout'), current_setting('DateStyle')"
 
-breaker = Breaker("PostgreSQL", failures_allowed=1)
+breaker = Breaker("PostgreSQL", failures_allowed=1, is_told_at_start=False)
 
 
 class NoAnswer(psycopg.OperationalError):

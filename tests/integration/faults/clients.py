@@ -108,7 +108,7 @@ def without_repeating() -> Iterator[None]:
         patch.setattr(
             failures,
             "kind_of",
-            lambda error: Failure.PASSING if kind_of(error) == Failure.LOST else kind_of(error),
+            lambda error: Failure.OWN if kind_of(error) == Failure.LOST else kind_of(error),
         )
         yield
 

@@ -400,7 +400,7 @@ def test_control_without_breaker_timeouts_and_locks_everybody_waits_and_too_much
     assert waits > most_waits
     assert not is_as_quick(told, usual)
 
-    with guards.without_constraints(NEVER_NEGATIVE):
+    with guards.without_constraints(NEVER_NEGATIVE, guards.ONE_NUMBER):
         scarce = factories.product({SP: UNITS}).pk
         assert a_rush(shop, scarce)[201, "ACTIVE"] > UNITS
-        assert [name[:2] for name in factories.broken_invariants()] == ["I1"]
+        assert "I1" in {name.partition(":")[0].split()[0] for name in factories.broken_invariants()}
