@@ -99,7 +99,7 @@ def answer_beside() -> None:
 
     Raises Unavailable if the port is in use by another program.
     """
-    side_server.serve(_answer, settings.INVENTORY_HEALTH_PORT, name="health")
+    side_server.serve(_answer, settings.INVENTORY_HEALTH_PORT, name="health", is_shared=True)
 
 
 def _answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -4,15 +4,11 @@ import signal
 from threading import Event
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, IntegrityError, OperationalError, connection
-from psycopg_pool import PoolTimeout
+from django.db import Error, IntegrityError, OperationalError
 
 from inventory_project.foundation.errors import Refusal
-
-CONNECT_SECONDS = 2  # for one direct attempt, after the pool has timed out
 
 
 def stop_on_signals() -> Event:
@@ -54,18 +50,7 @@ class ServiceCommand(BaseCommand):
 
 def why_unusable(error: OperationalError) -> str:
     """One line for a database that is unreachable, misnamed or too busy, with the reason that its server gives."""
-    return f"The database cannot be used: {_first_line(_reason(error))}"
-
-
-def _reason(error: OperationalError) -> Exception:
-    """The real cause of a failure. The pool reports only a time-out, so connect once without it to learn why."""
-    if not isinstance(error.__cause__, PoolTimeout):
-        return error
-    try:
-        psycopg.connect(**{**connection.get_connection_params(), "connect_timeout": CONNECT_SECONDS}).close()
-    except psycopg.Error as reason:
-        return reason
-    return error
+    return f"The database cannot be used: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Iterable
 from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.conf import settings
 from prometheus_client.exposition import ThreadingWSGIServer
@@ -14,27 +14,23 @@ from inventory_project.foundation.errors import Unavailable
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def serve(application: Application, port: int, *, name: str) -> None:
-    """Answer with the WSGI application on INVENTORY_HOST; port 0 turns this off. Processes may share the port.
+def serve(application: Application, port: int, *, name: str, is_shared: bool = False) -> None:
+    """Answer with the WSGI application on INVENTORY_HOST; port 0 turns this off.
 
-    Raises Unavailable if it is in use.
+    Raises Unavailable if the port is in use. Where it `is_shared`, several processes may answer on it.
     """
     if not port:
         return
     host = settings.INVENTORY_HOST
-    server_class = _ServerV6 if ":" in host else _Server
+    server_class = type("Server", (_ServerV6 if ":" in host else ThreadingWSGIServer,), {"allow_reuse_port": is_shared})
     try:
-        server = make_server(host, port, application, server_class, _Quiet)
+        server: WSGIServer = make_server(host, port, application, server_class, _Quiet)
     except OSError as error:
         raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
     Thread(target=server.serve_forever, name=name, daemon=True).start()
 
 
-class _Server(ThreadingWSGIServer):
-    allow_reuse_port = True
-
-
-class _ServerV6(_Server):
+class _ServerV6(ThreadingWSGIServer):
     address_family = socket.AF_INET6
 
 

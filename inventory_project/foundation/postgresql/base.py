@@ -23,12 +23,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A session from the pool. Raises OperationalError at once while the server is known to be unreachable."""
         if not breaker.allows():
-            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago.")
+            raise psycopg.OperationalError(Session.last_failure)
         try:
             session = super().get_new_connection(conn_params)
         except PoolTimeout as error:
             if breaker.is_open:  # not the pool is exhausted, but no session can be opened
-                raise psycopg.OperationalError("No session could be opened.") from error
+                raise psycopg.OperationalError(Session.last_failure) from error
             raise
         breaker.succeeded()
         return session

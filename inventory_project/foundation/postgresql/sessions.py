@@ -34,6 +34,7 @@ class Session(psycopg.Connection[Any]):
     """A session that waits `answer_seconds` for each answer at most; None is without a limit."""
 
     answer_seconds: float | None = ANSWER_SECONDS
+    last_failure = "PostgreSQL has not been asked yet."  # why no session could be opened, last
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> "Session":
@@ -41,7 +42,8 @@ class Session(psycopg.Connection[Any]):
         try:
             session = super().connect(conninfo, **parameters)
             _require_limits(session)
-        except psycopg.Error:
+        except psycopg.Error as error:
+            Session.last_failure = str(error)
             breaker.failed()
             raise
         breaker.succeeded()

@@ -202,6 +202,11 @@ def storm_over_http(requests: Sequence[Reserve]) -> list[int]:
     ]
 
 
+def raced() -> float:
+    """How many batches of this process met a deadlock or another race."""
+    return batches.batch_failures.labels("one_by_one")._value.get()
+
+
 def counted(metric: str) -> float:
     """How far a metric of `batches` has risen in this process."""
     families: list[Metric] = getattr(batches, metric).collect()

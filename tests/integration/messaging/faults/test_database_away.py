@@ -221,6 +221,7 @@ def test_a_paid_order_outlasts_a_lock_that_is_kept_longer_than_all_tries(
 ) -> None:
     stuck, order_id = clerk.run(product), uuid4()
     with commands.consumer(DATABASE_URL=postgres.url) as consumer:
+        consumer.wait_for("working")
         with locked(postgres, stuck):
             neighbour.send("order.created", order_id, (stuck, 1))
             neighbour.send("payment.confirmed", order_id)
@@ -303,13 +304,12 @@ def test_a_relay_that_cannot_mark_sends_no_event_a_second_time(
     assert Counter(neighbour.times().values()) == {1: 20}
 
 
-@pytest.mark.parametrize("trouble", [read_only, full_for_marks])
 def test_control_a_relay_that_remembers_nothing_sends_the_same_events_again_and_again(
-    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour, trouble: Trouble
+    postgres: Postgres, clerk: Worker, commands: Commands, neighbour: Neighbour
 ) -> None:
     clerk.run(partial(record, 20))
     with ExitStack() as stack:
-        with trouble(postgres):
+        with full_for_marks(postgres):  # a server that is read-only it could not even reach
             settings = {"DATABASE_URL": postgres.url, "DJANGO_SETTINGS_MODULE": amnesic.__name__}
             stack.enter_context(commands.relay(**settings))
             wait_until(lambda: min(neighbour.times().values(), default=0) >= 3, "each came three times")
