@@ -204,7 +204,7 @@ def storm_over_http(requests: Sequence[Reserve]) -> list[int]:
 
 def raced() -> float:
     """How many batches of this process met a deadlock or another race."""
-    return batches.batch_failures.labels("one_by_one")._value.get()
+    return float(batches.batch_failures.labels("one_by_one")._value.get())
 
 
 def counted(metric: str) -> float:
