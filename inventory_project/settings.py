@@ -34,10 +34,9 @@ django_stubs_ext.monkeypatch()  # allows ModelAdmin[Product] and the like, which
 
 # --- which servers -------------------------------------------------------------------------------------------------
 
-DATABASE_URL = server_url("DATABASE_URL", ("postgres", "postgresql"), password=text("DATABASE_PASSWORD"))
-DATABASE_SESSION_URL = server_url(
-    "DATABASE_SESSION_URL", ("postgres", "postgresql"), password=text("DATABASE_PASSWORD")
-)  # past a connection pooler, for sessions that keep a lock; by default those go to DATABASE_URL as well
+POSTGRESQL = ("postgres", "postgresql")
+DATABASE_URL = server_url("DATABASE_URL", POSTGRESQL, password=text("DATABASE_PASSWORD"))
+DATABASE_SESSION_URL = server_url("DATABASE_SESSION_URL", POSTGRESQL, password=text("DATABASE_PASSWORD"))  # no pooler
 DATABASE_POOLER = switch("DATABASE_POOLER", default=False)
 REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"), password=text("REDIS_PASSWORD"))
 RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"), password=text("RABBITMQ_PASSWORD"))
@@ -51,8 +50,7 @@ for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
 
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
-# 0: none. Health checks there are answered even while all web threads are busy.
-INVENTORY_HEALTH_PORT = whole("INVENTORY_HEALTH_PORT", 0, low=0, high=65535)
+INVENTORY_HEALTH_PORT = whole("INVENTORY_HEALTH_PORT", 0, low=0, high=65535)  # answers while all threads are busy
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
 # The pools of four processes fit into a default PostgreSQL, which allows 100 connections.
 WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
