@@ -94,6 +94,11 @@ def _take(reservation: Reservation, level: StockLevel, quantity: int) -> Reserva
         warehouse_id=level.warehouse_id,
         quantity=quantity,
     )
+    level.available -= quantity
+    level.reserved += quantity
+    level.last_movement += 1
+    level.version += 1
+    level.updated_at = reservation.created_at
     StockMovement.objects.create(
         id=uuid7(),
         product_id=level.product_id,
@@ -101,13 +106,13 @@ def _take(reservation: Reservation, level: StockLevel, quantity: int) -> Reserva
         kind=StockMovement.Kind.RESERVE,
         available_delta=-quantity,
         reserved_delta=quantity,
+        number=level.last_movement,
+        available_after=level.available,
+        reserved_after=level.reserved,
+        incoming_after=level.incoming,
         line_id=line.id,
         actor=reservation.actor,
         created_at=reservation.created_at,
     )
-    level.available -= quantity
-    level.reserved += quantity
-    level.version += 1
-    level.updated_at = reservation.created_at
     level.save()
     return line

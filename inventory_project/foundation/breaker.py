@@ -12,7 +12,7 @@ class Breaker:
 
     If the try succeeds, the breaker closes. If that caller never reports back, the next interval has another try. One
     breaker serves all threads of a process. With `is_told_at_start` off, nothing is logged of a server that has never
-    answered this process; whoever needs the server says so.
+    answered this process; the caller that needs the server says so.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ def test_sigterm_ends_the_worker_after_the_batch_in_progress(transactional_db: N
     product = factories.product({factories.SP: number})
     lifecycle.reserve_many([factories.reserve_request(product.pk) for _ in range(number)])
     Reservation.objects.update(expires_at=database_now() - timedelta(seconds=1))
-    with worker(tmp_path / "worker.log", INVENTORY_CRASH_POINT="sweep.after_batch=sleep:1") as process:
+    with worker(tmp_path / "worker.log", INVENTORY_CRASH_POINT="sweep.after_batch=sleep:5") as process:
         process.wait_until(lambda: statuses()["EXPIRED"], "the first batch")
         assert process.stop(signal.SIGTERM) == 0
     assert statuses() == {"EXPIRED": lifecycle.SWEEP_LIMIT, "ACTIVE": 1}

@@ -22,8 +22,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A session from the pool. Raises OperationalError at once while the server is known to be unreachable."""
+        is_a_try = breaker.is_open
         if not breaker.allows():
             raise psycopg.OperationalError(Session.last_failure)
+        if is_a_try:  # not by the pool, whose callers learn of a failed connection only by its time-out
+            Session.connect(**{**conn_params, "autocommit": True}).close()
         try:
             session = super().get_new_connection(conn_params)
         except PoolTimeout as error:
