@@ -28,6 +28,7 @@ from tqdm import tqdm
 from benchmarks import measure
 from benchmarks.measure import Range
 from benchmarks.scene import Scene
+from inventory_project.foundation import database
 from inventory_project.foundation.messaging import consumer, relay
 from inventory_project.foundation.messaging.heartbeat import Heartbeat
 from inventory_project.foundation.messaging.models import InboxMessage, OutboxEvent
@@ -160,15 +161,16 @@ def _send(scene: Scene, count: int) -> None:
 
 
 def _publish() -> float:
-    """Events per second, from the first batch's mark to the last one's."""
+    """Events per second, from the first batch's mark to the last one's; from the relay's start if there is one mark."""
     waiting = list(OutboxEvent.objects.waiting().values_list("pk", flat=True))
+    began = database.database_now()
     with _process("publish_events"):
         _wait_until_published()
     published = OutboxEvent.objects.filter(pk__in=waiting).values_list("published_at", flat=True)
     moments = sorted(moment for moment in published if moment)
-    first_batch = min(relay.BATCH, len(moments) // 2)
-    rest = moments[first_batch:]
-    return len(rest) / (rest[-1] - moments[first_batch - 1]).total_seconds()
+    rest = [moment for moment in moments if moment > moments[0]]
+    since = moments[0] if rest else began
+    return len(rest or moments) / (moments[-1] - since).total_seconds()
 
 
 def _delays(scene: Scene, *, seconds: float, per_second: float) -> list[float]:
