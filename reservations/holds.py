@@ -138,11 +138,11 @@ def locking(reservation_ids: Collection[UUID], *, is_for_revival: bool = False) 
     return lambda: _with_lines(holds(), lines())
 
 
-def lock_free(reservation_ids: Collection[UUID]) -> set[UUID]:
-    """Lock those of the reservations that no other transaction has locked, without waiting. Returns their ids."""
+def look(reservation_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Which transaction has locked each of these reservations; see `foundation.bulkhead`. Locks those that are free."""
     among, parameter = database.among(reservation_ids)
-    sql = f"SELECT id FROM reservation WHERE id {among} {database.skip_locked('reservation')}"  # noqa: S608  # our own names
-    return database.select(HOLD[:1], sql, [parameter], lambda rows: {row[0] for row in rows})()
+    sql = database.look("reservation", "id", f"id {among}")
+    return dict(database.select(HOLD[:1], sql, [parameter], list)())
 
 
 def locking_levels(reservation_ids: Collection[UUID]) -> Pending[ledger.LockedLevels]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from inventory_project.foundation.bulkhead import Needs
+from inventory_project.foundation.bulkhead import FREE, Needs
 from inventory_project.foundation.messaging import inbox
 from inventory_project.foundation.messaging.inbox import Received
 from reservations import holds
@@ -59,22 +59,24 @@ def _of_call_offs(requests: Sequence[CallOff]) -> list[Needs]:
 
 def _of_products(wanted: Sequence[Collection[UUID]]) -> list[Needs]:
     locked = ledger.look_at_products({product_id for product_ids in wanted for product_id in product_ids})
-    by_product: dict[UUID, dict[Hashable, bool]] = defaultdict(dict)
-    for (product_id, warehouse_id), is_locked in locked.items():
-        by_product[product_id][product_id, warehouse_id] = is_locked
+    by_product: dict[UUID, dict[Hashable, int]] = defaultdict(dict)
+    for (product_id, warehouse_id), holder in locked.items():
+        by_product[product_id][product_id, warehouse_id] = holder
     return [
-        {place: is_locked for product_id in product_ids for place, is_locked in by_product[product_id].items()}
+        {place: holder for product_id in product_ids for place, holder in by_product[product_id].items()}
         for product_ids in wanted
     ]
 
 
 def _of_ids(ids: Sequence[UUID | None]) -> list[Needs]:
     known = {id_ for id_ in ids if id_ is not None}
-    free = holds.lock_free(known)
+    held_up = holds.look(known)
     places = _places(known)
     locked = ledger.look_at_places({place for id_ in known for place in places[id_]})
     return [
-        {} if id_ is None else {id_: id_ not in free, **{place: locked.get(place, False) for place in places[id_]}}
+        {}
+        if id_ is None
+        else {id_: held_up.get(id_, FREE), **{place: locked.get(place, FREE) for place in places[id_]}}
         for id_ in ids
     ]
 

@@ -224,30 +224,26 @@ def _levels(rows: Sequence[Any], *, is_whole: bool) -> LockedLevels:
     return levels
 
 
-def look_at_products(product_ids: Collection[UUID]) -> dict[Key, bool]:
-    """Whether another transaction has locked each level of these products; see `foundation.bulkhead`."""
+def look_at_products(product_ids: Collection[UUID]) -> dict[Key, int]:
+    """Which transaction has locked each level of these products; see `foundation.bulkhead`."""
     among, parameter = database.among(product_ids)
     return _look(f"product_id {among}", [parameter])
 
 
-def look_at_places(places: Collection[Key]) -> dict[Key, bool]:
-    """Whether another transaction has locked each of these levels; see `foundation.bulkhead`."""
+def look_at_places(places: Collection[Key]) -> dict[Key, int]:
+    """Which transaction has locked each of these levels; see `foundation.bulkhead`."""
     products, product_parameter = database.among({product_id for product_id, _ in places})
     warehouses, warehouse_parameter = database.among({warehouse_id for _, warehouse_id in places})
     condition = f"product_id {products} AND warehouse_id {warehouses}"
     return _look(condition, [product_parameter, warehouse_parameter])
 
 
-def _look(condition: str, parameters: Sequence[Any]) -> dict[Key, bool]:
-    """Lock the levels that are free without waiting for the others. Returns for each level whether it is not free."""
+def _look(condition: str, parameters: Sequence[Any]) -> dict[Key, int]:
+    """Lock the levels that are free without waiting for the others. Returns who has each level locked."""
     _require_transaction()
-    sql = (
-        f"WITH free AS (SELECT id FROM stock_level WHERE {condition} {database.skip_locked('stock_level')}) "  # noqa: S608
-        f"SELECT product_id, warehouse_id, id NOT IN (SELECT id FROM free) FROM stock_level WHERE {condition}"
-    )
-    fields = database.fields_of(StockLevel, ("product", "warehouse", "is_closed"))
-    rows = database.select(fields, sql, [*parameters, *parameters], list)()
-    return {(product_id, warehouse_id): is_locked for product_id, warehouse_id, is_locked in rows}
+    sql = database.look("stock_level", "product_id, warehouse_id", condition)
+    rows = database.select(LEVEL_FIELDS[1:3], sql, parameters, list)()
+    return {(product_id, warehouse_id): holder for product_id, warehouse_id, holder in rows}
 
 
 def _publish(levels: LockedLevels) -> None:

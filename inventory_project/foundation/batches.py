@@ -14,7 +14,7 @@ from django.db import Error, transaction
 from prometheus_client import Counter, Gauge, Histogram
 
 from inventory_project.foundation import bulkhead, database, failures
-from inventory_project.foundation.bulkhead import Look, Needs
+from inventory_project.foundation.bulkhead import Look
 from inventory_project.foundation.errors import BooksDamaged, Conflict, Refusal, Unavailable
 from inventory_project.foundation.failures import Failure, KeptWaiting, Undecided
 
@@ -73,7 +73,7 @@ def run(
             if look is None:
                 raise
             batch_failures.labels("left_out").inc()
-            answers.update({rest[i]: refusal for i, refusal in bulkhead.refusals(_look(look, asked)).items()})
+            answers.update({rest[i]: refusal for i, refusal in _kept_waiting(look, asked).items()})
         else:
             answers.update(zip(rest, decided, strict=True))
     return [answers.get(i, failures.kept_waiting()) for i in range(len(requests))]
@@ -103,15 +103,14 @@ def _known_to_wait(requests: Sequence[Request], look: Look[Request] | None) -> A
     """The refusals of requests that need what was found locked lately and still is. No statement if nothing was."""
     if look is None or not bulkhead.obstacles or not requests:
         return {}
-    return {**bulkhead.refusals(_look(look, requests, only_known=True))}
+    return {**bulkhead.refusals(bulkhead.obstacles.kept(_in_one_transaction(look, requests)))}
 
 
-def _look(look: Look[Request], requests: Sequence[Request], *, only_known: bool = False) -> list[Needs]:
-    seen = _in_one_transaction(look, requests)
-    if only_known:
-        seen = [bulkhead.obstacles.known(needs) for needs in seen]
-    bulkhead.obstacles.note(seen)
-    return seen
+def _kept_waiting(look: Look[Request], requests: Sequence[Request]) -> dict[int, KeptWaiting]:
+    """The refusals of requests that need what one transaction has at two looks. The first look is remembered."""
+    bulkhead.obstacles.note(_in_one_transaction(look, requests))
+    time.sleep(bulkhead.LOOK_AGAIN_SECONDS)
+    return bulkhead.refusals(bulkhead.obstacles.kept(_in_one_transaction(look, requests)))
 
 
 # --- one transaction for all, or one for each ----------------------------------------------------------------------
@@ -146,7 +145,7 @@ def _alone(
         return _in_one_transaction(work, [request])[0]
     except KeptWaiting as refusal:
         if look is not None:
-            _look(look, [request])  # so that the requests after this one need not wait for it as well
+            _kept_waiting(look, [request])  # so that the requests after this one need not wait for it as well
         return refusal
     except Refusal as refusal:
         return refusal

@@ -162,6 +162,20 @@ def skip_locked(table: str) -> str:
     return f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if connection.vendor == "postgresql" else ""
 
 
+def look(table: str, columns: str, condition: str) -> str:
+    """A SELECT of these columns and of who has each row locked; see `foundation.bulkhead`. It locks the free rows.
+
+    PostgreSQL writes the id of the transaction that locks or changes a row into its `xmax`.
+    """
+    holder = "xmax::text::bigint" if connection.vendor == "postgresql" else "0"
+    return (
+        f"WITH wanted AS (SELECT id FROM {table} WHERE {condition}), "  # noqa: S608  # our own names
+        f"free AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM wanted) {skip_locked(table)}) "
+        f"SELECT {columns}, CASE WHEN id IN (SELECT id FROM free) THEN 0 ELSE {holder} END "
+        f"FROM {table} WHERE id IN (SELECT id FROM wanted)"
+    )
+
+
 def keep_other_writers_out(model: type[models.Model]) -> None:
     """Lock the model's table against writes until the transaction ends. SQLite has locked its whole file already.
 

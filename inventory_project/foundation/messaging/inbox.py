@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from inventory_project.foundation import database
+from inventory_project.foundation.bulkhead import FREE, UNKNOWN
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.models import InboxMessage
 
@@ -80,8 +81,8 @@ def lock_and_read(received: Sequence[Received[Any]]) -> Known:
     return known()
 
 
-def look(received: Sequence[Received[Any]]) -> dict[UUID, bool]:
-    """Whether another transaction has locked the order of each message. Locks the free ones, without waiting."""
+def look(received: Sequence[Received[Any]]) -> dict[UUID, int]:
+    """Whether the order of each message is locked; see `foundation.bulkhead`. Locks those that are free."""
     orders = {each.order_id: _lock_key(each.order_id) for each in received}
     cursor = database.execute(
         "SELECT key, NOT pg_try_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key",
@@ -89,7 +90,7 @@ def look(received: Sequence[Received[Any]]) -> dict[UUID, bool]:
     )
     with cursor:
         is_locked = dict(cursor.fetchall())
-    return {order_id: is_locked[key] for order_id, key in orders.items()}
+    return {order_id: UNKNOWN if is_locked[key] else FREE for order_id, key in orders.items()}
 
 
 def _known(rows: Sequence[Any]) -> Known:

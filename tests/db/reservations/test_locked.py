@@ -1,6 +1,7 @@
 """What another session keeps locked: whoever needs it leaves the batch, and the others are decided."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation import batches, bulkhead
-from inventory_project.foundation.bulkhead import Obstacles
+from inventory_project.foundation.bulkhead import FREE, Obstacles
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.failures import KeptWaiting
 from inventory_project.foundation.messaging import inbox
@@ -17,10 +18,12 @@ from reservations import lifecycle, reserving
 from reservations.holds import Hold
 from reservations.obstacles import of_reserve
 from reservations.requests import Cancel, Confirm, Expire, Extend, Pay, Return
+from stock import ledger
 from tests import factories
 from tests.db.reservations import verbs
 from tests.db.reservations.test_orders import answers, created, message
 from tests.factories import ACTOR, RJ, SP, reserve_request
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("books", "obstacles")
 
@@ -61,6 +64,27 @@ def locked(sql: str, *parameters: object) -> Iterator[None]:
             cursor.execute("ROLLBACK")
 
 
+WAITING = (
+    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+)
+
+
+@contextmanager
+def locked_until_somebody_waits(sql: str, *parameters: object) -> Iterator[None]:
+    """Another session has these rows, as any sale has them for a moment, and ends once this one waits for them."""
+    with verbs.another_session() as cursor, verbs.another_session() as observer, ThreadPoolExecutor(1) as thread:
+        cursor.execute("BEGIN")
+        cursor.execute(sql, parameters)
+
+        def release() -> None:
+            wait_until(lambda: observer.execute(WAITING).fetchone() == (True,))
+            cursor.execute("ROLLBACK")
+
+        end = thread.submit(release)
+        yield
+        end.result()
+
+
 @contextmanager
 def waiting_for_ever() -> Iterator[None]:
     """From here on this session would wait for a lock until the statement's limit of five seconds fails it."""
@@ -97,7 +121,7 @@ def test_control_without_the_memory_the_next_batch_waits_for_the_same_row(obstac
     stuck, free = factories.product({SP: 9}).pk, factories.product({SP: 9}).pk
     with locked(LEVELS_OF, stuck):
         lifecycle.reserve_many([reserve_request(free), reserve_request(stuck)])
-        obstacles.note([{(stuck, SP): False}])
+        obstacles.note([{(stuck, SP): FREE}])
         with waiting_for_ever(), pytest.raises(Refusal, match="too busy"):
             lifecycle.reserve_many([reserve_request(stuck), reserve_request(free)])
 
@@ -109,6 +133,31 @@ def test_what_is_free_again_is_sold_at_once_and_no_longer_asked_for(obstacles: O
         assert obstacles
     assert kept(lifecycle.reserve_many([reserve_request(stuck)])) == [False]
     assert not obstacles
+
+
+def test_what_changes_hands_is_not_kept_and_is_worth_the_wait(obstacles: Obstacles) -> None:
+    hot = factories.product({SP: 9}).pk
+    with locked(LEVELS_OF, hot):
+        assert kept(lifecycle.reserve_many([reserve_request(hot)])) == [True]
+    with locked_until_somebody_waits(LEVELS_OF, hot):
+        assert kept(lifecycle.reserve_many([reserve_request(hot)])) == [False]
+    assert not obstacles
+
+
+def test_a_batch_that_lost_its_patience_with_many_others_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hot = factories.product({SP: 9}).pk
+    holders = iter(range(1, 100))  # another one at each look
+    monkeypatch.setattr(
+        ledger, "look_at_products", lambda product_ids: {(id_, SP): next(holders) for id_ in product_ids}
+    )
+    refused_once = iter([KeptWaiting("for too long")])
+
+    def work(requests: Sequence[Any]) -> list[Any]:
+        for refusal in refused_once:
+            raise refusal
+        return list(reserving.reserve(requests))
+
+    assert kept(batches.run(work, [reserve_request(hot)], look=of_reserve)) == [False]
 
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)

@@ -1,12 +1,14 @@
-"""What was found locked is remembered for some seconds, or until it is seen free."""
+"""What was found locked is remembered for some seconds, or until it is seen free or with another holder."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from inventory_project.foundation import bulkhead
-from inventory_project.foundation.bulkhead import MAX_REMEMBERED, REMEMBERED_SECONDS, Obstacles
+from inventory_project.foundation.bulkhead import FREE, MAX_REMEMBERED, REMEMBERED_SECONDS, Needs, Obstacles
 from inventory_project.foundation.failures import KeptWaiting
+
+SOMEBODY, ANOTHER = 750, 751  # transactions
 
 
 @pytest.fixture
@@ -18,41 +20,50 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_nothing_is_remembered_of_what_is_free(clock: SimpleNamespace) -> None:
     obstacles = Obstacles()
-    obstacles.note([{"a": False}])
+    obstacles.note([{"a": FREE}])
     assert not obstacles
 
 
-def test_only_what_was_found_locked_is_known(clock: SimpleNamespace) -> None:
+def test_kept_is_what_the_same_transaction_has_at_both_looks(clock: SimpleNamespace) -> None:
     obstacles = Obstacles()
-    obstacles.note([{"a": True, "b": False}, {"c": True}])
-    assert obstacles.known({"a": True, "b": True, "c": False, "d": True}) == {"a": True, "c": False}
+    obstacles.note([{"a": SOMEBODY, "b": FREE}, {"c": SOMEBODY, "d": SOMEBODY}])
+    seen: Needs = {"a": SOMEBODY, "b": SOMEBODY, "c": ANOTHER}
+    assert obstacles.kept([seen, {"a": SOMEBODY, "d": FREE}]) == [{"a": SOMEBODY}, {"a": SOMEBODY}]
 
 
-def test_what_is_seen_free_is_forgotten_at_once(clock: SimpleNamespace) -> None:
+def test_what_is_free_or_has_changed_hands_is_forgotten_at_once(clock: SimpleNamespace) -> None:
     obstacles = Obstacles()
-    obstacles.note([{"a": True}])
-    obstacles.note([{"a": False}])
+    obstacles.note([{"a": SOMEBODY, "b": SOMEBODY}])
+    assert obstacles.kept([{"a": FREE, "b": ANOTHER}]) == [{}]
+    assert not obstacles
+
+
+def test_what_was_not_waited_for_is_not_remembered_as_kept(clock: SimpleNamespace) -> None:
+    obstacles = Obstacles()
+    assert obstacles.kept([{"a": SOMEBODY}]) == [{}]
     assert not obstacles
 
 
 def test_what_nobody_asks_for_is_forgotten_after_a_while_and_what_is_seen_again_is_not(clock: SimpleNamespace) -> None:
     obstacles = Obstacles()
-    obstacles.note([{"a": True, "b": True}])
+    obstacles.note([{"a": SOMEBODY, "b": SOMEBODY}])
     clock.now += REMEMBERED_SECONDS - 1
-    obstacles.note([{"b": True}])
+    obstacles.kept([{"b": SOMEBODY}])
     clock.now += 2
     obstacles.note([])
-    assert obstacles.known({"a": True, "b": True}) == {"b": True}
+    assert obstacles.kept([{"a": SOMEBODY, "b": SOMEBODY}]) == [{"b": SOMEBODY}]
 
 
 def test_the_memory_is_bounded(clock: SimpleNamespace) -> None:
     obstacles = Obstacles()
-    obstacles.note([{number: True} for number in range(MAX_REMEMBERED + 10)])
-    assert len(obstacles.known(dict.fromkeys(range(MAX_REMEMBERED + 10), True))) == MAX_REMEMBERED
+    seen: Needs = dict.fromkeys(range(MAX_REMEMBERED + 10), SOMEBODY)
+    obstacles.note([seen])
+    [kept] = obstacles.kept([seen])
+    assert len(kept) == MAX_REMEMBERED
 
 
-def test_who_needs_something_locked_is_refused_in_its_place() -> None:
-    refusals = bulkhead.refusals([{"a": False}, {"a": False, "b": True}, {}])
+def test_who_needs_something_that_is_kept_is_refused_in_its_place() -> None:
+    refusals = bulkhead.refusals([{}, {"b": SOMEBODY}, {}])
     assert list(refusals) == [1]
     assert isinstance(refusals[1], KeptWaiting)
     assert refusals[1].code == "overloaded"
