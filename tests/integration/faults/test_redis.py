@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -84,8 +85,14 @@ class Shop:
     def counted(self, product_id: UUID) -> int:
         """What is available by the counters, which are filled if need be."""
         shopper, *_ = self.shoppers.all
-        wait_until(lambda: shopper.look(product_id)["source"] == "counters")
-        return int(shopper.look(product_id)["available"])
+        seen: dict[str, Any] = {}
+
+        def is_counted() -> bool:
+            seen.update(shopper.look(product_id))
+            return bool(seen["source"] == "counters")
+
+        wait_until(is_counted)
+        return int(seen["available"])
 
     def lie(self, product_id: UUID, lie: Lie) -> None:
         lie(self.redis, f"stock:{product_id}")

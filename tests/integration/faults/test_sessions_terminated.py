@@ -49,7 +49,7 @@ def terminate_sessions_under_load(
 def test_repeats_absorb_lost_sessions_and_nothing_acknowledged_is_lost(sessions: Sessions) -> None:
     with Crowd(2) as crowd:
         terminated, acknowledged, otherwise = terminate_sessions_under_load(crowd, sessions, seconds=2.5)
-        repeated = sum(crowd.each(partial(contestants.counted, "batch_failures")))
+        repeated = sum(crowd.each(partial(contestants.failed_batches, "repeated")))
     assert otherwise.keys() <= UNAVAILABLE
     assert terminated >= 15
     assert repeated >= terminated / 2

@@ -17,12 +17,14 @@ def serving(log: Path, **values: object) -> Service:
     """`serve` on the test's database, with two web processes unless told otherwise.
 
     RABBITMQ_URL is set, so that it runs no periodic jobs: they would lock the tables that a test empties in the end.
+    Its expiration worker sweeps once as it starts: later it would release what a test has made overdue for itself.
     """
     env = environment(
         **{
             "DATABASE_URL": url_of_test_database(),
             "RABBITMQ_URL": settings.RABBITMQ_URL,
             "SECRET_KEY": KEY,
+            "EXPIRY_INTERVAL_SECONDS": 3_600,
             "WEB_WORKERS": 2,
             "INVENTORY_API_AUTH": "off",
             **values,
@@ -41,7 +43,7 @@ def serve(transactional_db: None, tmp_path: Path) -> Serve:
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _two_processes(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     delays = "reserve.after_lock=sleep:0.002,settle.after_lock=sleep:0.002"
     with serving(tmp_path_factory.mktemp("races") / "serve.log", INVENTORY_CRASH_POINT=delays) as service:

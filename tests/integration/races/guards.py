@@ -174,7 +174,7 @@ def with_locks_in_the_order_of_the_request() -> Iterator[None]:
         for product_id in sorted(product_ids, key=named.get().index):
             for level in locking([product_id])().by_key.values():
                 levels.add(level)
-            time.sleep(0.02)  # long enough for another thread to stand at the other end, also on a busy machine
+            time.sleep(0.05)  # long enough for another thread to stand at the other end, also on a busy machine
         return lambda: levels
 
     with pytest.MonkeyPatch.context() as patch:

@@ -34,8 +34,8 @@ def left(product: Product) -> set[tuple[int, int, int]]:
 
 
 def failed_batches(crowd: Crowd) -> float:
-    """Transactions that the ledger or a constraint has failed so far, of all the crowd."""
-    seen: list[float] = crowd.each(partial(contestants.counted, "batch_failures"))
+    """Batches that the ledger or a constraint has failed so far, of all the crowd."""
+    seen: list[float] = crowd.each(contestants.failed_batches)
     return sum(seen)
 
 

@@ -112,7 +112,7 @@ def test_control_where_receipts_share_the_masters_most_brakes_fail(crowd: Crowd,
 
 def failures_in(crowd: Crowd, tmp_path: Path, calls: list[Call], *, duration: float) -> float:
     """How many batches met a deadlock or another race, in all processes, while the calls were repeated."""
-    count = contestants.raced
+    count = contestants.failed_batches
     before = sum(crowd.each(count))
     with at_work(crowd, tmp_path, calls):
         time.sleep(duration)

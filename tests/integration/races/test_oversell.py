@@ -23,8 +23,8 @@ def sell(crowd: Crowd, product: Product, *without: Guard) -> Counter[str]:
 
 
 def refused_by_the_database(crowd: Crowd) -> float:
-    """Transactions that a constraint has failed so far; the buyers' orders differ, so it can only be the CHECK."""
-    seen: list[float] = crowd.each(partial(contestants.counted, "batch_failures"))
+    """Batches that a constraint has failed so far; the buyers' orders differ, so it can only be the CHECK."""
+    seen: list[float] = crowd.each(contestants.failed_batches)
     return sum(seen)
 
 
