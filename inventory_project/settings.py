@@ -62,7 +62,7 @@ GROUP_COMMIT_MAX_LINES = 200  # of the requests of one batch together; a request
 # How many requests may wait while batches are slow. The other threads stay free for 503 and for other requests.
 GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS // 4)
 GROUP_COMMIT_SLOW_SECONDS = 1
-GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than LOCK_TIMEOUT_MS, so that one slow batch does not fail the next
+GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than a batch waits for locks, so that one slow batch does not fail the next
 GROUP_COMMIT_WORK_SECONDS = 15  # plus the patience, below the web server's graceful_timeout
 if EMBEDDED and WEB_WORKERS != 1:
     raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")

@@ -6,37 +6,19 @@ while which holds cannot be settled.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from threading import Lock
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
-from inventory_project.foundation import database
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.failures import Undecided
-from reservations import settling
 from reservations.models import Reservation
-from reservations.requests import Expire, Outcome
+from reservations.requests import Outcome
 
-WAIT_MS = 200
 MAX_LEFT_OUT = 10_000  # holds that a process remembers
 UNSETTLEABLE_SECONDS = 300  # a person has to repair the records first
-
-
-def expire(requests: Sequence[Expire]) -> list[Outcome | Refusal]:
-    """Expire the holds, inside the caller's transaction, which waits for each lock WAIT_MS at most.
-
-    That is long enough for a level that many sessions want to give this one its turn. SQLite has one lock, and its own
-    limit for it.
-    """
-    if connection.vendor == "postgresql":
-        database.execute(f"SET LOCAL lock_timeout = {WAIT_MS}")
-    return settling.expire(requests)
-
-
-# --- which holds ---------------------------------------------------------------------------------------------------
 
 
 class LeftOut:

@@ -245,7 +245,7 @@ def _expire(ids: Sequence[UUID]) -> list[Answer]:
     """Expire these overdue holds in one batch. Those that cannot be settled are left out for some minutes."""
     # The time limit ended them, not the request that noticed it, so their events carry no trace of it.
     requests = [Expire(reservation_id=id_, only_if_due=True, actor=SWEEPER, extensions=tracing.NOTHING) for id_ in ids]
-    answers = counted("expire", batches.run(expiring.expire, requests, look=obstacles.of_reservations))
+    answers = counted("expire", batches.run(settling.expire, requests, look=obstacles.of_reservations))
     _leave_out([id_ for id_, answer in zip(ids, answers, strict=True) if expiring.is_unsettleable(answer)])
     return answers
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from inventory_project.foundation import database, tracing
+from inventory_project.foundation import bulkhead, database, tracing
 from inventory_project.foundation.errors import NotFound, Refusal
 from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import outbox
@@ -83,7 +83,7 @@ class WorkingSet:
     @classmethod
     def lock(cls, reservation_ids: Collection[UUID], *, is_for_revival: bool = False) -> Self:
         """Lock these reservations, then the levels of their lines, then read the clock. One round trip."""
-        with database.pipelined():
+        with bulkhead.locking():
             locked = holds.locking(reservation_ids, is_for_revival=is_for_revival)
             levels = holds.locking_levels(reservation_ids)
             now = database.read_clock()
@@ -97,7 +97,7 @@ class WorkingSet:
         One round trip. In this order a reservation that another process makes of the same order is seen, and the clock
         is not as old as the wait.
         """
-        with database.pipelined():
+        with bulkhead.locking():
             locking = ledger.locking(product_ids)
             reading = network.current()  # after the levels: a warehouse that one of them names is there by then
             live = holds.live_of_orders(order_ids)
@@ -109,7 +109,7 @@ class WorkingSet:
     @classmethod
     def lock_levels(cls, level_ids: Collection[int], *, order_ids: Collection[UUID]) -> Self:
         """Lock only these levels, then as in `lock_products`. One round trip."""
-        with database.pipelined():
+        with bulkhead.locking():
             locking = ledger.locking_levels(level_ids)
             reading = network.current()
             live = holds.live_of_orders(order_ids)
@@ -131,8 +131,10 @@ class WorkingSet:
         If one of them has ended, all levels of the products are locked, because it may find its stock elsewhere.
         """
         current_ids = holds.current_ids_of_orders(order_ids)
-        locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
-        with database.pipelined():
+        with bulkhead.locking():
+            locking_holds = holds.locking(set(current_ids.values()), is_for_revival=True)
+        locked = locking_holds()
+        with database.pipelined():  # its wait for each lock is the same
             if any(hold.is_revivable for hold in locked.values()):
                 locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
             else:

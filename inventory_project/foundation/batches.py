@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 Work = Callable[[Sequence[Request]], list[Result]]
 Answers = dict[int, Result | Refusal]  # by the position of the request
 
-MAX_ROUNDS = 3  # in which requests may leave the batch; if a lock still keeps the others waiting, they are refused
+MAX_ROUNDS = 7  # about two seconds in which locks are waited for; those still undecided are refused
 MAX_DAMAGED = 10_000  # records that a process remembers as damaged
 REPEAT_SECONDS = 5.0  # a batch that has taken longer is not repeated when its session is lost
 
@@ -52,8 +52,8 @@ def run(
 ) -> list[Result | Refusal]:
     """Run `work(requests)` in one transaction. The results are in the order of the requests.
 
-    - A lock that is not free in time: `look` says which requests need it. Those get KeptWaiting, and the others are run
-      again. Without `look`, KeptWaiting is raised.
+    - A lock that is not free in time: the requests are run again, without those that need what `look` finds kept
+      locked. These get KeptWaiting. Without `look`, KeptWaiting is raised.
     - A lost session, or a server that takes no writes: the same batch is run once more in another session, which is
       safe because every verb can be repeated. Then Unavailable is raised, with the code `outcome_unknown` if a session
       was lost while committing.
@@ -73,7 +73,7 @@ def run(
             if look is None:
                 raise
             batch_failures.labels("left_out").inc()
-            answers.update({rest[i]: refusal for i, refusal in _kept_waiting(look, asked).items()})
+            answers.update({rest[i]: refusal for i, refusal in _kept_waiting(look, asked, has_waited=True).items()})
         else:
             answers.update(zip(rest, decided, strict=True))
     return [answers.get(i, failures.kept_waiting()) for i in range(len(requests))]
@@ -103,14 +103,12 @@ def _known_to_wait(requests: Sequence[Request], look: Look[Request] | None) -> A
     """The refusals of requests that need what was found locked lately and still is. No statement if nothing was."""
     if look is None or not bulkhead.obstacles or not requests:
         return {}
-    return {**bulkhead.refusals(bulkhead.obstacles.kept(_in_one_transaction(look, requests)))}
+    return {**_kept_waiting(look, requests, has_waited=False)}
 
 
-def _kept_waiting(look: Look[Request], requests: Sequence[Request]) -> dict[int, KeptWaiting]:
-    """The refusals of requests that need what one transaction has at two looks. The first look is remembered."""
-    bulkhead.obstacles.note(_in_one_transaction(look, requests))
-    time.sleep(bulkhead.LOOK_AGAIN_SECONDS)
-    return bulkhead.refusals(bulkhead.obstacles.kept(_in_one_transaction(look, requests)))
+def _kept_waiting(look: Look[Request], requests: Sequence[Request], *, has_waited: bool) -> dict[int, KeptWaiting]:
+    seen = _in_one_transaction(look, requests)
+    return bulkhead.refusals(bulkhead.obstacles.kept(seen, has_waited=has_waited))
 
 
 # --- one transaction for all, or one for each ----------------------------------------------------------------------
@@ -145,7 +143,7 @@ def _alone(
         return _in_one_transaction(work, [request])[0]
     except KeptWaiting as refusal:
         if look is not None:
-            _kept_waiting(look, [request])  # so that the requests after this one need not wait for it as well
+            _kept_waiting(look, [request], has_waited=True)  # so that those after this one need not wait for it too
         return refusal
     except Refusal as refusal:
         return refusal

@@ -12,8 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from inventory_project.foundation import database
-from inventory_project.foundation.bulkhead import FREE, UNKNOWN
+from inventory_project.foundation import bulkhead, database
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.models import InboxMessage
 
@@ -69,7 +68,7 @@ def lock_and_read(received: Sequence[Received[Any]]) -> Known:
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("an order's lock lasts as long as the transaction")
     keys = sorted({_lock_key(each.order_id) for each in received})
-    with database.pipelined():
+    with bulkhead.locking():
         database.execute("SELECT pg_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key", [ORDER_LOCKS, keys])
         known = database.select(
             KNOWN,
@@ -90,7 +89,7 @@ def look(received: Sequence[Received[Any]]) -> dict[UUID, int]:
     )
     with cursor:
         is_locked = dict(cursor.fetchall())
-    return {order_id: UNKNOWN if is_locked[key] else FREE for order_id, key in orders.items()}
+    return {order_id: bulkhead.UNKNOWN if is_locked[key] else bulkhead.FREE for order_id, key in orders.items()}
 
 
 def _known(rows: Sequence[Any]) -> Known:

@@ -123,7 +123,7 @@ def test_a_locked_level_keeps_back_only_the_holds_that_need_it() -> None:
 
 
 def test_a_level_that_is_busy_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiring, "WAIT_MS", 60_000)
+    monkeypatch.setattr(bulkhead, "MAX_WAIT_MS", 60_000)
     product = factories.product({SP: 5})
     overdue(product.pk, 2)
     with locked("SELECT 1 FROM stock_level WHERE product_id = %s", product.pk) as sale:
@@ -138,7 +138,7 @@ def test_a_buyer_waits_briefly_for_a_locked_hold_and_the_next_one_not_at_all(mon
     first, _ = overdue(product.pk, 2)
     with locked("SELECT 1 FROM reservation WHERE id = %s", first.id):
         assert verbs.reserve(reserve_request(product.pk, 1)).is_replay is False
-        monkeypatch.setattr(expiring, "WAIT_MS", 0)  # would wait for the statement's limit, and fail
+        monkeypatch.setattr(bulkhead, "MAX_WAIT_MS", 0)  # would wait for the statement's limit, and fail
         refused = verbs.codes(lifecycle.reserve_many, reserve_request(product.pk, 1))
     assert refused == ["insufficient_stock"]
 
@@ -193,7 +193,7 @@ def test_buyers_who_lack_stock_pay_for_damaged_holds_once(damaged: list[Hold]) -
     for _ in range(2):
         with CaptureQueriesContext(connection) as captured:
             assert verbs.codes(lifecycle.reserve_many, reserve_request(product_id)) == ["insufficient_stock"]
-        assert len(captured) == 8
+        assert len(captured) == 9
 
 
 def test_after_its_time_a_hold_that_was_left_out_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

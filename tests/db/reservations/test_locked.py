@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation import batches, bulkhead
-from inventory_project.foundation.bulkhead import FREE, Obstacles
+from inventory_project.foundation.bulkhead import Obstacles
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.failures import KeptWaiting
 from inventory_project.foundation.messaging import inbox
@@ -45,23 +45,22 @@ VERBS: dict[str, Callable[[Sequence[Hold]], list[Any]]] = {
 
 @pytest.fixture
 def obstacles(monkeypatch: pytest.MonkeyPatch) -> Obstacles:
+    """The memory of a process that has just begun, which waits a tenth of a second for a lock."""
     made = Obstacles()
     monkeypatch.setattr(bulkhead, "obstacles", made)
+    monkeypatch.setattr(bulkhead, "MAX_WAIT_MS", 100)
+    monkeypatch.setattr(bulkhead, "KEPT_SECONDS", 0.1)
     return made
 
 
 @contextmanager
 def locked(sql: str, *parameters: object) -> Iterator[None]:
-    """Another session has these rows; this one waits a tenth of a second for a lock."""
-    with verbs.another_session() as cursor, connection.cursor() as ours:
+    """Another session has these rows."""
+    with verbs.another_session() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(sql, parameters)
-        ours.execute("SET lock_timeout = '100ms'")
-        try:
-            yield
-        finally:
-            ours.execute("SET lock_timeout = '2s'")
-            cursor.execute("ROLLBACK")
+        yield
+        cursor.execute("ROLLBACK")
 
 
 WAITING = (
@@ -87,9 +86,9 @@ def locked_until_somebody_waits(sql: str, *parameters: object) -> Iterator[None]
 
 @contextmanager
 def waiting_for_ever() -> Iterator[None]:
-    """From here on this session would wait for a lock until the statement's limit of five seconds fails it."""
-    with connection.cursor() as ours:
-        ours.execute("SET lock_timeout = 0")
+    """From here on a batch would wait for a lock until the statement's limit of five seconds fails it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulkhead, "MAX_WAIT_MS", 0)
         yield
 
 
@@ -117,11 +116,11 @@ def test_nobody_waits_a_second_time_for_what_was_found_locked() -> None:
             assert kept(lifecycle.reserve_many([reserve_request(stuck), reserve_request(free)])) == [True, False]
 
 
-def test_control_without_the_memory_the_next_batch_waits_for_the_same_row(obstacles: Obstacles) -> None:
+def test_control_without_the_memory_the_next_batch_waits_for_the_same_row(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck, free = factories.product({SP: 9}).pk, factories.product({SP: 9}).pk
     with locked(LEVELS_OF, stuck):
         lifecycle.reserve_many([reserve_request(free), reserve_request(stuck)])
-        obstacles.note([{(stuck, SP): FREE}])
+        monkeypatch.setattr(bulkhead, "obstacles", Obstacles())
         with waiting_for_ever(), pytest.raises(Refusal, match="too busy"):
             lifecycle.reserve_many([reserve_request(stuck), reserve_request(free)])
 

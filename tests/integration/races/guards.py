@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, models
 from django.test import override_settings
 
-from inventory_project.foundation import database
+from inventory_project.foundation import bulkhead, database
 from reservations import choosing, holds, lifecycle, reserving, working_set
 from reservations.requests import Outcome, Reserve
 from stock import documents, ledger
@@ -156,6 +156,14 @@ def without_release_of_overdue() -> Iterator[None]:
     """A reservation that lacks stock leaves overdue holds to the sweeper."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifecycle, "_release_for", lambda _refusals: False)
+        yield
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Batches wait for a lock until PostgreSQL has looked for a deadlock, which takes it a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulkhead, "MAX_WAIT_MS", 4_000)
         yield
 
 

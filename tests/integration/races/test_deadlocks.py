@@ -26,7 +26,7 @@ def requests_in_all_orders() -> list[Reserve]:
 def storm(crowd: Crowd, requests: list[Reserve], *without: Guard) -> tuple[list[Any], float]:
     """All requests by 16 threads, each with its share; the answers, and how many batches failed."""
     shares = [partial(contestants.storm, requests[i::THREADS]) for i in range(THREADS)]
-    results = crowd.race(shares, within=without)
+    results = crowd.race(shares, within=[guards.patience, *without])
     return [answer for answers, _ in results for answer in answers], sum(failures for _, failures in results)
 
 

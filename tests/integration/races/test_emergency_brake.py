@@ -114,7 +114,7 @@ def failures_in(crowd: Crowd, tmp_path: Path, calls: list[Call], *, duration: fl
     """How many batches met a deadlock or another race, in all processes, while the calls were repeated."""
     count = contestants.failed_batches
     before = sum(crowd.each(count))
-    with at_work(crowd, tmp_path, calls):
+    with at_work(crowd, tmp_path, calls, guards.patience):
         time.sleep(duration)
     return float(sum(crowd.each(count)) - before)
 

@@ -47,7 +47,7 @@ def test_confirm_against_expire_against_cancel_settles_once(audited_crowd: Crowd
 
 
 def test_control_without_the_reservations_lock_a_hold_is_settled_twice(crowd: Crowd) -> None:
-    hold = hold_beside_others()
-    answers = settle_at_once(crowd, hold, partial(guards.without_row_locks, Reservation))
-    assert len(set(settled_by(answers))) > 1
+    unlocked = partial(guards.without_row_locks, Reservation)
+    races = (settle_at_once(crowd, hold_beside_others(), unlocked) for _ in range(5))  # a busy machine may see no race
+    assert any(len(set(settled_by(answers))) > 1 for answers in races)
     assert {name[:2] for name in factories.broken_invariants()} >= {"I2", "I4"}
