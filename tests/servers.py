@@ -272,7 +272,7 @@ class Postgres(Server):
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
-            "max_connections": 300,
+            "max_connections": 600,
             "fsync": durable,
             "synchronous_commit": durable,
             "full_page_writes": durable,

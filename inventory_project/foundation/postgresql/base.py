@@ -10,7 +10,7 @@ from inventory_project.foundation.postgresql.sessions import Session, breaker
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's wrapper. While no session can be opened, callers fail at once instead of waiting one after the other."""
+    """Django's wrapper. While the server answers nobody, callers fail at once and do not wait one after the other."""
 
     @property
     def pool(self) -> Any:
@@ -25,7 +25,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         is_a_try = breaker.is_open
         if not breaker.allows():
             raise psycopg.OperationalError(Session.last_failure)
-        if is_a_try:  # not by the pool, whose callers learn of a failed connection only by its time-out
+        # Where the pool has no session, not by the pool: its callers learn of a failed connection only by its time-out.
+        if is_a_try and not self._has_idle_session():
             Session.connect(**{**conn_params, "autocommit": True}).close()
         try:
             session = super().get_new_connection(conn_params)
@@ -35,3 +36,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         breaker.succeeded()
         return session
+
+    def _has_idle_session(self) -> bool:
+        """Whether the pool has a session that nobody uses. It may be dead; the pool checks it when it gives it out."""
+        return self.pool is not None and self.pool.get_stats()["pool_available"] > 0

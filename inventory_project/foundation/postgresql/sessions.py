@@ -2,9 +2,12 @@
 
 The time limits of PostgreSQL (`lock_timeout` and the like) are kept by the server, so they end nothing while the server
 itself is frozen or gone. Here this side stops waiting: the socket is closed, and the caller gets an OperationalError.
-While no session can be opened, callers fail at once instead of waiting one after the other.
+While the server answers nobody, callers fail at once instead of waiting one after the other. A server that answers this
+process's other sessions is there: it is full if it takes no more, and one session can be lost on its own.
 """
 
+import logging
+import time
 from typing import Any
 
 import psycopg
@@ -14,11 +17,13 @@ from psycopg.abc import PQGen
 from inventory_project.foundation.breaker import Breaker
 
 ANSWER_SECONDS = 10.0  # above every time limit that the service sets for one statement
+SILENT_SECONDS = 1.0  # without an answer to any session; then one that gets none is not alone
 WAKE_SECONDS = 0.1  # psycopg's own interval for noticing signals while it waits
 # In a session without these, a frozen process would keep its locks for ever, and moments could not be read.
 REQUIRED = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), \
 current_setting('statement_timeout'), current_setting('DateStyle')"
 
+logger = logging.getLogger(__name__)
 breaker = Breaker("PostgreSQL", failures_allowed=1, is_told_at_start=False)
 
 
@@ -35,16 +40,21 @@ class Session(psycopg.Connection[Any]):
 
     answer_seconds: float | None = ANSWER_SECONDS
     last_failure = "PostgreSQL has not been asked yet."  # why no session could be opened, last
+    answered_at = 0.0  # the last answer to any session of this process, by time.monotonic()
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> "Session":
         """Open a session. Raises OperationalError if that fails, or if the session lacks its time limits."""
+        began = time.monotonic()
         try:
             session = super().connect(conninfo, **parameters)
             _require_limits(session)
         except psycopg.Error as error:
             Session.last_failure = str(error)
-            breaker.failed()
+            if isinstance(error, LimitsMissing) or not _has_answered_since(began):
+                breaker.failed()
+            else:
+                logger.warning("no further session with PostgreSQL could be opened: %s", error)
             raise
         breaker.succeeded()
         return session
@@ -55,13 +65,20 @@ class Session(psycopg.Connection[Any]):
         The statement is not cancelled: a COMMIT that is cancelled while it waits for a standby counts as a success.
         """
         try:
-            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+            answer = super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
         except errors._WaitTimeout as error:
             if timeout is not None:
                 raise
             self.pgconn.finish()
-            breaker.failed()
+            if not _has_answered_since(time.monotonic() - SILENT_SECONDS):
+                breaker.failed()
             raise NoAnswer(f"PostgreSQL has not answered for {self.answer_seconds:g} seconds.") from error
+        Session.answered_at = time.monotonic()
+        return answer
+
+
+def _has_answered_since(moment: float) -> bool:
+    return Session.answered_at >= moment
 
 
 def _require_limits(session: psycopg.Connection[Any]) -> None:

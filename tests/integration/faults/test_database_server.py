@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -151,6 +153,27 @@ def test_while_it_is_away_nobody_waits_long_for_the_refusal(serve: Serve, postgr
         assert sorted(refusals)[len(refusals) // 2] < 0.5  # one in a second tries, the others fail at once
         answer = service.ask("GET", f"/api/inventory/products/{product_id}")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
+@contextmanager
+def filled(postgres: Postgres) -> Iterator[None]:
+    """Other clients have all sessions that the server allows."""
+    with ExitStack() as sessions:
+        with suppress(psycopg.OperationalError):
+            while True:
+                sessions.enter_context(psycopg.connect(postgres.url))
+        yield
+
+
+def test_a_full_server_serves_by_the_sessions_that_there_are(
+    serve: Serve, postgres: Postgres, product_id: UUID
+) -> None:
+    with serve(WEB_WORKERS=1) as service:
+        Shopper(0, service.port).reserve(product_id)
+        with filled(postgres), ThreadPoolExecutor(BUYERS) as threads:
+            path = f"/api/inventory/products/{product_id}"
+            answers = list(threads.map(lambda _: service.ask("GET", path).status, range(400)))
+    assert Counter(answers) == {200: 400}
 
 
 def test_a_frozen_server_costs_no_caller_more_than_its_limit_and_the_process_stays_alive(
