@@ -141,7 +141,7 @@ def in_batches(scene: Scene, *, batches_in_a_turn: int) -> list[Contender]:
         together(name=RESERVE_MANY, prepare=partial(_reservations, scene, BATCH_SIZE)),
         together(name="confirm_many", prepare=partial(_confirmations, scene)),
         together(name="cancel_many", prepare=partial(_cancellations, scene)),
-        together(name="expire_due", prepare=partial(_expiries, scene)),
+        together(name="sweep", prepare=partial(_expiries, scene)),
     ]
 
 
@@ -187,4 +187,8 @@ def _expiries(scene: Scene, count: int) -> list[Batch]:
         # Waiting for the end of a hold would take a minute at least.
         overdue = database_now() - timedelta(seconds=1)
         Reservation.objects.filter(pk__in=held(scene)).update(expires_at=overdue)
-    return [partial(lifecycle.expire_due, limit=BATCH_SIZE) for _ in range(count)]
+    return [_sweep_once] * count
+
+
+def _sweep_once() -> int:
+    return lifecycle.sweep(size=BATCH_SIZE, should_stop=lambda: True).released

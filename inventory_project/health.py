@@ -53,13 +53,9 @@ def _look_at_helpers() -> dict[str, bool]:
 def _database_decides() -> bool:
     """Whether the database answers and takes writes; a standby does not."""
     try:
-        is_writable = database.is_writable()
+        return database.is_writable()
     except Error:
-        connection.close()
         return False
-    if not is_writable:
-        database.drop_session()
-    return is_writable
 
 
 # Two reports, because a helper that does not answer must not delay the answer of /health/ready.

@@ -218,22 +218,16 @@ def pay_many(requests: Sequence[Pay]) -> list[Answer]:
     return counted("pay", run_releasing_overdue(paying.pay, requests, look=obstacles.of_payments))
 
 
-def expire_due(*, limit: int) -> int:
-    """Release up to `limit` holds whose time is up, the longest overdue first. Returns how many were released."""
-    return _released(
-        _expire(next(expiring.pages(Reservation.objects.overdue(database.database_now()), size=limit), []))
-    )
-
-
-def sweep(*, should_stop: Callable[[], bool] = lambda: False) -> Sweep:
-    """Release all overdue holds in batches, the longest overdue first. Several sweeps may run at once.
+def sweep(*, size: int | None = None, should_stop: Callable[[], bool] = lambda: False) -> Sweep:
+    """Release all overdue holds, the longest overdue first, in batches of `size` or else of SWEEP_LIMIT.
 
     What others keep locked, and what cannot be settled, is passed over. It is reported, and is the next sweep's work.
-    `should_stop` is called after each batch. Raises Unavailable or the database's error if the database cannot be used.
+    Several sweeps may run at once. `should_stop` is called after each batch. Raises Unavailable or the database's error
+    if the database cannot be used.
     """
     began_at = database.database_now()
     released = 0
-    for ids in expiring.pages(Reservation.objects.overdue(began_at), size=SWEEP_LIMIT):
+    for ids in expiring.pages(Reservation.objects.overdue(began_at), size=size or SWEEP_LIMIT):
         released += _released(_expire(ids))
         crash_point("sweep.after_batch")
         if should_stop():

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import connection, models
+from django.db import Error, connection, models
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import Gauge
@@ -351,13 +351,23 @@ def require_no_pooler(session: psycopg.Connection[Any]) -> None:
 
 
 def is_writable() -> bool:
-    """Whether the database takes changes, which a standby does not. Raises Django's errors if it is unreachable."""
+    """Whether the database takes changes, which a standby does not. Raises Django's errors if it is unreachable.
+
+    This thread's session is closed unless it can be used.
+    """
     if connection.vendor != "postgresql":
         connection.ensure_connection()
         return True
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW transaction_read_only")
-        return bool(cursor.fetchone()[0] == "off")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_read_only")
+            is_writable = bool(cursor.fetchone()[0] == "off")
+    except Error:
+        connection.close()
+        raise
+    if not is_writable:
+        drop_session()
+    return is_writable
 
 
 def drop_session() -> None:

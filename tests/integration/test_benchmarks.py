@@ -38,7 +38,7 @@ VERBS = (
     ("reserve_many", 1),
     ("confirm_many", 64),
     ("cancel_many", 64),
-    ("expire_due", 64),
+    ("sweep", 64),
 )
 RESERVING = [
     ("empty view", "order"),
@@ -160,7 +160,7 @@ def test_the_day_is_of_the_four_kinds_and_nobody_is_turned_away(quick: tuple[str
 @needs_wrk
 def test_books_of_two_sizes_are_filled_synced_measured_and_found_sound(quick: tuple[str, dict[str, Any]]) -> None:
     growth = quick[1]["growth"]
-    verbs = ["reserve_many", "confirm_many", "cancel_many", "expire_due"]
+    verbs = ["reserve_many", "confirm_many", "cancel_many", "sweep"]
     assert (growth["small_levels"], growth["large_levels"]) == (30, 300)
     assert [row["name"] for row in growth["small"]] == [row["name"] for row in growth["large"]] == verbs
     assert all(is_a_range(growth["large_to_small"][verb]) for verb in verbs)

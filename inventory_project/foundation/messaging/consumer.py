@@ -124,10 +124,8 @@ def _require_database() -> None:
     try:
         is_writable = database.is_writable()
     except Error as error:
-        connection.close()
         raise Unavailable(f"The database cannot be used: {error}") from error
     if not is_writable:
-        database.drop_session()
         raise Unavailable("The database is read-only.")
 
 

@@ -17,7 +17,7 @@ from psycopg.abc import PQGen
 from inventory_project.foundation.breaker import Breaker
 
 ANSWER_SECONDS = 10.0  # above every time limit that the service sets for one statement
-SILENT_SECONDS = 1.0  # without an answer to any session; then one that gets none is not alone
+SILENT_SECONDS = 1.0  # no answer to any session for so long: the server answers nobody
 WAKE_SECONDS = 0.1  # psycopg's own interval for noticing signals while it waits
 # In a session without these, a frozen process would keep its locks for ever, and moments could not be read.
 REQUIRED = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), \
@@ -82,7 +82,11 @@ def _has_answered_since(moment: float) -> bool:
 
 
 def _require_limits(session: psycopg.Connection[Any]) -> None:
-    [(*limits, date_style)] = session.execute(REQUIRED)
+    try:
+        [(*limits, date_style)] = session.execute(REQUIRED)
+    except psycopg.Error:
+        session.close()
+        raise
     if not session.autocommit:
         session.rollback()
     if "0" in limits or not date_style.startswith("ISO"):

@@ -5,11 +5,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -53,16 +50,6 @@ def overdue(product_id: UUID, number: int, *, warehouse_id: str = SP) -> list[Ho
     return held
 
 
-@contextmanager
-def locked(sql: str, *parameters: object) -> Iterator[psycopg.Cursor[Any]]:
-    """Another session keeps the rows of this SELECT locked until it rolls back."""
-    with verbs.another_session() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(f"{sql} FOR UPDATE", parameters)
-        yield cursor
-        cursor.execute("ROLLBACK")
-
-
 def statuses() -> Counter[str]:
     return Counter(Reservation.objects.values_list("status", flat=True))
 
@@ -83,7 +70,7 @@ def left_behind() -> float | None:
 def sweep_around_a_locked_hold() -> Sweep:
     """A sweep over 200 holds, one of which another session keeps locked; afterwards it does not."""
     first, *_ = overdue(factories.product({SP: 200}).pk, 200)
-    with locked("SELECT 1 FROM reservation WHERE id = %s", first.id):
+    with verbs.locked("SELECT 1 FROM reservation WHERE id = %s FOR UPDATE", first.id):
         began = time.monotonic()
         sweep = lifecycle.sweep()
         assert time.monotonic() - began < PROMISED_SECONDS
@@ -112,7 +99,7 @@ def test_control_a_sweep_that_leaves_nobody_out_releases_nothing(monkeypatch: py
 def test_a_locked_level_keeps_back_only_the_holds_that_need_it() -> None:
     stuck, free = (factories.product({SP: 50}) for _ in range(2))
     kept = [hold for _ in range(50) for hold in (*overdue(stuck.pk, 1), *overdue(free.pk, 1))]
-    with locked("SELECT 1 FROM stock_level WHERE product_id = %s", stuck.pk):
+    with verbs.locked("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", stuck.pk):
         began = time.monotonic()
         assert lifecycle.sweep() == Sweep(released=50, left_behind=50)
         assert time.monotonic() - began < PROMISED_SECONDS
@@ -126,7 +113,7 @@ def test_a_level_that_is_busy_for_a_moment_is_waited_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(bulkhead, "MAX_WAIT_MS", 60_000)
     product = factories.product({SP: 5})
     overdue(product.pk, 2)
-    with locked("SELECT 1 FROM stock_level WHERE product_id = %s", product.pk) as sale:
+    with verbs.locked("SELECT 1 FROM stock_level WHERE product_id = %s FOR UPDATE", product.pk) as sale:
         ends = threading.Timer(0.3, sale.execute, ["ROLLBACK"])
         ends.start()
         assert lifecycle.sweep() == Sweep(released=2, left_behind=0)
@@ -136,7 +123,7 @@ def test_a_level_that_is_busy_for_a_moment_is_waited_for(monkeypatch: pytest.Mon
 def test_a_buyer_waits_briefly_for_a_locked_hold_and_the_next_one_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     product = factories.product({SP: 2})
     first, _ = overdue(product.pk, 2)
-    with locked("SELECT 1 FROM reservation WHERE id = %s", first.id):
+    with verbs.locked("SELECT 1 FROM reservation WHERE id = %s FOR UPDATE", first.id):
         assert verbs.reserve(reserve_request(product.pk, 1)).is_replay is False
         monkeypatch.setattr(bulkhead, "MAX_WAIT_MS", 0)  # would wait for the statement's limit, and fail
         refused = verbs.codes(lifecycle.reserve_many, reserve_request(product.pk, 1))
@@ -181,7 +168,7 @@ def test_control_without_leaving_out_the_sweeper_never_comes_past_them(
     [good] = overdue(factories.product({SP: 1}).pk, 1)
     monkeypatch.setattr(LeftOut, "add", lambda *_arguments, **_options: None)
 
-    while lifecycle.expire_due(limit=lifecycle.SWEEP_LIMIT):  # as the sweep did it: the oldest, again and again
+    while lifecycle.sweep(should_stop=lambda: True).released:  # the oldest, again and again
         pass
 
     assert verbs.status(good) == ("ACTIVE", True)

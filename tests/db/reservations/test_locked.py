@@ -53,16 +53,6 @@ def obstacles(monkeypatch: pytest.MonkeyPatch) -> Obstacles:
     return made
 
 
-@contextmanager
-def locked(sql: str, *parameters: object) -> Iterator[None]:
-    """Another session has these rows."""
-    with verbs.another_session() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(sql, parameters)
-        yield
-        cursor.execute("ROLLBACK")
-
-
 WAITING = (
     "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 )
@@ -102,7 +92,7 @@ def kept(outcomes: Sequence[object]) -> list[bool]:
 def test_buyers_of_a_locked_product_leave_the_batch_and_the_others_are_served() -> None:
     stuck, free = factories.product({SP: 9}).pk, factories.product({SP: 9}).pk
     requests = [reserve_request(product_id) for product_id in (free, stuck, free, stuck)]
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         assert kept(lifecycle.reserve_many(requests)) == [False, True, False, True]
     assert (factories.numbers(free), factories.numbers(stuck)) == ((7, 2, 0), (9, 0, 0))
     assert verbs.codes(lifecycle.reserve_many, *requests) == ["replay", "new", "replay", "new"]
@@ -110,7 +100,7 @@ def test_buyers_of_a_locked_product_leave_the_batch_and_the_others_are_served() 
 
 def test_nobody_waits_a_second_time_for_what_was_found_locked() -> None:
     stuck, free = factories.product({SP: 9}).pk, factories.product({SP: 9}).pk
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         assert kept(lifecycle.reserve_many([reserve_request(free), reserve_request(stuck)])) == [False, True]
         with waiting_for_ever():
             assert kept(lifecycle.reserve_many([reserve_request(stuck), reserve_request(free)])) == [True, False]
@@ -118,7 +108,7 @@ def test_nobody_waits_a_second_time_for_what_was_found_locked() -> None:
 
 def test_control_without_the_memory_the_next_batch_waits_for_the_same_row(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck, free = factories.product({SP: 9}).pk, factories.product({SP: 9}).pk
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         lifecycle.reserve_many([reserve_request(free), reserve_request(stuck)])
         monkeypatch.setattr(bulkhead, "obstacles", Obstacles())
         with waiting_for_ever(), pytest.raises(Refusal, match="too busy"):
@@ -127,7 +117,7 @@ def test_control_without_the_memory_the_next_batch_waits_for_the_same_row(monkey
 
 def test_what_is_free_again_is_sold_at_once_and_no_longer_asked_for(obstacles: Obstacles) -> None:
     stuck = factories.product({SP: 9}).pk
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         assert kept(lifecycle.reserve_many([reserve_request(stuck)])) == [True]
         assert obstacles
     assert kept(lifecycle.reserve_many([reserve_request(stuck)])) == [False]
@@ -136,7 +126,7 @@ def test_what_is_free_again_is_sold_at_once_and_no_longer_asked_for(obstacles: O
 
 def test_what_changes_hands_is_not_kept_and_is_worth_the_wait(obstacles: Obstacles) -> None:
     hot = factories.product({SP: 9}).pk
-    with locked(LEVELS_OF, hot):
+    with verbs.locked(LEVELS_OF, hot):
         assert kept(lifecycle.reserve_many([reserve_request(hot)])) == [True]
     with locked_until_somebody_waits(LEVELS_OF, hot):
         assert kept(lifecycle.reserve_many([reserve_request(hot)])) == [False]
@@ -166,7 +156,7 @@ def test_a_locked_hold_leaves_the_batch_and_its_neighbours_are_decided(
 ) -> None:
     first, stuck, last = (factories.hold(factories.product({SP: 5}).pk, 2) for _ in range(3))
     sql, parameter = lock(stuck)
-    with locked(sql, parameter):
+    with verbs.locked(sql, parameter):
         assert kept(verb([first, stuck, last])) == [False, True, False]
         assert verbs.status(stuck) == ("ACTIVE", True)
         with waiting_for_ever():
@@ -179,7 +169,7 @@ def test_a_locked_purchase_leaves_a_batch_of_returns() -> None:
     verbs.confirm(stuck)
     verbs.confirm(free)
     requests = [Return(reservation_id=held.id, reference="r", actor=ACTOR) for held in (stuck, free)]
-    with locked(RESERVATION, stuck.id):
+    with verbs.locked(RESERVATION, stuck.id):
         assert kept(lifecycle.return_many(requests)) == [True, False]
 
 
@@ -187,7 +177,7 @@ def test_a_payment_waits_for_a_level_where_its_expired_order_could_be_served_ins
     product = factories.product({SP: 5, RJ: 5}).pk
     held = factories.hold(product, 2, SP)
     verbs.expire(held)
-    with locked("SELECT 1 FROM stock_level WHERE product_id = %s AND warehouse_id = %s FOR UPDATE", product, RJ):
+    with verbs.locked("SELECT 1 FROM stock_level WHERE product_id = %s AND warehouse_id = %s FOR UPDATE", product, RJ):
         assert kept(lifecycle.pay_many([Pay(order_id=held.order_id, actor=ACTOR)])) == [True]
     assert verbs.pay(held.order_id).hold.status == "CONFIRMED"
 
@@ -202,7 +192,7 @@ def test_messages_about_what_is_locked_leave_the_batch(type_: str) -> None:
         message(type_, order_id, {product: 1} if is_new else None)
         for order_id, product in zip(orders, products, strict=True)
     ]
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         assert kept(answers(*batch)) == [False, True, False]
     assert kept(answers(batch[1])) == [False]
 
@@ -211,7 +201,7 @@ def test_a_message_whose_order_another_consumer_is_at_leaves_the_batch() -> None
     product = factories.product({SP: 9}).pk
     stuck, free = uuid4(), uuid4()
     batch = [message("order.created", order_id, {product: 1}) for order_id in (stuck, free)]
-    with locked("SELECT pg_advisory_xact_lock(%s, %s)", 0x0DE2, inbox._lock_key(stuck)):
+    with verbs.locked("SELECT pg_advisory_xact_lock(%s, %s)", 0x0DE2, inbox._lock_key(stuck)):
         assert kept(answers(*batch)) == [True, False]
 
 
@@ -228,5 +218,5 @@ def test_a_batch_that_fails_otherwise_is_decided_one_by_one_without_waiting_for_
     requests = [reserve_request(stuck), reserve_request(free), reserve_request(stuck), reserve_request(free)]
     first = [reserve_request(free), reserve_request(free)]
     assert kept(batches.run(work, first, look=of_reserve)) == [False, False]
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         assert kept(batches.run(work, requests, look=of_reserve)) == [True, False, True, False]

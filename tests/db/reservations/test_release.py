@@ -121,6 +121,6 @@ def test_the_longest_overdue_are_released_first() -> None:
     factories.make_overdue(later)
     factories.make_overdue(earlier)
     verbs.age(earlier, minutes=5)
-    assert lifecycle.expire_due(limit=1) == 1
+    assert lifecycle.sweep(size=1, should_stop=lambda: True) == Sweep(released=1, left_behind=1)
     assert verbs.status(earlier) == ("EXPIRED", False)
     assert verbs.status(later) == ("ACTIVE", True)

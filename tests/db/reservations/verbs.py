@@ -164,6 +164,16 @@ def another_session() -> Iterator[psycopg.Cursor[Any]]:
 
 
 @contextmanager
+def locked(sql: str, *parameters: object) -> Iterator[psycopg.Cursor[Any]]:
+    """Another session has the rows of this SELECT ... FOR UPDATE locked, until the block ends or it rolls back."""
+    with another_session() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(sql, parameters)
+        yield cursor
+        cursor.execute("ROLLBACK")
+
+
+@contextmanager
 def holding_job_lock(name: str) -> Iterator[None]:
     """Another process is at the job; at the end of the block it is not, which closing its session tells too late."""
     with database.session_of_its_own() as session:

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -30,15 +29,6 @@ def service(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
     log = tmp_path_factory.mktemp("locked") / "serve.log"
     with serving(log, WEB_WORKERS=PROCESSES, LOG_LEVEL="ERROR") as service:
         yield service
-
-
-@contextmanager
-def locked(sql: str, *parameters: object) -> Iterator[None]:
-    with verbs.another_session() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute(sql, parameters)
-        yield
-        cursor.execute("ROLLBACK")
 
 
 def told_while(service: Service, errands: Sequence[Callable[[Shopper, int], object]]) -> list[list[Told]]:
@@ -79,7 +69,7 @@ def test_who_buys_something_else_waits_once_at_most_in_each_process(service: Ser
     def buy_stuck(shopper: Shopper, turn: int) -> None:
         shopper.reserve(stuck)
 
-    with locked(LEVELS_OF, stuck):
+    with verbs.locked(LEVELS_OF, stuck):
         told = told_while(service, [buy_another] * BUYERS + [buy_stuck] * STUCK_BUYERS)
     assert share_decided(told[:BUYERS]) >= 0.98
     assert max(stalls(each) for each in told[:BUYERS]) <= PROCESSES
@@ -112,7 +102,7 @@ def test_who_settles_another_hold_waits_once_at_most_in_each_process(service: Se
     sql, parameters = (
         (HOLD.replace("= %s", "= ANY(%s)"), [each.id for each in held]) if lock == "its row" else (LEVELS_OF, stuck)
     )
-    with locked(sql, parameters):
+    with verbs.locked(sql, parameters):
         told = told_while(service, [buy_and_settle] * BUYERS + [settle_stuck] * STUCK_BUYERS)
     assert share_decided(told[:BUYERS]) >= 0.98
     assert max(stalls(each) for each in told[:BUYERS]) <= PROCESSES + 1

@@ -62,7 +62,7 @@ def pay(order_id: UUID) -> Answer:
 
 def sweep_once() -> int:
     """One batch of the sweeper."""
-    return lifecycle.expire_due(limit=lifecycle.SWEEP_LIMIT)
+    return lifecycle.sweep(should_stop=lambda: True).released
 
 
 def book(request: documents.DocumentRequest) -> documents.BookedDocument | Refusal:
