@@ -1,6 +1,7 @@
 """The outbox: an event is written in the transaction of its change, so none is lost and none is invented."""
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("event_id", "type", "subject", "occasion", "data", "extensions", "occurred_at")
 DRAIN_BATCH = 1_000
+MAX_DRAIN_SECONDS = 5.0  # of one run of the job, which must end soon after SIGTERM; the next one goes on
 AGAIN_CHUNK = 5_000
 
 
@@ -60,11 +62,17 @@ def drain_to_log() -> int:
         if installation.read().events_go_to == Destination.RABBITMQ:
             _report_missing_broker()
             return 0
-        return _drain() if OutboxEvent.objects.waiting().exists() else 0
+        until = time.monotonic() + MAX_DRAIN_SECONDS
+        drained = 0
+        while (number := _drain_batch()) and time.monotonic() < until:
+            drained += number
+        return drained + number
 
 
 @transaction.atomic
-def _drain() -> int:
+def _drain_batch() -> int:
+    if not OutboxEvent.objects.waiting().exists():
+        return 0
     if installation.lock().events_go_to == Destination.RABBITMQ:  # a relay has begun since
         return 0
     batch = list(OutboxEvent.objects.waiting()[:DRAIN_BATCH])

@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.messaging import installation, outbox
@@ -119,9 +120,18 @@ def test_draining_goes_in_batches_the_oldest_first(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(outbox, "DRAIN_BATCH", 2)
     record(*[event(str(uuid4())) for _ in range(5)])
     ids = list(OutboxEvent.objects.order_by("id").values_list("id", flat=True))
-    assert outbox.drain_to_log() == 2
-    assert list(OutboxEvent.objects.filter(published_at=None).order_by("id").values_list("id", flat=True)) == ids[2:]
-    assert [outbox.drain_to_log() for _ in range(3)] == [2, 1, 0]
+    with CaptureQueriesContext(connection) as captured:
+        assert outbox.drain_to_log() == 5
+    assert len([query for query in captured if query["sql"].startswith("UPDATE")]) == 3
+    assert list(OutboxEvent.objects.order_by("published_at", "id").values_list("id", flat=True)) == ids
+    assert outbox.drain_to_log() == 0
+
+
+def test_a_drain_ends_after_some_seconds_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "DRAIN_BATCH", 2)
+    monkeypatch.setattr(outbox, "MAX_DRAIN_SECONDS", 0.0)
+    record(*[event(str(uuid4())) for _ in range(5)])
+    assert [outbox.drain_to_log() for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_draining_leaves_what_is_published_already_as_it_is() -> None:
