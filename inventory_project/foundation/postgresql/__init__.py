@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with sessions that never wait for ever: the settings name it as the database's engine."""
+"""Django's PostgreSQL backend with a limit on every wait; the settings name it as the engine."""

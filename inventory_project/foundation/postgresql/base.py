@@ -14,7 +14,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def pool(self) -> Any:
-        """The pool of this process, of sessions that end every wait."""
+        """This process's pool. Its sessions are of the class Session, which limits every wait."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if options:
             options.setdefault("connection_class", Session)
@@ -25,13 +25,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         is_a_try = breaker.is_open
         if not breaker.allows():
             raise psycopg.OperationalError(Session.last_failure)
-        # Where the pool has no session, not by the pool: its callers learn of a failed connection only by its time-out.
+        # Without an idle session, a connection is tried directly: the pool reports a failed one only as a time-out.
         if is_a_try and not self._has_idle_session():
             Session.connect(**{**conn_params, "autocommit": True}).close()
         try:
             session = super().get_new_connection(conn_params)
         except PoolTimeout as error:
-            if breaker.is_open:  # not the pool is exhausted, but no session can be opened
+            if breaker.is_open:  # the pool is not exhausted: no session can be opened
                 raise psycopg.OperationalError(Session.last_failure) from error
             raise
         breaker.succeeded()

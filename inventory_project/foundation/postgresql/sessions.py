@@ -32,7 +32,7 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class LimitsMissing(psycopg.OperationalError):
-    """The session has none of the time limits, for instance because a connection pooler did not pass them on."""
+    """The session lacks a time limit or ISO dates, for instance because a connection pooler did not pass them on."""
 
 
 class Session(psycopg.Connection[Any]):
@@ -51,7 +51,9 @@ class Session(psycopg.Connection[Any]):
             _require_limits(session)
         except psycopg.Error as error:
             Session.last_failure = str(error)
-            if isinstance(error, LimitsMissing) or not _has_answered_since(began):
+            if isinstance(error, LimitsMissing) or not _has_answered_since(
+                min(began, time.monotonic() - SILENT_SECONDS)
+            ):
                 breaker.failed()
             else:
                 logger.warning("no further session with PostgreSQL could be opened: %s", error)
@@ -70,9 +72,15 @@ class Session(psycopg.Connection[Any]):
             if timeout is not None:
                 raise
             self.pgconn.finish()
+            no_answer = NoAnswer(f"PostgreSQL has not answered for {self.answer_seconds:g} seconds.")
+            Session.last_failure = str(no_answer)
             if not _has_answered_since(time.monotonic() - SILENT_SECONDS):
                 breaker.failed()
-            raise NoAnswer(f"PostgreSQL has not answered for {self.answer_seconds:g} seconds.") from error
+            raise no_answer from error
+        except psycopg.Error as error:
+            if error.sqlstate:
+                Session.answered_at = time.monotonic()
+            raise
         Session.answered_at = time.monotonic()
         return answer
 

@@ -1,6 +1,6 @@
 """A server that answers one session of a process is there, whatever becomes of another session."""
 
-import math
+import time
 
 import psycopg
 import pytest
@@ -11,13 +11,13 @@ from inventory_project.foundation.postgresql.sessions import Session
 from tests.servers import free_port
 
 
-@pytest.mark.parametrize(("answered_at", "is_open"), [(0.0, True), (math.inf, False)])
-def test_the_breaker_opens_only_if_no_other_session_is_answered_meanwhile(
-    monkeypatch: pytest.MonkeyPatch, answered_at: float, is_open: bool
+@pytest.mark.parametrize(("seconds_ago", "is_open"), [(5.0, True), (0.5, False)])
+def test_the_breaker_opens_only_if_no_other_session_was_answered_lately(
+    monkeypatch: pytest.MonkeyPatch, seconds_ago: float, is_open: bool
 ) -> None:
     breaker = Breaker("PostgreSQL", failures_allowed=1)
     monkeypatch.setattr(sessions, "breaker", breaker)
-    monkeypatch.setattr(Session, "answered_at", answered_at)
+    monkeypatch.setattr(Session, "answered_at", time.monotonic() - seconds_ago)
     monkeypatch.setattr(Session, "last_failure", "")
     with pytest.raises(psycopg.OperationalError):
         Session.connect(host="127.0.0.1", port=free_port(), connect_timeout=2)
