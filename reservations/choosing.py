@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
-from inventory_project.foundation import database
+from inventory_project.foundation import bulkhead
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from reservations import reserving, working_set
@@ -60,7 +60,7 @@ def choose(requests: Sequence[Reserve]) -> Choice | None:
     answered by the reservation of the first.
     """
     product_ids = {item.product_id for request in requests for item in request.items}
-    with database.pipelined():
+    with bulkhead.first_statements():
         reading = ledger.reading(product_ids)
         places = network.current()
     levels, known = reading(), places()

@@ -47,7 +47,7 @@ MAX_DECIDING_SECONDS = 0.5  # in which a transaction goes on choosing warehouses
 MAX_LEVELS_TOGETHER = 4  # levels of a product up to which locking all of them costs less than choosing first
 MAX_WIDE_PRODUCTS = 100_000  # remembered
 
-_wide: set[UUID] = set()  # products that this process has seen in more warehouses than that; none is ever deleted
+_wide: set[UUID] = set()  # products that this process has seen in more warehouses; a level is never deleted
 
 
 @dataclass(slots=True)
@@ -83,12 +83,21 @@ class WorkingSet:
     @classmethod
     def lock(cls, reservation_ids: Collection[UUID], *, is_for_revival: bool = False) -> Self:
         """Lock these reservations, then the levels of their lines, then read the clock. One round trip."""
-        with bulkhead.locking():
-            locked = holds.locking(reservation_ids, is_for_revival=is_for_revival)
-            levels = holds.locking_levels(reservation_ids)
-            now = database.read_clock()
+        with bulkhead.first_statements():
+            locking = cls._locking(reservation_ids, is_for_revival=is_for_revival)
+        return locking()
+
+    @classmethod
+    def _locking(cls, reservation_ids: Collection[UUID], *, is_for_revival: bool) -> database.Deferred[Self]:
+        locked = holds.locking(reservation_ids, is_for_revival=is_for_revival)
+        levels = holds.locking_levels(reservation_ids)
+        now = database.read_clock()
+        return lambda: cls._locked(locked(), levels(), now())
+
+    @classmethod
+    def _locked(cls, holds_: dict[UUID, Hold], levels: ledger.LockedLevels, now: datetime) -> Self:
         crash_point("settle.after_lock")
-        return cls(holds=locked(), levels=levels(), now=now())
+        return cls(holds=holds_, levels=levels, now=now)
 
     @classmethod
     def lock_products(cls, product_ids: Collection[UUID], *, order_ids: Collection[UUID]) -> Self:
@@ -97,7 +106,7 @@ class WorkingSet:
         One round trip. In this order a reservation that another process makes of the same order is seen, and the clock
         is not as old as the wait.
         """
-        with bulkhead.locking():
+        with bulkhead.first_statements():
             locking = ledger.locking(product_ids)
             reading = network.current()  # after the levels: a warehouse that one of them names is there by then
             live = holds.live_of_orders(order_ids)
@@ -108,8 +117,8 @@ class WorkingSet:
 
     @classmethod
     def lock_levels(cls, level_ids: Collection[int], *, order_ids: Collection[UUID]) -> Self:
-        """Lock only these levels, then as in `lock_products`. One round trip."""
-        with bulkhead.locking():
+        """Lock only these levels, then as in `lock_products`. One round trip, after that of `choosing.choose`."""
+        with database.pipelined():
             locking = ledger.locking_levels(level_ids)
             reading = network.current()
             live = holds.live_of_orders(order_ids)
@@ -119,8 +128,11 @@ class WorkingSet:
     @classmethod
     def lock_orders(cls, order_ids: Collection[UUID]) -> Self:
         """Lock the current reservation of each order and the levels of its lines; see `current`."""
-        current_ids = holds.current_ids_of_orders(order_ids)
-        locked = cls.lock(set(current_ids.values()), is_for_revival=True)
+        with bulkhead.first_statements():
+            current_ids = holds.current_ids_of_orders(order_ids)
+        with database.pipelined():
+            locking = cls._locking(set(current_ids.values()), is_for_revival=True)
+        locked = locking()
         locked.current = current_reservations(order_ids, locked.holds, current_ids)
         return locked
 
@@ -130,11 +142,10 @@ class WorkingSet:
 
         If one of them has ended, all levels of the products are locked, because it may find its stock elsewhere.
         """
-        current_ids = holds.current_ids_of_orders(order_ids)
-        with bulkhead.locking():
-            locking_holds = holds.locking(set(current_ids.values()), is_for_revival=True)
-        locked = locking_holds()
-        with database.pipelined():  # its wait for each lock is the same
+        with bulkhead.first_statements():
+            current_ids = holds.current_ids_of_orders(order_ids)
+        locked = holds.locking(set(current_ids.values()), is_for_revival=True)()
+        with database.pipelined():
             if any(hold.is_revivable for hold in locked.values()):
                 locking = ledger.locking({product_id for hold in locked.values() for product_id in hold.product_ids})
             else:

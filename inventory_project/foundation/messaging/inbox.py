@@ -68,7 +68,7 @@ def lock_and_read(received: Sequence[Received[Any]]) -> Known:
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("an order's lock lasts as long as the transaction")
     keys = sorted({_lock_key(each.order_id) for each in received})
-    with bulkhead.locking():
+    with bulkhead.first_statements():
         database.execute("SELECT pg_advisory_xact_lock(%s, key) FROM unnest(%s::int[]) AS key", [ORDER_LOCKS, keys])
         known = database.select(
             KNOWN,

@@ -103,7 +103,7 @@ def test_looking_costs_as_many_statements_for_many_messages_as_for_one() -> None
         with transaction.atomic(), CaptureQueriesContext(connection) as queries:
             inbox.lock_and_read(messages)
         statements = [query["sql"] for query in queries if not query["sql"].startswith(("BEGIN", "SAVEPOINT"))]
-        assert statements[0].startswith("SET LOCAL lock_timeout")
+        assert statements[0].startswith("SELECT set_config('lock_timeout'")
         assert [statement.split(" FROM ")[-1].split()[0] for statement in statements[1:]] == [
             "unnest(%s::int[])",
             "inbox_message",

@@ -130,9 +130,9 @@ def test_a_batch_takes_as_many_statements_for_a_hundred_requests_as_for_one() ->
     product_ids = [wide(500, 500), wide(500, 500)]
     patterns = [
         "BEGIN",
+        r"SELECT set_config\('lock_timeout',",
         r"SELECT .* FROM stock_level WHERE product_id = ANY\(%s\)$",
         "SELECT .* FROM warehouse",
-        "SET LOCAL lock_timeout",
         r"SELECT .* FROM stock_level WHERE id = ANY\(%s\) ORDER BY .* FOR NO KEY UPDATE OF stock_level$",
         "SELECT .* FROM warehouse",
         "SELECT .* FROM reservation JOIN reservation_item .* AND reservation.is_live",

@@ -176,7 +176,7 @@ def test_a_reservation_locks_then_looks_for_twins_then_reads_the_clock_then_writ
     sent = statements(lifecycle.reserve_many, [reserve_request(product.pk)], answers={"new"})
     patterns = [
         "BEGIN",
-        "SET LOCAL lock_timeout = 300$",
+        r"SELECT set_config\('lock_timeout', '300', true\), ",
         "SELECT .* FROM stock_level .* FOR NO KEY UPDATE OF stock_level$",
         "SELECT .* FROM warehouse",
         "SELECT .* FROM reservation JOIN reservation_item .* AND reservation.is_live",
