@@ -1,8 +1,8 @@
 """Expires overdue holds so that none of them stops the others.
 
-A hold can be in the way of the rest: another session keeps it or one of its levels locked, or its records are damaged.
-The first leaves its batch like any request that waits for a lock (`foundation.bulkhead`). `left_out` remembers for a
-while which holds cannot be settled.
+A hold can stop its batch in two ways. If another session keeps it or one of its levels locked, it leaves the batch as
+any request does (`foundation.bulkhead`). If its records are damaged, `left_out` remembers it, and the sweeps of this
+process leave it out for UNSETTLEABLE_SECONDS.
 """
 
 import time

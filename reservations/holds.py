@@ -85,7 +85,7 @@ class Hold:
     lines: list[HoldLine] = field(default_factory=list)
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether it is still ACTIVE although its time is up, because no job has released it yet."""
+        """Whether it is still ACTIVE although its time is up, because nothing has released it yet."""
         return self.status == Status.ACTIVE and self.expires_at <= now
 
     @property

@@ -181,7 +181,7 @@ class Postponed(Unavailable):
 
 
 def weight(request: Reserve | Confirm | Cancel) -> int:
-    """How much work a request is compared with others: the lines that it names, at least 1."""
+    """The weight of a request in a batch: the number of lines that it names, at least 1."""
     items = None if isinstance(request, Cancel) else request.items
     return max(1, len(items or ()))
 

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 lock_wait = Histogram(
     "inventory_lock_wait_seconds",
-    "From sending what locks a batch's stock levels to its answer, the others of the same round trip included.",
+    "From sending the statement that locks a batch's stock levels to its answer, with the others of that round trip.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
 )
 

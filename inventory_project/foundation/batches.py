@@ -54,9 +54,9 @@ def run(
 
     - A lock that is not free in time: the requests are run again, without those that need what `look` finds kept
       locked. These get KeptWaiting. Without `look`, KeptWaiting is raised.
-    - A lost session, or a server that takes no writes: the same batch is run once more in another session, which is
-      safe because every verb can be repeated. Then Unavailable is raised, with the code `outcome_unknown` if a session
-      was lost while committing.
+    - A lost session, or a server that takes no writes: the same batch is run once more in another session, unless it
+      has taken longer than REPEAT_SECONDS. That is safe because every verb can be repeated. Then Unavailable is raised,
+      with the code `outcome_unknown` if a session was lost while committing.
     - A server or a pool that is too busy: Unavailable is raised.
     - Any other failure: each request is run once more in a transaction of its own. The failure of a single request is
       raised, unless it is damage or a race.
@@ -76,6 +76,7 @@ def run(
             answers.update({rest[i]: refusal for i, refusal in _kept_waiting(look, asked, has_waited=True).items()})
         else:
             answers.update(zip(rest, decided, strict=True))
+    bulkhead.left_out.inc(len(requests) - len(answers))
     return [answers.get(i, failures.kept_waiting()) for i in range(len(requests))]
 
 
@@ -137,14 +138,7 @@ def _alone(
 ) -> Result | Refusal:
     """Run one request in its own transaction. Returns failures as refusals: other requests may be committed by now."""
     try:
-        known: Answers[Result] = _known_to_wait([request], look)
-        if known:
-            return known[0]
-        return _in_one_transaction(work, [request])[0]
-    except KeptWaiting as refusal:
-        if look is not None:
-            _kept_waiting(look, [request], has_waited=True)  # so that those after this one need not wait for it too
-        return refusal
+        return _patiently(work, request, look)
     except Refusal as refusal:
         return refusal
     except (Error, BooksDamaged) as error:
@@ -159,6 +153,20 @@ def _alone(
             case Failure.OWN:
                 logger.exception("a request failed in its own transaction")
         return reported(error)
+
+
+def _patiently(work: Work[Request, Result | Refusal], request: Request, look: Look[Request] | None) -> Result | Refusal:
+    """Run one request in its own transaction, again while it waits for a lock that nobody keeps."""
+    for _ in range(MAX_ROUNDS):
+        known: Answers[Result] = _known_to_wait([request], look)
+        if known:
+            return known[0]
+        try:
+            return _in_one_transaction(work, [request])[0]
+        except KeptWaiting:
+            if look is None or _kept_waiting(look, [request], has_waited=True):
+                break
+    return failures.kept_waiting()
 
 
 def _count_oversell(error: Error | BooksDamaged) -> None:

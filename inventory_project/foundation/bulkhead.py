@@ -29,7 +29,7 @@ Look = Callable[[Sequence[Member]], list[Needs]]  # the needs of each member; it
 FREE = 0  # otherwise the id of the transaction
 UNKNOWN = -1  # locked by a transaction that PostgreSQL does not name
 MAX_WAIT_MS = 300  # of a batch for one lock
-KEPT_SECONDS = MAX_WAIT_MS / 1_000  # between two looks that find the same transaction
+KEPT_SECONDS = 1.0  # longer than a batch waits for its locks, decides under them and commits
 REMEMBERED_SECONDS = 5.0  # since it was last found locked
 MAX_REMEMBERED = 10_000
 

@@ -163,9 +163,10 @@ def skip_locked(table: str) -> str:
 
 
 def look(table: str, columns: str, condition: str) -> str:
-    """A SELECT of these columns and of who has each row locked; see `foundation.bulkhead`. It locks the free rows.
+    """A SELECT of these columns and, last, of the transaction that has the row locked: its id, or 0 for a free row.
 
-    PostgreSQL writes the id of the transaction that locks or changes a row into its `xmax`.
+    It locks the free rows and waits for none; see `foundation.bulkhead`. PostgreSQL writes the id of the transaction
+    that locks or changes a row into its `xmax`.
     """
     holder = "xmax::text::bigint" if connection.vendor == "postgresql" else "0"
     return (

@@ -100,7 +100,7 @@ def refusal_for(error: BaseException) -> Unavailable | None:
         case Failure.HELD:
             return kept_waiting()
         case Failure.RACED:
-            return Unavailable("A concurrent request for the same order is in progress. Retry this one.")
+            return Unavailable("A concurrent change prevented this one; nothing was changed. Retry the request.")
         case Failure.PASSING | Failure.SLOW:
             return Unavailable("The database is too busy; nothing was changed.")
     return None

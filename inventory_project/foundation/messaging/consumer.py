@@ -187,10 +187,10 @@ class Consumer:
     def _decide(self, tasks: Sequence[Task]) -> list[Answer | None]:
         """An answer for each message of a group, or None for one that `stop` left undecided.
 
-        Temporary failures are waited out, so that no later message of an order overtakes an earlier one. A message that
-        needs a locked row gets KeptWaiting, and the others go on. If a message
-        cannot be decided although the database answers, it is delayed after some tries; otherwise it would block all
-        others. Raises Unavailable if a server stays unreachable: the messages are given back and come again.
+        Temporary failures are waited out, so that no later message of an order overtakes an earlier one. The exception
+        is a message that needs a locked row: it gets KeptWaiting and comes back later, and the others go on. If a
+        message cannot be decided although the database answers, it is delayed after some tries; otherwise it would
+        block all others. Raises Unavailable if a server stays unreachable: the messages are given back and come again.
         """
         answers: list[Answer | None] = [None] * len(tasks)
         deadline = time.monotonic() + WAITING_SECONDS
@@ -267,7 +267,7 @@ class Consumer:
         handle_many = self._routes[tasks[0].received.message.type].handle_many
         answers = list(handle_many([task.received for task in tasks]))
         for answer in answers:
-            if isinstance(answer, Unavailable):
+            if isinstance(answer, Unavailable) and not isinstance(answer, KeptWaiting):
                 self._note(answer)
                 break
         return answers

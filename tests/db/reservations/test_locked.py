@@ -133,7 +133,10 @@ def test_what_changes_hands_is_not_kept_and_is_worth_the_wait(obstacles: Obstacl
     assert not obstacles
 
 
-def test_a_batch_that_lost_its_patience_with_many_others_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_one_by_one", [False, True])
+def test_a_batch_that_lost_its_patience_with_many_others_goes_on(
+    monkeypatch: pytest.MonkeyPatch, is_one_by_one: bool
+) -> None:
     hot = factories.product({SP: 9}).pk
     holders = iter(range(1, 100))  # another one at each look
     monkeypatch.setattr(
@@ -142,11 +145,14 @@ def test_a_batch_that_lost_its_patience_with_many_others_goes_on(monkeypatch: py
     refused_once = iter([KeptWaiting("for too long")])
 
     def work(requests: Sequence[Any]) -> list[Any]:
+        if is_one_by_one and len(requests) > 1:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 / 0")
         for refusal in refused_once:
             raise refusal
         return list(reserving.reserve(requests))
 
-    assert kept(batches.run(work, [reserve_request(hot)], look=of_reserve)) == [False]
+    assert kept(batches.run(work, [reserve_request(hot), reserve_request(hot)], look=of_reserve)) == [False, False]
 
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
