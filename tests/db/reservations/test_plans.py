@@ -7,29 +7,13 @@ import pytest
 from django.db import connection
 
 from inventory_project.foundation import database
-from reservations import lifecycle
-from tests.db.reservations import test_statements as batches
 from tests.db.reservations import verbs
+from tests.db.reservations.test_statements import BATCHES, Verb
 
 pytestmark = pytest.mark.usefixtures("books")
 
 SIZE = 64
 GROWING = ("reservation", "reservation_item", "stock_level", "stock_movement", "stock_product", "outbox_event")
-VERBS: list[tuple[batches.Verb, Callable[[int], Sequence[Any]]]] = [
-    (lifecycle.reserve_many, batches.wishes),
-    (lifecycle.reserve_many, batches.wishes_for_what_is_overdue),
-    (lifecycle.confirm_many, batches.confirms),
-    (lifecycle.confirm_many, batches.partial_confirms),
-    (lifecycle.cancel_many, batches.cancels),
-    (lifecycle.expire_many, batches.expiries),
-    (lifecycle.extend_many, batches.extensions),
-    (lifecycle.return_many, batches.returns),
-    (lifecycle.pay_many, batches.payments),
-    (lifecycle.pay_many, batches.late_payments),
-    (verbs.call_off_many, batches.call_offs),
-    (verbs.call_off_many, batches.call_offs_of_a_part),
-    (verbs.call_off_many, batches.call_offs_of_what_was_paid),
-]
 
 
 def scans() -> dict[str, int]:
@@ -40,8 +24,8 @@ def scans() -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-@pytest.mark.parametrize(("verb", "requests"), VERBS)
-def test_no_verb_reads_a_whole_table(verb: batches.Verb, requests: Callable[[int], Sequence[Any]]) -> None:
+@pytest.mark.parametrize(("verb", "requests"), [(verb, requests) for verb, requests, _ in BATCHES])
+def test_no_verb_reads_a_whole_table(verb: Verb, requests: Callable[[int], Sequence[Any]]) -> None:
     asked = requests(SIZE)
     scans()  # so that this session has nothing left to report
     database.drop_session()  # the next one has no plans yet

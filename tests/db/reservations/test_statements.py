@@ -120,24 +120,25 @@ def call_offs_of_what_was_paid(size: int) -> list[CallOff]:
     return requests
 
 
-@pytest.mark.parametrize(
-    ("verb", "requests", "number"),
-    [
-        (lifecycle.reserve_many, wishes, 12),
-        (lifecycle.reserve_many, wishes_for_what_is_overdue, 33),
-        (lifecycle.confirm_many, confirms, 12),
-        (lifecycle.confirm_many, partial_confirms, 12),
-        (lifecycle.cancel_many, cancels, 12),
-        (lifecycle.expire_many, expiries, 12),
-        (lifecycle.extend_many, extensions, 11),
-        (lifecycle.return_many, returns, 13),
-        (lifecycle.pay_many, payments, 15),
-        (lifecycle.pay_many, late_payments, 15),
-        (verbs.call_off_many, call_offs, 15),
-        (verbs.call_off_many, call_offs_of_a_part, 15),
-        (verbs.call_off_many, call_offs_of_what_was_paid, 15),
-    ],
-)
+# Every verb, its requests, and how many statements they take.
+BATCHES: list[tuple[Verb, Callable[[int], Sequence[Any]], int]] = [
+    (lifecycle.reserve_many, wishes, 12),
+    (lifecycle.reserve_many, wishes_for_what_is_overdue, 33),
+    (lifecycle.confirm_many, confirms, 12),
+    (lifecycle.confirm_many, partial_confirms, 12),
+    (lifecycle.cancel_many, cancels, 12),
+    (lifecycle.expire_many, expiries, 12),
+    (lifecycle.extend_many, extensions, 11),
+    (lifecycle.return_many, returns, 13),
+    (lifecycle.pay_many, payments, 15),
+    (lifecycle.pay_many, late_payments, 15),
+    (verbs.call_off_many, call_offs, 15),
+    (verbs.call_off_many, call_offs_of_a_part, 15),
+    (verbs.call_off_many, call_offs_of_what_was_paid, 15),
+]
+
+
+@pytest.mark.parametrize(("verb", "requests", "number"), BATCHES)
 def test_a_batch_takes_as_many_statements_for_a_hundred_requests_as_for_one(
     verb: Verb, requests: Callable[[int], Sequence[Any]], number: int
 ) -> None:
