@@ -157,21 +157,18 @@ def for_no_key_update(table: str) -> str:
     return f"FOR NO KEY UPDATE OF {table}" if connection.vendor == "postgresql" else ""
 
 
-def skip_locked(table: str) -> str:
-    """The clause that locks those of the rows read from `table` that nobody else has locked. Empty on SQLite."""
-    return f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if connection.vendor == "postgresql" else ""
-
-
 def look(table: str, columns: str, condition: str) -> str:
     """A SELECT of these columns and, last, of the transaction that has the row locked: its id, or 0 for a free row.
 
     It locks the free rows and waits for none; see `foundation.bulkhead`. PostgreSQL writes the id of the transaction
     that locks or changes a row into its `xmax`.
     """
-    holder = "xmax::text::bigint" if connection.vendor == "postgresql" else "0"
+    is_postgresql = connection.vendor == "postgresql"
+    holder = "xmax::text::bigint" if is_postgresql else "0"
+    skip_locked = f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if is_postgresql else ""
     return (
         f"WITH wanted AS (SELECT id FROM {table} WHERE {condition}), "  # noqa: S608  # our own names
-        f"free AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM wanted) {skip_locked(table)}) "
+        f"free AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM wanted) {skip_locked}) "
         f"SELECT {columns}, CASE WHEN id IN (SELECT id FROM free) THEN 0 ELSE {holder} END "
         f"FROM {table} WHERE id IN (SELECT id FROM wanted)"
     )
