@@ -16,7 +16,7 @@ from inventory_project.foundation import bulkhead
 from inventory_project.foundation.errors import Refusal
 from inventory_project.foundation.faults import crash_point
 from reservations import reserving, working_set
-from reservations.requests import Outcome, Postponed, Reserve
+from reservations.requests import NotDecidedYet, Outcome, Reserve
 from reservations.working_set import WorkingSet
 from stock import ledger
 from warehouses import network
@@ -35,7 +35,7 @@ class Choice:
 
 
 def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
-    """Grant each request; Postponed for those that have to be chosen again. Inside the caller's transaction.
+    """Grant each request; NotDecidedYet for those that have to be chosen again. Inside the caller's transaction.
 
     Where no product lies in many warehouses, or a request could not be served, it is `reserving.reserve`.
     """
@@ -89,7 +89,7 @@ def _decide(choice: Choice, locked: WorkingSet, request: Reserve) -> Outcome | R
         return answer
     chosen = choice.by_order.pop(request.order_id, None)
     if chosen is None or locked.network.version != choice.version or not is_still_there(locked, chosen):
-        return Postponed("The stock has changed since the warehouses were chosen.")
+        return NotDecidedYet("The stock has changed since the warehouses were chosen.")
     notes = [*chosen.record["notes"], READ_BEFORE]
     return reserving.grant_new(locked, request, replace(chosen, record={**chosen.record, "notes": notes}))
 

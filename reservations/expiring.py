@@ -1,8 +1,8 @@
 """Expires overdue holds so that none of them stops the others.
 
 A hold can stop its batch in two ways. If another session keeps it or one of its levels locked, it leaves the batch as
-any request does (`foundation.bulkhead`). If its records are damaged, `left_out` remembers it, and the sweeps of this
-process leave it out for UNSETTLEABLE_SECONDS.
+any request does (`foundation.bulkhead`). If its records are damaged, `unsettleable` remembers it, and the sweeps of
+this process leave it out for UNSETTLEABLE_SECONDS.
 """
 
 import time
@@ -21,7 +21,7 @@ MAX_LEFT_OUT = 10_000  # holds that a process remembers
 UNSETTLEABLE_SECONDS = 300  # a person has to repair the records first
 
 
-class LeftOut:
+class UnsettleableHolds:
     """Holds that could not be settled, each left out until its time is up. Threads share it, processes do not.
 
     Beyond MAX_LEFT_OUT those that were added first are forgotten, and tried again earlier.
@@ -47,7 +47,7 @@ class LeftOut:
             return list(self._until)
 
 
-left_out = LeftOut()
+unsettleable = UnsettleableHolds()
 
 
 def is_unsettleable(answer: Outcome | Refusal) -> bool:
@@ -58,7 +58,7 @@ def is_unsettleable(answer: Outcome | Refusal) -> bool:
 
 def pages(overdue: QuerySet[Reservation], *, size: int) -> Iterator[list[UUID]]:
     """The ids of these holds, the longest overdue first, `size` at a time and each once. Without those left out."""
-    rest = overdue.exclude(id__in=left_out.ids()).order_by("expires_at", "id").values_list("expires_at", "id")
+    rest = overdue.exclude(id__in=unsettleable.ids()).order_by("expires_at", "id").values_list("expires_at", "id")
     page = list(rest[:size])
     while page:
         yield [id_ for _, id_ in page]

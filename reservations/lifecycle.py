@@ -30,10 +30,10 @@ from reservations.requests import (
     Expire,
     Extend,
     HeldByOverdue,
+    NotDecidedYet,
     OrderChanged,
     Outcome,
     Pay,
-    Postponed,
     Reserve,
     Return,
 )
@@ -143,7 +143,7 @@ def _run_to_the_end(
     """
     now = first or work
     answers = batches.run(now, requests, look=look)
-    while left := [i for i, answer in enumerate(answers) if isinstance(answer, Postponed)]:
+    while left := [i for i, answer in enumerate(answers) if isinstance(answer, NotDecidedYet)]:
         try:
             decided = batches.run(now, [requests[i] for i in left], look=look)
         except Unavailable as refusal:
@@ -153,7 +153,7 @@ def _run_to_the_end(
             decided = [batches.reported(error)] * len(left)
         for i, answer in zip(left, decided, strict=True):
             answers[i] = answer
-        if all(isinstance(answer, Postponed) for answer in decided):
+        if all(isinstance(answer, NotDecidedYet) for answer in decided):
             now = work
     return answers
 
@@ -250,7 +250,7 @@ def _leave_out(ids: Sequence[UUID]) -> None:
             "%s overdue holds cannot be settled, the first is %s; they are left out for %s s",
             len(ids), ids[0], expiring.UNSETTLEABLE_SECONDS,
         )  # fmt: skip
-        expiring.left_out.add(ids, seconds=expiring.UNSETTLEABLE_SECONDS)
+        expiring.unsettleable.add(ids, seconds=expiring.UNSETTLEABLE_SECONDS)
 
 
 def _released(answers: Sequence[Answer]) -> int:

@@ -23,7 +23,7 @@ from warehouses.allocation.words import REVIVED
 def pay(requests: Sequence[Pay]) -> list[Outcome | Refusal]:
     """Confirm the current reservation of each order; inside the caller's transaction.
 
-    Postponed is the answer for those that the transaction had no time for.
+    NotDecidedYet is the answer for those that the transaction had no time for.
     """
     working_set = WorkingSet.lock_orders_for_payment({request.order_id for request in requests})
     outcomes = working_set.decide_in_time(_decide, requests)

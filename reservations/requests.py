@@ -176,7 +176,7 @@ class HeldByOverdue(Unavailable):
     """The order's earlier hold has run out and is not released yet."""
 
 
-class Postponed(Unavailable):
+class NotDecidedYet(Unavailable):
     """Not decided in this transaction; the lifecycle decides it in the next one."""
 
 

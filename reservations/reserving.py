@@ -52,7 +52,7 @@ def check(request: Reserve) -> Invalid | None:
 def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """Grant or refuse each request over all levels of its products. A refusal does not affect the other requests.
 
-    Postponed is the answer for those that the transaction had no time for.
+    NotDecidedYet is the answer for those that the transaction had no time for.
     """
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")

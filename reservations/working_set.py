@@ -27,10 +27,10 @@ from reservations.requests import (
     Confirm,
     Expire,
     Extend,
+    NotDecidedYet,
     OrderChanged,
     Outcome,
     Pay,
-    Postponed,
     Reserve,
     Return,
 )
@@ -182,21 +182,21 @@ class WorkingSet:
     def decide_in_time(
         self, decide: Callable[[Self, Allocated], Outcome | Refusal], requests: Sequence[Allocated]
     ) -> list[Outcome | Refusal]:
-        """Decide one request after the other, but begin none after MAX_DECIDING_SECONDS: the rest gets Postponed.
+        """Decide one request after the other, but begin none after MAX_DECIDING_SECONDS: the rest gets NotDecidedYet.
 
         The first one is always decided, so that each transaction gets on.
         """
         until = time.monotonic() + MAX_DECIDING_SECONDS
         is_first = True
 
-        def decide_or_postpone(request: Allocated) -> Outcome | Refusal:
+        def decide_or_leave(request: Allocated) -> Outcome | Refusal:
             nonlocal is_first
             if not is_first and time.monotonic() > until:
-                return Postponed("The requests before this one took too long.")
+                return NotDecidedYet("The requests before this one took too long.")
             is_first = False
             return decide(self, request)
 
-        return tracing.decide_each(decide_or_postpone, requests)
+        return tracing.decide_each(decide_or_leave, requests)
 
     def _decide_known(
         self, decide: Callable[[Self, Hold, AnyRequest], Outcome | Refusal], request: AnyRequest

@@ -88,7 +88,7 @@ def _create_levels(requests: Sequence[DocumentRequest]) -> list[Refusal | None]:
 
 def _create_levels_of(request: DocumentRequest) -> Refusal | None:
     product_ids = _product_ids(request)
-    products, warehouses = ledger.hold_masters(product_ids, [request.warehouse_id])
+    products, warehouses = ledger.lock_products_and_warehouses(product_ids, [request.warehouse_id])
     if len(products) < len(product_ids) or not warehouses:
         return unknown_ids(
             product_ids=[str(product_id) for product_id in product_ids if product_id not in products],

@@ -273,9 +273,9 @@ def _publish(levels: LockedLevels) -> None:
 def create(product_ids: Collection[UUID], warehouse_id: str) -> None:
     """Create the missing levels of these products at one warehouse, empty.
 
-    The rows of the products and the warehouse must be locked already (`hold_masters`), so that no block or closing can
-    happen between reading them and creating the level. Commit soon afterwards: whatever wants to block one of these
-    products or to close the warehouse waits.
+    The rows of the products and the warehouse must be locked already (`lock_products_and_warehouses`), so that no block
+    or closing can happen between reading them and creating the level. Commit soon afterwards: whatever wants to block
+    one of these products or to close the warehouse waits.
     """
     _require_transaction()
     is_closed = not Warehouse.objects.values_list("is_active", flat=True).get(pk=warehouse_id)
@@ -311,7 +311,9 @@ def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
     database.update_rows(StockLevel, MARK_COLUMNS, values)
 
 
-def hold_masters(product_ids: Collection[UUID], warehouse_ids: Collection[str]) -> tuple[set[UUID], set[str]]:
+def lock_products_and_warehouses(
+    product_ids: Collection[UUID], warehouse_ids: Collection[str]
+) -> tuple[set[UUID], set[str]]:
     """Keep these products and warehouses from being blocked or closed until the transaction ends.
 
     Returns the ids that exist. Two transactions never hold the same row together: holders that overlapped could keep a

@@ -107,7 +107,7 @@ class ReportsRefusals(admin.ModelAdmin[Row]):
             sentence = f"{refusal.detail} Nothing was changed."
         except DatabaseError as error:
             # A GET is not redirected to the same page, where it would only wait again.
-            if request.method != "POST" or failures.kind_of(error) not in (Failure.HELD, Failure.PASSING, Failure.SLOW):
+            if request.method != "POST" or failures.kind_of(error) not in (Failure.LOCKED, Failure.BUSY, Failure.SLOW):
                 raise
             sentence = BUSY
         self.message_user(request, sentence, messages.ERROR)

@@ -199,7 +199,7 @@ def _in_one_transaction(work: Work[Request, Result], requests: Sequence[Request]
             if is_away and not is_last_try and time.monotonic() - began < REPEAT_SECONDS:
                 batch_failures.labels("repeated").inc()
                 continue
-            if is_away or kind in (Failure.PASSING, Failure.SLOW, Failure.HELD):
+            if is_away or kind in (Failure.BUSY, Failure.SLOW, Failure.LOCKED):
                 raise _outcome_unknown() if outcome_unknown else reported(error) from error
             raise
     raise AssertionError("unreachable: the last try returns or raises")

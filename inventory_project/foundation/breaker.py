@@ -11,12 +11,12 @@ class Breaker:
     """Opens after `failures_allowed` failures in a row. Then only one caller in each `open_seconds` may try.
 
     If the try succeeds, the breaker closes. If that caller never reports back, the next interval has another try. One
-    breaker serves all threads of a process. With `is_told_at_start` off, nothing is logged of a server that has never
-    answered this process; the caller that needs the server says so.
+    breaker serves all threads of a process. Without `logs_before_first_answer`, nothing is logged of a server that has
+    never answered this process; the caller that needs the server says so.
     """
 
     def __init__(
-        self, name: str, *, failures_allowed: int = 3, open_seconds: float = 1.0, is_told_at_start: bool = True
+        self, name: str, *, failures_allowed: int = 3, open_seconds: float = 1.0, logs_before_first_answer: bool = True
     ) -> None:
         self._name = name
         self._failures_allowed = failures_allowed
@@ -24,7 +24,7 @@ class Breaker:
         self._lock = Lock()
         self._failures = 0
         self._next_try_at = 0.0
-        self._is_told = is_told_at_start
+        self._logs_failures = logs_before_first_answer
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +44,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Record that the server answered, even if it answered with an error."""
-        self._is_told = True
+        self._logs_failures = True
         if self._failures == 0:
             return
         with self._lock:
@@ -59,5 +59,5 @@ class Breaker:
             self._failures += 1
             self._next_try_at = time.monotonic() + self._open_seconds
             is_opening = self._failures == self._failures_allowed
-        if is_opening and self._is_told:
+        if is_opening and self._logs_failures:
             logger.warning("%s does not answer; it is tried once in %s s", self._name, self._open_seconds)

@@ -16,9 +16,9 @@ class Failure(StrEnum):
 
     LOST = "lost"  # the session was lost, or none could be opened
     READ_ONLY = "read-only"  # the server is a standby, or takes no writes
-    PASSING = "passing"  # the server or the pool is too busy or full
+    BUSY = "busy"  # the server or the pool is too busy or full
     SLOW = "slow"  # a statement or a transaction took longer than its limit
-    HELD = "held"  # another transaction kept a row or a lock for longer than `lock_timeout`
+    LOCKED = "locked"  # another transaction kept a row or a lock for longer than `lock_timeout`
     RACED = "raced"  # a deadlock, a uniqueness or another conflict with a concurrent transaction
     DAMAGE = "damage"  # a CHECK was violated: the write would have made the books inconsistent
     OWN = "own"  # the statement is wrong for this request
@@ -26,7 +26,7 @@ class Failure(StrEnum):
 
 BY_STATE = {
     "25006": Failure.READ_ONLY,
-    "55P03": Failure.HELD,
+    "55P03": Failure.LOCKED,
     "40001": Failure.RACED,  # serialization failure, if the isolation level was raised
     "40P01": Failure.RACED,  # deadlock
     "23505": Failure.RACED,  # unique violation
@@ -38,11 +38,11 @@ BY_STATE = {
 BY_CLASS = {
     "08": Failure.LOST,  # connection exception
     "57": Failure.LOST,  # the server ended the session, or is starting
-    "25": Failure.PASSING,  # a transaction in a state that this statement does not fit
-    "53": Failure.PASSING,  # out of connections, memory or disk
-    "55": Failure.PASSING,  # an object in use
-    "58": Failure.PASSING,  # a system error, such as one of the disk
-    "XX": Failure.PASSING,  # an internal error of the server
+    "25": Failure.BUSY,  # a transaction in a state that this statement does not fit
+    "53": Failure.BUSY,  # out of connections, memory or disk
+    "55": Failure.BUSY,  # an object in use
+    "58": Failure.BUSY,  # a system error, such as one of the disk
+    "XX": Failure.BUSY,  # an internal error of the server
 }
 
 
@@ -70,9 +70,9 @@ def kind_of(error: BaseException) -> Failure:
     state = state_of(error)
     if state:
         known = BY_STATE.get(state) or BY_CLASS.get(state[:2])
-        return known or (Failure.PASSING if isinstance(error, OperationalError) else Failure.OWN)
+        return known or (Failure.BUSY if isinstance(error, OperationalError) else Failure.OWN)
     if isinstance(error.__cause__, PoolTimeout) or isinstance(error, InternalError):
-        return Failure.PASSING
+        return Failure.BUSY
     # libpq reports a server lost between two answers of a pipeline as a plain DatabaseError without a state.
     is_lost = type(error) is DatabaseError or isinstance(error, (OperationalError, InterfaceError))
     return Failure.LOST if is_lost else Failure.OWN
@@ -85,7 +85,7 @@ def _kind_on_sqlite(error: BaseException) -> Failure:
         return Failure.OWN if "FOREIGN KEY" in str(error) else Failure.RACED
     if not isinstance(error, (OperationalError, InterfaceError)):
         return Failure.OWN
-    return Failure.PASSING if "locked" in str(error) else Failure.LOST
+    return Failure.BUSY if "locked" in str(error) else Failure.LOST
 
 
 def refusal_for(error: BaseException) -> Unavailable | None:
@@ -97,11 +97,11 @@ def refusal_for(error: BaseException) -> Unavailable | None:
             return Unavailable(
                 "The database takes no changes at the moment; nothing was changed.", code="database_unavailable"
             )
-        case Failure.HELD:
+        case Failure.LOCKED:
             return kept_waiting()
         case Failure.RACED:
             return Unavailable("A concurrent change prevented this one; nothing was changed. Retry the request.")
-        case Failure.PASSING | Failure.SLOW:
+        case Failure.BUSY | Failure.SLOW:
             return Unavailable("The database is too busy; nothing was changed.")
     return None
 

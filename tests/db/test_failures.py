@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db
 KINDS = {
     Failure.LOST: ["08000", "08006", "57P01", "57P03"],
     Failure.READ_ONLY: ["25006"],
-    Failure.PASSING: ["53100", "53300", "58030", "XX000", "55006"],
+    Failure.BUSY: ["53100", "53300", "58030", "XX000", "55006"],
     Failure.SLOW: ["57014", "25P03"],
-    Failure.HELD: ["55P03"],
+    Failure.LOCKED: ["55P03"],
     Failure.RACED: ["40001", "40P01", "23505", "0A000"],
     Failure.DAMAGE: ["23514"],
     Failure.OWN: ["22012", "22P02", "23502", "23503", "42703"],
@@ -25,9 +25,9 @@ KINDS = {
 PASSES = {
     Failure.LOST: "database_unavailable",
     Failure.READ_ONLY: "database_unavailable",
-    Failure.PASSING: "overloaded",
+    Failure.BUSY: "overloaded",
     Failure.SLOW: "overloaded",
-    Failure.HELD: "overloaded",
+    Failure.LOCKED: "overloaded",
     Failure.RACED: "overloaded",
 }
 
@@ -56,7 +56,7 @@ def test_a_server_gone_between_two_answers_of_a_pipeline_is_a_lost_session() -> 
 
 
 def test_a_pool_without_a_free_session_is_busy_and_not_away() -> None:
-    assert failures.kind_of(raised(PoolTimeout("couldn't get a connection after 2.00 sec"))) == Failure.PASSING
+    assert failures.kind_of(raised(PoolTimeout("couldn't get a connection after 2.00 sec"))) == Failure.BUSY
 
 
 def test_books_that_lack_a_record_are_damaged() -> None:

@@ -56,7 +56,7 @@ MAX_REASON = 500  # characters
 
 # How long after an order's message was postponed its others are not counted as too early: it comes back in between.
 POSTPONED_SECONDS = 3 * settings.MESSAGE_DELAY_SECONDS
-EVERYBODYS = (Failure.LOST, Failure.READ_ONLY, Failure.PASSING)
+EVERYBODYS = (Failure.LOST, Failure.READ_ONLY, Failure.BUSY)
 
 messages = Counter("inventory_messages", "Messages taken off the queue, by result.", ["type", "result"])
 batch_size = Histogram(
@@ -216,7 +216,7 @@ class Consumer:
             try:
                 answers = self._answers(tasks)
             except Exception as error:
-                if _is_passing(error):
+                if _is_temporary(error):
                     self._note(error)
                     return [None] * len(tasks)
                 logger.exception("a handler failed; its %s messages are handled one by one", len(tasks))
@@ -240,7 +240,7 @@ class Consumer:
             try:
                 [answer] = self._answers([task])
             except Exception as error:
-                if _is_passing(error):
+                if _is_temporary(error):
                     return self._of_passing(error)
                 logger.exception("a handler failed on message %s, try %s", task.received.message.id, number)
                 connection.close()
@@ -354,7 +354,7 @@ class Consumer:
             queue_messages.labels(queue).set(depth)
 
 
-def _is_passing(error: Exception) -> bool:
+def _is_temporary(error: Exception) -> bool:
     """Whether a server is unreachable, full, read-only or too busy. Any other failure is due to message or code."""
     return isinstance(error, Unavailable) or (isinstance(error, Error) and failures.refusal_for(error) is not None)
 

@@ -132,7 +132,7 @@ class Relay:
         self._unrouted: list[PendingEvent] = []  # returned and not marked yet
         self._backoff = Backoff()
         self._refused_types: set[str] = set()
-        self._unheard_types: set[str] = set()  # no queue was bound for the last event of these types
+        self._unrouted_types: set[str] = set()  # no queue was bound for the last event of these types
         self._types_heard_again: set[str] = set()  # a queue is bound again, and the unrouted events are still to follow
         self._tries: set[int] = set()  # ids of the unrouted events that were tried again last
         self._try_at = 0.0
@@ -243,12 +243,12 @@ class Relay:
 
     def _note_queues(self, confirmed: Sequence[PendingEvent], returned: set[str]) -> None:
         """Log which event types lost their last queue and which have one again. `returned` are ids without a queue."""
-        is_unheard = {event.type: str(event.event_id) in returned for event in confirmed}
-        lost = sorted(type_ for type_, is_so in is_unheard.items() if is_so and type_ not in self._unheard_types)
-        found = sorted(type_ for type_, is_so in is_unheard.items() if not is_so and type_ in self._unheard_types)
-        tried = {event.type for event in confirmed if event.id in self._tries and not is_unheard[event.type]}
-        self._unheard_types.update(lost)
-        self._unheard_types.difference_update(found)
+        is_unrouted = {event.type: str(event.event_id) in returned for event in confirmed}
+        lost = sorted(type_ for type_, is_so in is_unrouted.items() if is_so and type_ not in self._unrouted_types)
+        found = sorted(type_ for type_, is_so in is_unrouted.items() if not is_so and type_ in self._unrouted_types)
+        tried = {event.type for event in confirmed if event.id in self._tries and not is_unrouted[event.type]}
+        self._unrouted_types.update(lost)
+        self._unrouted_types.difference_update(found)
         self._types_heard_again.update(found, tried)
         if lost:
             logger.warning(

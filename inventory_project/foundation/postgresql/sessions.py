@@ -24,7 +24,7 @@ REQUIRED = "SELECT current_setting('lock_timeout'), current_setting('idle_in_tra
 current_setting('statement_timeout'), current_setting('DateStyle')"
 
 logger = logging.getLogger(__name__)
-breaker = Breaker("PostgreSQL", failures_allowed=1, is_told_at_start=False)
+breaker = Breaker("PostgreSQL", failures_allowed=1, logs_before_first_answer=False)
 
 
 class NoAnswer(psycopg.OperationalError):

@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from inventory_project.foundation import batches, bulkhead
 from inventory_project.foundation.failures import KeptWaiting
 from reservations import expiring, lifecycle
-from reservations.expiring import LeftOut
+from reservations.expiring import UnsettleableHolds
 from reservations.holds import Hold
 from reservations.lifecycle import Sweep
 from reservations.models import Reservation
@@ -33,7 +33,7 @@ PROMISED_SECONDS = 5  # in which all others are released
 @pytest.fixture(autouse=True)
 def nothing_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a process that has just begun."""
-    monkeypatch.setattr(expiring, "left_out", LeftOut())
+    monkeypatch.setattr(expiring, "unsettleable", UnsettleableHolds())
     monkeypatch.setattr(bulkhead, "obstacles", bulkhead.Obstacles())
 
 
@@ -166,7 +166,7 @@ def test_control_without_leaving_out_the_sweeper_never_comes_past_them(
     damaged: list[Hold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [good] = overdue(factories.product({SP: 1}).pk, 1)
-    monkeypatch.setattr(LeftOut, "add", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(UnsettleableHolds, "add", lambda *_arguments, **_options: None)
 
     while lifecycle.sweep(should_stop=lambda: True).released:  # the oldest, again and again
         pass
@@ -218,7 +218,7 @@ def test_a_sweep_meets_each_hold_once_the_longest_overdue_first() -> None:
 def test_a_process_remembers_a_bounded_number_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiring, "MAX_LEFT_OUT", 3)
     ids = [uuid4() for _ in range(5)]
-    left_out = LeftOut()
+    left_out = UnsettleableHolds()
 
     left_out.add(ids, seconds=60)
 

@@ -139,7 +139,7 @@ def test_a_level_that_was_locked_but_not_posted_to_stays_as_it_is() -> None:
     [
         lambda: ledger.lock([uuid4()]),
         lambda: ledger.create([uuid4()], SP),
-        lambda: ledger.hold_masters([uuid4()], [SP]),
+        lambda: ledger.lock_products_and_warehouses([uuid4()], [SP]),
         lambda: ledger.write(ledger.LockedLevels(is_whole=True), at=database_now()),
     ],
 )

@@ -147,7 +147,7 @@ def without_held_masters() -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "hold_masters", look)
+        patch.setattr(ledger, "lock_products_and_warehouses", look)
         yield
 
 
