@@ -1,16 +1,15 @@
 """Health checks. Live: the process answers. Ready: it can decide, for which it needs only the database."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from threading import Lock
-from typing import Any
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error
 from django.http import HttpRequest, JsonResponse
 
 from inventory_project.celery import is_broker_reachable
-from inventory_project.foundation import database, side_server
+from inventory_project.foundation import database
 from inventory_project.foundation.http import problems
 from stock.counters import copies
 
@@ -82,30 +81,5 @@ def live(request: HttpRequest) -> JsonResponse:
 @problems.reading_only
 def ready(request: HttpRequest) -> JsonResponse:
     """200 if the database answers and takes writes, otherwise 503. Send no requests to this process meanwhile."""
-    is_ready = _is_ready()
+    is_ready = decider.parts().get("database") == "ok"
     return JsonResponse({"status": "ok" if is_ready else "down"}, status=200 if is_ready else 503)
-
-
-def _is_ready() -> bool:
-    return decider.parts().get("database") == "ok"
-
-
-def answer_beside() -> None:
-    """Answer `/health/live` and `/health/ready` on INVENTORY_HEALTH_PORT, even while all web threads are busy.
-
-    Raises Unavailable if the port is in use by another program.
-    """
-    side_server.serve(_answer, settings.INVENTORY_HEALTH_PORT, name="health", is_shared=True)
-
-
-def _answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    path = environ["PATH_INFO"].rstrip("/")
-    if path not in ("/health/live", "/health/ready"):
-        start_response("404 Not Found", [("Content-Type", "application/json")])
-        return [b'{"status": "unknown"}\n']
-    try:
-        is_well = path == "/health/live" or _is_ready()
-    finally:
-        connection.close()  # this thread ends with the request
-    start_response("200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")])
-    return [b'{"status": "%s"}\n' % (b"ok" if is_well else b"down")]

@@ -1,7 +1,9 @@
 """/metrics: the sum of what all processes counted, and current numbers from the database."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from threading import Lock
 
 from django.db import Error, connection
 from django.db.models import Min
@@ -26,6 +28,9 @@ class BooksCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families. The queries are few and cheap, and each uses an index."""
+        yield GaugeMetricFamily(
+            "inventory_metrics_made_at_seconds", "When this page was made, in Unix time.", time.time()
+        )
         up = GaugeMetricFamily("inventory_database_up", "1 when the database answered this scrape.")
         try:
             families = [_stock_levels(), *_outbox(), _overdue()]
@@ -80,9 +85,37 @@ def _overdue() -> Metric:
     )
 
 
-@problems.reading_only
-def metrics(request: HttpRequest) -> HttpResponse:
-    """All metrics as Prometheus text. The processes of a `serve` share PROMETHEUS_MULTIPROC_DIR, and are added up."""
+class Page:
+    """The page of metrics. It is made again once ten times as long has passed as it took to make.
+
+    So however often it is asked for, it takes a tenth of a core at most. Only one thread makes it. The others wait, and
+    after MAX_WAIT_SECONDS take the one before.
+    """
+
+    SHARE = 10
+    MAX_WAIT_SECONDS = 1.0
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._content = b""
+        self._good_until = 0.0
+
+    def content(self) -> bytes:
+        """The page, made now or a moment ago."""
+        if not self._lock.acquire(timeout=self.MAX_WAIT_SECONDS):
+            return self._content
+        try:
+            began = time.monotonic()
+            if began >= self._good_until:
+                self._content = self._make()
+                self._good_until = began + self.SHARE * (time.monotonic() - began)
+            return self._content
+        finally:
+            self._lock.release()
+
+
+def _made() -> bytes:
     registry = CollectorRegistry()
     registry.register(BooksCollector())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -90,4 +123,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
         counted = b""
     else:
         counted = generate_latest(REGISTRY)
-    return HttpResponse(counted + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return counted + generate_latest(registry)
+
+
+page = Page(_made)
+
+
+@problems.reading_only
+def metrics(request: HttpRequest) -> HttpResponse:
+    """All metrics as Prometheus text. The processes of a `serve` share PROMETHEUS_MULTIPROC_DIR, and are added up."""
+    return HttpResponse(page.content(), content_type=CONTENT_TYPE_LATEST)

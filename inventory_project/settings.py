@@ -7,17 +7,15 @@ with a message that names it. docs/reference/configuration.md lists all variable
 
 import os
 import re
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
 import environ
-import structlog
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 
-from inventory_project import secret_key
+from inventory_project import log_config, secret_key
 from inventory_project.environment import (
     BASE_DIR,
     choice,
@@ -50,20 +48,22 @@ for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
 
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
-INVENTORY_HEALTH_PORT = whole("INVENTORY_HEALTH_PORT", 0, low=0, high=65535)  # answers while all threads are busy
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
-# The pools of four processes fit into a default PostgreSQL, which allows 100 connections.
-WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(2, os.cpu_count() or 1), 4), low=1, high=64)
-# With more threads, more requests share a transaction. But all pools, each four larger, must fit as well.
-WEB_THREADS = whole("WEB_THREADS", 16 if EMBEDDED else max(1, min(32, 80 // WEB_WORKERS - 4)), low=1, high=256)
-GROUP_COMMIT = switch("GROUP_COMMIT", default=True)
+# A process answers the busiest operations on its event loop; half of the cores are left to PostgreSQL.
+WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(1, (os.cpu_count() or 1) // 2), 4), low=1, high=64)
+# For the admin and all that the event loop does not answer. All pools, each eight larger, must fit into a default
+# PostgreSQL, which allows 100 connections.
+WEB_THREADS = whole("WEB_THREADS", max(1, min(16, 80 // WEB_WORKERS - 8)), low=1, high=256)
+WEB_MAX_CONNECTIONS = whole("WEB_MAX_CONNECTIONS", 4_096, low=16, high=100_000)  # of one process
+WEB_MAX_CONNECTIONS_PER_ADDRESS = whole("WEB_MAX_CONNECTIONS_PER_ADDRESS", 1_024, low=16, high=100_000)
+WEB_HEAD_SECONDS = whole("WEB_HEAD_SECONDS", 5, low=1, high=300)
+WEB_BODY_SECONDS = whole("WEB_BODY_SECONDS", 10, low=1, high=300)
+WEB_WRITE_SECONDS = whole("WEB_WRITE_SECONDS", 10, low=1, high=300)
+WEB_KEEPALIVE_SECONDS = whole("WEB_KEEPALIVE_SECONDS", 5, low=1, high=300)
 GROUP_COMMIT_MAX_BATCH = whole("GROUP_COMMIT_MAX_BATCH", 64, low=1, high=1_000)
 GROUP_COMMIT_MAX_LINES = 200  # of the requests of one batch together; a request with more is on its own
-# How many requests may wait while batches are slow. The other threads stay free for 503 and for other requests.
-GROUP_COMMIT_MAX_WAITING = max(1, WEB_THREADS // 4)
-GROUP_COMMIT_SLOW_SECONDS = 1
 GROUP_COMMIT_PATIENCE_SECONDS = 3  # longer than a batch waits for locks, so that one slow batch does not fail the next
-GROUP_COMMIT_WORK_SECONDS = 15  # plus the patience, below the web server's graceful_timeout
+GROUP_COMMIT_WORK_SECONDS = 15  # plus the patience, below the time that a stopping web process has
 if EMBEDDED and WEB_WORKERS != 1:
     raise ImproperlyConfigured("WEB_WORKERS must be 1 without DATABASE_URL: SQLite takes one writing process.")
 
@@ -119,6 +119,7 @@ if RESERVATION_EXTEND_MAX_MINUTES < RESERVATION_TTL_MAX_MINUTES:
         f"{RESERVATION_TTL_MAX_MINUTES}: with extensions a hold cannot last shorter than without."
     )
 POSTAL_COUNTRY = country("POSTAL_COUNTRY", "BR")
+RESERVATION_MAX_ORDERS = 64  # in one call of the bulk reserve
 RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
 RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
 LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
@@ -172,7 +173,6 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "inventory_project.foundation.http.lines.NewlineMiddleware",
     "inventory_project.foundation.http.logs.RequestLogMiddleware",
-    "inventory_project.foundation.http.body_limit.BodyLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -215,7 +215,7 @@ FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
-DATABASE_POOL_SIZE = whole("DATABASE_POOL_SIZE", WEB_THREADS + 4, low=2, high=500)
+DATABASE_POOL_SIZE = whole("DATABASE_POOL_SIZE", WEB_THREADS + 8, low=2, high=500)
 
 
 def postgresql(url: str) -> dict[str, Any]:
@@ -398,53 +398,4 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOG_FORMAT = choice("LOG_FORMAT", "console" if EMBEDDED else "json", ("json", "console"))
-
-
-def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop the log line at the start of a request. The one at its end has the status, and both have the id."""
-    if event.get("event") == "request_started":
-        raise structlog.DropEvent
-    return event
-
-
-_shared_processors: list[Any] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-]
-structlog.configure(
-    processors=[
-        one_line_a_request,
-        structlog.stdlib.filter_by_level,
-        *_shared_processors,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
-)
-# A line can also have the members of an event. `event` itself is structlog's name for the text.
-_members = structlog.stdlib.ExtraAdder(allow=("event_id", "event_type", "subject", "data"))
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "structured": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processor": structlog.processors.JSONRenderer()
-            if LOG_FORMAT == "json"
-            else structlog.dev.ConsoleRenderer(colors=False),
-            "foreign_pre_chain": [*_shared_processors, _members],
-        }
-    },
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
-    "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
-    # Refusals are in the request's own line, without stack traces with which anybody could fill the log.
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "psycopg.pool": {"level": "ERROR"},  # the breaker before the pool logs that the server does not answer
-        "pika": {"level": "CRITICAL"},  # it logs twenty lines for a connection; messaging.rabbitmq logs what matters
-    },
-}
+LOGGING = log_config.logging_config(level=LOG_LEVEL, is_json=LOG_FORMAT == "json")

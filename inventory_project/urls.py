@@ -7,11 +7,12 @@ from django.http import HttpResponseBase
 from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from inventory_project import health, metrics
 from inventory_project.foundation.http import paths as _paths  # noqa: F401  # registers <id:...>
 from inventory_project.foundation.http import problems
+from inventory_project.foundation.http.schema_view import SchemaView
 from reservations.analysis.api import InspectionViewSet
 from reservations.api.reservations import ReservationViewSet
 from stock.api.availability import AvailabilityViewSet
@@ -33,6 +34,7 @@ inventory = [
     path("products/<id:product_id>/availability", AvailabilityViewSet.as_view({"get": "retrieve"})),
     path("availability", AvailabilityViewSet.as_view({"post": "bulk"})),
     path("reservations", ReservationViewSet.as_view({"get": "list", "post": "create"})),
+    path("reservations/bulk", ReservationViewSet.as_view({"post": "create_bulk"})),
     path("reservations/<id:reservation_id>", ReservationViewSet.as_view({"get": "retrieve"}), name="reservation"),
     path("reservations/<id:reservation_id>/confirm", ReservationViewSet.as_view({"post": "confirm"})),
     path("reservations/<id:reservation_id>/cancel", ReservationViewSet.as_view({"post": "cancel"})),
@@ -63,7 +65,7 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),
-    path("api/schema", problems.reading_only(SpectacularAPIView.as_view()), name="schema"),
+    path("api/schema", problems.reading_only(SchemaView.as_view()), name="schema"),
     path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),

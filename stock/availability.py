@@ -4,6 +4,7 @@ A read from the database refills the counters, so that the next request finds th
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -14,7 +15,7 @@ from django.db import connection
 from inventory_project.foundation import database
 from inventory_project.foundation.errors import NotFound, unknown_ids
 from stock.counters import copies
-from stock.counters.copies import LevelCounter, ProductCounters
+from stock.counters.copies import LevelCounter, ProductCounters, Reading
 from stock.models import Product
 from warehouses import network
 from warehouses.allocation import decision
@@ -72,6 +73,42 @@ class ProductAvailability(NamedTuple):
     as_of: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What somebody wants to know of one product, as the arguments of `of_product`; or of many, as of `of_products`."""
+
+    product_ids: Sequence[UUID]
+    warehouse_id: str | None = None
+    quantity: int | None = None
+    postal_code: str = ""
+
+
+def from_counters(questions: Sequence[Question]) -> list[list[ProductAvailability] | None]:
+    """Answer many questions with one look at the counters; None for those that they cannot answer."""
+    reading = copies.read_at({id_ for question in questions for id_ in question.product_ids})
+    return [None if reading is None else _answered(question, reading) for question in questions]
+
+
+def _answered(question: Question, reading: Reading) -> list[ProductAvailability] | None:
+    views = [reading.products.get(product_id) for product_id in dict.fromkeys(question.product_ids)]
+    place = question.warehouse_id
+    if any(view is None or (place is not None and place not in view.levels) for view in views):
+        return None
+    destination = _destination(question.postal_code)
+    return [
+        _summed(
+            view,
+            warehouse_id=place,
+            quantity=question.quantity,
+            destination=destination,
+            source="counters",
+            at=reading.at,
+        )
+        for view in views
+        if view is not None
+    ]
+
+
 def of_product(
     product_id: UUID, *, warehouse_id: str | None = None, quantity: int | None = None, postal_code: str = ""
 ) -> ProductAvailability:
@@ -79,18 +116,10 @@ def of_product(
 
     Raises NotFound for the product, Invalid for the warehouse.
     """
-    destination = _destination(postal_code)
     reading = copies.read_at([product_id])
-    view = None if reading is None else reading.products.get(product_id)
-    if reading is not None and view is not None and (warehouse_id is None or warehouse_id in view.levels):
-        return _summed(
-            view,
-            warehouse_id=warehouse_id,
-            quantity=quantity,
-            destination=destination,
-            source="counters",
-            at=reading.at,
-        )
+    question = Question(product_ids=[product_id], warehouse_id=warehouse_id, quantity=quantity, postal_code=postal_code)
+    if reading is not None and (found := _answered(question, reading)):
+        return found[0]
     if warehouse_id is not None and not Warehouse.objects.filter(pk=warehouse_id).exists():
         raise unknown_ids(warehouse_ids=[warehouse_id])
     now = database.database_now()
@@ -98,7 +127,12 @@ def of_product(
     if view is None:
         raise NotFound(f"There is no product {product_id}.")
     return _summed(
-        view, warehouse_id=warehouse_id, quantity=quantity, destination=destination, source="database", at=now
+        view,
+        warehouse_id=warehouse_id,
+        quantity=quantity,
+        destination=_destination(postal_code),
+        source="database",
+        at=now,
     )
 
 

@@ -171,7 +171,16 @@ class Service(Process):
             connection.close()
 
     def metric(self, sample: str) -> float | None:
-        """The value of one sample of /metrics, such as `inventory_reservations_total`."""
-        text = self.ask("GET", "/metrics").text
-        found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else None
+        """The value of one sample of /metrics now, such as `inventory_reservations_total`.
+
+        The page may have been made a moment before; then it is asked for again.
+        """
+        now, page = time.time(), ""
+        while (_sample("inventory_metrics_made_at_seconds", page) or 0.0) < now:
+            page = self.ask("GET", "/metrics").text
+        return _sample(sample, page)
+
+
+def _sample(name: str, page: str) -> float | None:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
+    return float(found[1]) if found else None

@@ -14,15 +14,15 @@ from inventory_project.foundation.errors import Unavailable
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def serve(application: Application, port: int, *, name: str, is_shared: bool = False) -> None:
+def serve(application: Application, port: int, *, name: str) -> None:
     """Answer with the WSGI application on INVENTORY_HOST; port 0 turns this off.
 
-    Raises Unavailable if the port is in use. Where it `is_shared`, several processes may answer on it.
+    Raises Unavailable if the port is in use.
     """
     if not port:
         return
     host = settings.INVENTORY_HOST
-    server_class = type("Server", (_ServerV6 if ":" in host else ThreadingWSGIServer,), {"allow_reuse_port": is_shared})
+    server_class = _ServerV6 if ":" in host else ThreadingWSGIServer
     try:
         server: WSGIServer = make_server(host, port, application, server_class, _Quiet)
     except OSError as error:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
-from django.urls import reverse
 from django_filters import rest_framework as django_filters
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
@@ -17,8 +16,10 @@ from rest_framework.response import Response
 from inventory_project.foundation import moments
 from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.errors import NotFound
-from inventory_project.foundation.http import schema
+from inventory_project.foundation.http import problems, schema
+from inventory_project.foundation.http.answers import Answer
 from inventory_project.foundation.http.fields import (
+    BoundedListField,
     NothingIn,
     ReferenceField,
     StrictBooleanField,
@@ -29,12 +30,12 @@ from inventory_project.foundation.http.fields import (
 )
 from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
-from reservations import gathering, lifecycle
+from reservations import lifecycle
 from reservations.api.allocation import AllocationOut
 from reservations.bodies import items_field, items_of, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
-from reservations.requests import Cancel, Confirm, Expire, Extend, Reserve, Return
+from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
 from stock.examples import BEANS, MACHINE
 from warehouses.allocation import explanation
 from warehouses.allocation.record import is_readable
@@ -79,6 +80,29 @@ class ReserveIn(StrictSerializer):
         default=True,
         help_text="Whether lines without a warehouse may be served from several warehouses.",
     )
+
+
+@extend_schema_serializer(
+    examples=[
+        schema.example(
+            "Two orders",
+            {
+                "orders": [
+                    {
+                        "order_id": "2d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10",
+                        "items": [{"product_id": BEANS, "quantity": 1}],
+                    },
+                    {
+                        "order_id": "3d9f1c6a-5b7e-4c1d-8a3f-2e6b9c4d7f10",
+                        "items": [{"product_id": MACHINE, "quantity": 1}],
+                    },
+                ]
+            },
+        )
+    ]
+)
+class BulkReserveIn(StrictSerializer):
+    orders = BoundedListField(child=ReserveIn(), max_length=settings.RESERVATION_MAX_ORDERS)
 
 
 @extend_schema_serializer(
@@ -129,7 +153,7 @@ class ItemOut(serializers.Serializer[Any]):
 
 
 class ReservationOut(serializers.Serializer[Any]):
-    """A Reservation with its items; `_shown` formats a Hold in the same way."""
+    """A Reservation with its items; `shown` formats a Hold in the same way."""
 
     id = serializers.UUIDField()
     order_id = serializers.UUIDField()
@@ -143,7 +167,7 @@ class ReservationOut(serializers.Serializer[Any]):
     items = ItemOut(many=True, source="lines")
 
 
-def _shown(hold: Hold) -> dict[str, Any]:
+def shown(hold: Hold) -> dict[str, Any]:
     """Format ReservationOut of a hold by hand, because DRF is too slow for it under load."""
     return {
         "id": str(hold.id),
@@ -167,6 +191,16 @@ def _shown(hold: Hold) -> dict[str, Any]:
     }
 
 
+class OrderResultOut(serializers.Serializer[Any]):
+    status = serializers.IntegerField(help_text="What the order would have been answered with on its own.")
+    reservation = ReservationOut(required=False, help_text="With 200 and 201.")
+    problem = serializers.DictField(required=False, help_text="With any other status, as a refusal of its own.")
+
+
+class BulkReserveOut(serializers.Serializer[Any]):
+    results = OrderResultOut(many=True, help_text="In the order of `orders`.")
+
+
 class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     order_id = UUIDFilter()
     status = ChoiceFilter(choices=Reservation.Status.choices)
@@ -179,11 +213,46 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
         )
 
 
+def reserved(outcome: Outcome) -> Answer:
+    """The answer to a reserve: 201 with the path of the new reservation, or 200 with the one that the order has."""
+    reservation = shown(outcome.hold)
+    if outcome.is_replay:
+        return Answer(200, reservation)
+    return Answer(201, reservation, f"/api/inventory/reservations/{outcome.hold.id}")
+
+
+def one_result(outcome: Outcome | Exception) -> dict[str, Any]:
+    """The entry of one order in the answer to a bulk reserve."""
+    if isinstance(outcome, Outcome):
+        answer = reserved(outcome)
+        return {"status": answer.status, "reservation": answer.body}
+    problem = problems.of_any(outcome)
+    return {"status": problem["status"], "problem": problem}
+
+
 # --- the door ------------------------------------------------------------------------------------------------------
 
 
 def _respond(verb: Callable[..., Any], wanted: Any) -> Response:
-    return Response(_shown(gathering.one(verb, wanted).hold))
+    return Response(shown(lifecycle.one(verb, wanted).hold))
+
+
+def _reserve(body: dict[str, Any], actor: str) -> Reserve:
+    return Reserve(
+        order_id=body["order_id"],
+        items=items_of(body["items"]),
+        delivery_postal_code=body.get("delivery_postal_code", ""),
+        ttl_minutes=body.get("ttl_minutes"),
+        allow_split=body["allow_split"],
+        actor=actor,
+    )
+
+
+def _one_of_many(wanted: Reserve) -> dict[str, Any]:
+    try:
+        return one_result(lifecycle.one(lifecycle.reserve_many, wanted))
+    except Exception as error:  # the other orders have been reserved, and their answers must arrive
+        return one_result(error)
 
 
 class ReservationViewSet(ViewSet[Reservation]):
@@ -196,6 +265,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         "retrieve": scopes.RESERVATIONS_READ,
         "allocation": scopes.RESERVATIONS_READ,
         "create": scopes.RESERVATIONS_WRITE,
+        "create_bulk": scopes.RESERVATIONS_WRITE,
         "confirm": scopes.RESERVATIONS_WRITE,
         "cancel": scopes.RESERVATIONS_WRITE,
         "extend": scopes.RESERVATIONS_WRITE,
@@ -235,21 +305,21 @@ class ReservationViewSet(ViewSet[Reservation]):
         The same order with the same content gets its live reservation again (200). 409: `insufficient_stock` with
         `shortages`, `sales_blocked` with `product_ids`, `order_conflict`.
         """
-        body = ReserveIn.read(request.data)
-        wanted = Reserve(
-            order_id=body["order_id"],
-            items=items_of(body["items"]),
-            delivery_postal_code=body.get("delivery_postal_code", ""),
-            ttl_minutes=body.get("ttl_minutes"),
-            allow_split=body["allow_split"],
-            actor=actor_of(request),
-        )
-        outcome = gathering.one(lifecycle.reserve_many, wanted)
-        reservation = _shown(outcome.hold)
-        if outcome.is_replay:
-            return Response(reservation)
-        location = reverse("reservation", kwargs={"reservation_id": outcome.hold.id})
-        return Response(reservation, status=201, headers={"Location": location})
+        wanted = _reserve(ReserveIn.read(request.data), actor_of(request))
+        answer = reserved(lifecycle.one(lifecycle.reserve_many, wanted))
+        headers = {"Location": answer.location} if answer.location else {}
+        return Response(answer.body, status=answer.status, headers=headers)
+
+    @extend_schema(request=BulkReserveIn, responses=BulkReserveOut)
+    def create_bulk(self, request: Request) -> Response:
+        """Reserve for up to 64 orders in one call.
+
+        The results are in the order of `orders`. Each order is decided on its own: `status` is what a call for it would
+        have been answered with. 200 and 201 come with the `reservation`, every other status with the `problem`.
+        """
+        orders = BulkReserveIn.read(request.data)["orders"]
+        answers = [_one_of_many(_reserve(order, actor_of(request))) for order in orders]
+        return Response({"results": answers})
 
     @extend_schema(request=ConfirmIn, responses={200: ReservationOut, **schema.refusals(409)})
     def confirm(self, request: Request, reservation_id: UUID) -> Response:

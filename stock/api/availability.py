@@ -73,7 +73,7 @@ class BulkAvailabilityOut(serializers.Serializer[Any]):
     products = AvailabilityOut(many=True)
 
 
-def _shown(product: availability.ProductAvailability) -> dict[str, Any]:
+def shown(product: availability.ProductAvailability) -> dict[str, Any]:
     """Format AvailabilityOut by hand, because DRF takes longer for so many fields than the counters for the numbers."""
     shown: dict[str, Any] = {
         "product_id": str(product.product_id),
@@ -107,10 +107,10 @@ class AvailabilityViewSet(ViewSet[Product]):
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
         query = AvailabilityQuery.read(request.query_params) if request.query_params else {}
-        return Response(_shown(availability.of_product(product_id, **query)))
+        return Response(shown(availability.of_product(product_id, **query)))
 
     @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
     def bulk(self, request: Request) -> Response:
         """What can be sold of up to 500 products now, in the order asked."""
         body = BulkAvailabilityIn.read(request.data)
-        return Response({"products": [_shown(found) for found in availability.of_products(**body)]})
+        return Response({"products": [shown(found) for found in availability.of_products(**body)]})

@@ -70,17 +70,27 @@ class BearerTokenAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization")
         if header is None:
             return None
-        scheme, _, token = header.strip().partition(" ")
-        if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
+        digest = digest_of(header)
+        if digest is None:
             raise AuthenticationFailed("The Authorization header must read: Bearer TOKEN.")
-        return _caller(hash_token(token.strip()))
+        return caller_of(digest)
 
     def authenticate_header(self, request: Request) -> str:
         """The challenge that goes with a 401."""
         return "Bearer"
 
 
-def _caller(digest: str) -> Caller:
+def digest_of(header: str) -> str | None:
+    """The digest of the token in an Authorization header; None if the header does not read `Bearer TOKEN`."""
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
+        return None
+    digest: str = hash_token(token.strip())
+    return digest
+
+
+def caller_of(digest: str) -> Caller:
+    """The caller whose token has this digest. Raises AuthenticationFailed if it may not call."""
     if known := verified.get(digest):
         return known
     token = ApiToken.objects.usable().select_related("user").filter(digest=digest).first()

@@ -1,12 +1,19 @@
 """Adds the request id and the caller's address to log lines, and the trace context to events."""
 
-from collections.abc import Callable
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
-from inventory_project.foundation import tracing
+from inventory_project.foundation import moments, tracing
 
 MAX_FORWARDED_SHOWN = 200  # characters; the header is untrusted
 
@@ -41,3 +48,40 @@ class RequestLogMiddleware(RequestMiddleware):
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
         if forwarded:
             structlog.contextvars.bind_contextvars(forwarded_for=forwarded[:MAX_FORWARDED_SHOWN])
+
+
+class RequestLog:
+    """Writes the line of each request that is answered on the event loop: the same line as on the way through Django.
+
+    As JSON, the lines of one turn of the loop are written together, and without structlog, whose line costs as much
+    time as a third of the answer.
+    """
+
+    LOGGER = "django_structlog.middlewares.request"
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._logger = logging.getLogger(self.LOGGER)
+
+    def finished(self, request: str, status: int, context: Mapping[str, Any]) -> None:
+        """Log that the request, such as `GET /health`, was answered. `context` has its id and its addresses."""
+        level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+        if not self._logger.isEnabledFor(level):
+            return
+        members = {"code": status, "request": request, "event": "request_finished", "user_id": None, **context}
+        if settings.LOG_FORMAT != "json":
+            structlog.get_logger(self.LOGGER).log(level, members.pop("event"), **members)
+            return
+        members |= {
+            "logger": self.LOGGER,
+            "level": logging.getLevelName(level).lower(),
+            "timestamp": moments.utc_text(datetime.now(UTC)),
+        }
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append(orjson.dumps(members))
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stdout.write(b"\n".join([*lines, b""]).decode())
+        sys.stdout.flush()

@@ -5,6 +5,7 @@ REST framework (`exception_handler`) and outside them (the project's handler400,
 the caller cannot have caused is 500 `internal`; Django logs it, and the answer does not explain it.
 """
 
+import logging
 import math
 import re
 import sys
@@ -32,8 +33,11 @@ from inventory_project.foundation import failures
 from inventory_project.foundation.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from inventory_project.foundation.failures import Undecided
 
+logger = logging.getLogger(__name__)
+
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+FAILED = "The service failed on this request. The problem has been logged."
 MAX_ERRORS = 100  # entries in one answer; a body can have thousands of mistakes
 
 STATUS_OF_FAMILY: dict[type[Refusal], int] = {
@@ -51,10 +55,12 @@ CODE_OF_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
     422: "unknown_ids",
     429: "rate_limited",
+    431: "headers_too_large",
     500: "internal",
     503: "overloaded",
 }
@@ -167,13 +173,11 @@ def reading_only(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[H
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """The answer to an exception in a view. None for a defect, which Django logs and `server_error` answers."""
     headers: dict[str, str] = {}
-    if isinstance(error, Refusal):
-        body = _of_refusal(error)
+    if problem_of_domain := of_exception(error):
+        body = problem_of_domain
     elif isinstance(error, APIException):
         body = _of_api_exception(error)
         headers = _headers(error)
-    elif isinstance(error, Error) and (refusal := failures.refusal_for(error)):
-        body = _of_refusal(refusal)
     elif isinstance(error, Http404):
         body = problem(404, "There is nothing at this path.")
     elif isinstance(error, PermissionDenied):
@@ -187,6 +191,21 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if body["status"] == 503:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def of_exception(error: BaseException) -> dict[str, Any] | None:
+    """The problem of a refusal, or of a failure of the database that passes by itself; None for any other error."""
+    refusal = error if isinstance(error, Refusal) else failures.refusal_for(error) if isinstance(error, Error) else None
+    return None if refusal is None else _of_refusal(refusal)
+
+
+def of_any(error: Exception) -> dict[str, Any]:
+    """The problem of any error. A defect is logged, and its problem is 500 without an explanation."""
+    body = of_exception(error)
+    if body is None:
+        logger.error("request_failed", exc_info=error)
+        body = problem(500, FAILED)
+    return body
 
 
 def _of_refusal(refusal: Refusal) -> dict[str, Any]:
@@ -249,4 +268,4 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     error = sys.exc_info()[1]
     if isinstance(error, Error) and (refusal := failures.refusal_for(error)):
         return response(503, refusal.detail, code=refusal.code)
-    return response(500, "The service failed on this request. The problem has been logged.")
+    return response(500, FAILED)

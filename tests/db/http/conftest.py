@@ -15,7 +15,13 @@ from inventory_project.foundation.access import authentication
 from reservations import lifecycle
 from reservations.requests import Confirm
 from tests import factories
+from tests.db.http import clients
 from tests.db.http.bad_inputs import JSON, Shop, books
+
+WITH_FAST_OPERATIONS = {
+    "test_availability", "test_bad_bodies", "test_bad_numbers", "test_bad_queries_and_methods",
+    "test_bad_texts_and_ids", "test_reserving", "test_rights", "test_settling", "test_tracing",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -27,18 +33,25 @@ def _plain_http(settings: Settings) -> Iterator[None]:
     authentication.verified.clear()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the operations that are on the fast path with both kinds of callers."""
+    if "client_kind" in metafunc.fixturenames:
+        is_fast = metafunc.module.__name__.rpartition(".")[2] in WITH_FAST_OPERATIONS
+        metafunc.parametrize("client_kind", [clients.DJANGO, clients.FAST] if is_fast else [clients.DJANGO])
+
+
 @pytest.fixture
-def api(db: None, _plain_http: None, settings: Settings) -> Client:
-    """A caller where no token is asked for; it sees a defect as the answer 500, as a caller from outside would."""
+def api(db: None, _plain_http: None, settings: Settings, client_kind: str) -> Client:
+    """A caller where no token is asked for."""
     settings.API_AUTH_ENABLED = False
-    return Client(enforce_csrf_checks=True, raise_request_exception=False)
+    return clients.client(client_kind)
 
 
 @pytest.fixture
-def guarded_api(db: None, _plain_http: None, settings: Settings) -> Client:
+def guarded_api(db: None, _plain_http: None, settings: Settings, client_kind: str) -> Client:
     """A caller where tokens are asked for."""
     settings.API_AUTH_ENABLED = True
-    return Client(enforce_csrf_checks=True, raise_request_exception=False)
+    return clients.client(client_kind)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.db.http.bad_inputs import API, ASK, JSON, NOBODY, ORDER, Send, refusa
 
 BODY_DOORS = (
     ("POST", f"{API}/reservations"),
+    ("POST", f"{API}/reservations/bulk"),
     ("POST", f"{API}/reservations/<active>/confirm"),
     ("POST", f"{API}/reservations/<active>/cancel"),
     ("POST", f"{API}/reservations/<active>/extend"),

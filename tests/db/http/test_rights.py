@@ -34,6 +34,7 @@ RIGHTS = {
     ("POST", "api/inventory/availability"): scopes.STOCK_READ,
     ("GET", "api/inventory/reservations"): scopes.RESERVATIONS_READ,
     ("POST", "api/inventory/reservations"): scopes.RESERVATIONS_WRITE,
+    ("POST", "api/inventory/reservations/bulk"): scopes.RESERVATIONS_WRITE,
     ("GET", "api/inventory/reservations/<id:reservation_id>"): scopes.RESERVATIONS_READ,
     ("GET", "api/inventory/reservations/<id:reservation_id>/allocation"): scopes.RESERVATIONS_READ,
     ("POST", "api/inventory/reservations/<id:reservation_id>/confirm"): scopes.RESERVATIONS_WRITE,

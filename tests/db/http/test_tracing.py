@@ -7,7 +7,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from pytest_django import Settings
 
 from inventory_project.foundation import tracing
 from inventory_project.foundation.messaging.models import OutboxEvent
@@ -29,9 +28,7 @@ def extensions(response: Any) -> Any:
     return OutboxEvent.objects.get(subject=response.json()["id"]).extensions
 
 
-@pytest.mark.parametrize("is_gathered", [True, False])
-def test_trace_and_request_id_end_in_the_event(api: Client, settings: Settings, is_gathered: bool) -> None:
-    settings.GROUP_COMMIT = is_gathered
+def test_trace_and_request_id_end_in_the_event(api: Client) -> None:
     product = factories.product({SP: 5})
     response = reserve(api, product.pk, **{"traceparent": TRACE, "X-Request-ID": "checkout-17"})
     assert extensions(response) == {"traceparent": TRACE, "requestid": "checkout-17"}

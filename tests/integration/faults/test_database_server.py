@@ -23,7 +23,7 @@ from tests import factories
 from tests.factories import SP
 from tests.integration.faults.shoppers import Shopper, Told
 from tests.processes import Worker
-from tests.servers import Postgres, free_port
+from tests.servers import Postgres
 from tests.service import KEY, Service, environment, manage, wait_until
 
 AWAY_SECONDS = 12  # long enough for psycopg's own waits between two tries, which double, to outlast the return
@@ -179,30 +179,20 @@ def test_a_full_server_serves_by_the_sessions_that_there_are(
 def test_a_frozen_server_costs_no_caller_more_than_its_limit_and_the_process_stays_alive(
     serve: Serve, postgres: Postgres, product_id: UUID
 ) -> None:
-    port = free_port()
-    with serve(INVENTORY_HEALTH_PORT=port, WEB_WORKERS=1) as service, Buyers(service, product_id) as buyers:
+    with serve(WEB_WORKERS=1) as service, Buyers(service, product_id) as buyers:
         wait_until(lambda: buyers.has_bought_since(0.0), "a sale")
         postgres.send(signal.SIGSTOP)
         try:
             since = time.monotonic()
             while time.monotonic() < since + 15:
-                assert beside(port, "live") == 200
+                assert service.ask("GET", "/health/live").status == 200
                 time.sleep(0.3)
-            assert beside(port, "ready") == 503
+            assert service.ask("GET", "/health/ready").status == 503
         finally:
             postgres.send(signal.SIGCONT)
         assert seconds_to_the_first_sale(buyers, time.monotonic()) < 3
     assert buyers.answers - {(201, "ACTIVE")} <= UNAVAILABLE
     assert max(told.seconds for _, told in buyers.told) < 25
-
-
-def beside(port: int, what: str) -> int:
-    answer = subprocess.run(
-        ["curl", "--silent", "--max-time", "13", "--output", "/dev/null", "--write-out", "%{http_code}",
-         f"http://127.0.0.1:{port}/health/{what}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return int(answer.stdout)
 
 
 def test_a_server_that_takes_no_writes_is_not_ready_and_sells_again_at_once_when_it_does(

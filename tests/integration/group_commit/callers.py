@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +25,7 @@ class Asked:
 
     path: str
     body: Mapping[str, object]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,19 @@ class Told:
 
     status: int
     body: Any
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
 
     @property
     def word(self) -> str:
         return str(self.body["code"] if self.status >= 400 else self.body["status"])
 
 
-def reservation(product_id: UUID, *, order_id: UUID | None = None, quantity: int = 1) -> Asked:
+def reservation(
+    product_id: UUID, *, order_id: UUID | None = None, quantity: int = 1, headers: Mapping[str, str] | None = None
+) -> Asked:
     """A hold for a new order, or for this one."""
     items = [{"product_id": str(product_id), "quantity": quantity}]
-    return Asked(f"{API}/reservations", {"order_id": str(order_id or uuid4()), "items": items})
+    return Asked(f"{API}/reservations", {"order_id": str(order_id or uuid4()), "items": items}, headers or {})
 
 
 def settling(verb: str, reservation_id: object) -> Asked:
@@ -59,16 +62,16 @@ class Line:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         self.connection.connect()
 
-    def send(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Told:
+    def send(self, method: str, path: str, body: Mapping[str, object] | None = None, **headers: str) -> Told:
         """Ask, and wait for the answer."""
         text = None if body is None else json.dumps(body)
-        self.connection.request(method, path, text, {"Content-Type": "application/json"})
+        self.connection.request(method, path, text, {"Content-Type": "application/json", **headers})
         response = self.connection.getresponse()
-        return Told(response.status, json.loads(response.read()), dict(response.headers))
+        return Told(response.status, json.loads(response.read()), response.headers)
 
     def ask(self, asked: Asked) -> Told:
         """POST."""
-        return self.send("POST", asked.path, asked.body)
+        return self.send("POST", asked.path, asked.body, **asked.headers)
 
     @property
     def is_open(self) -> bool:

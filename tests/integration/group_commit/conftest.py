@@ -18,6 +18,7 @@ def serving(log: Path, **values: object) -> Service:
 
     RABBITMQ_URL is set, so that it runs no periodic jobs: they would lock the tables that a test empties in the end.
     Its expiration worker sweeps once as it starts: later it would release what a test has made overdue for itself.
+    Connections may be silent for a minute: a test opens many of them before it uses the first.
     """
     env = environment(
         **{
@@ -26,6 +27,8 @@ def serving(log: Path, **values: object) -> Service:
             "SECRET_KEY": KEY,
             "EXPIRY_INTERVAL_SECONDS": 3_600,
             "WEB_WORKERS": 2,
+            "WEB_HEAD_SECONDS": 60,
+            "WEB_KEEPALIVE_SECONDS": 60,
             "INVENTORY_API_AUTH": "off",
             **values,
         }

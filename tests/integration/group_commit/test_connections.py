@@ -1,94 +1,157 @@
-"""Who waits for a batch keeps no database connection, though it needed one to see who calls."""
+"""Callers that wait for a batch keep no database connection, though each needed one to show who it is."""
 
+import asyncio
+import json
+import threading
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.http import HttpResponse
-from django.test import Client
-from pytest_django import Settings
 
-from inventory_project.foundation.access import authentication, tokens
-from reservations import gathering, lifecycle, reserving
-from stock.models import Product
+from inventory_project.foundation.access import tokens
+from inventory_project.foundation.http.fast_path import Call
+from reservations import reserving
+from reservations.api import fast
 from tests import factories
 from tests.integration.group_commit import callers
-from tests.service import PATIENCE_SECONDS, wait_until
+from tests.integration.group_commit.callers import Told
+from tests.integration.group_commit.conftest import Serve
+from tests.service import PATIENCE_SECONDS, Service, url_of_test_database
 
-CALLERS = 12
-GATHERER = gathering.GATHERERS[lifecycle.reserve_many]
+BATCHES = 'inventory_group_commit_batch_size_count{verb="reserve"}'
+WATCHED = "the-service-under-test"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+THREADS = 16  # for what Django answers
+
+
+# --- sessions of the whole service -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def secrets(books: None, settings: Settings) -> list[str]:
+def service(books: None, serve: Serve) -> Iterator[Service]:
+    """A web process that requires tokens, and whose batches stand still for a second with their rows locked."""
+    with serve(
+        DATABASE_URL=f"{url_of_test_database()}?application_name={WATCHED}",
+        INVENTORY_API_AUTH="on",
+        INVENTORY_CRASH_POINT="reserve.after_lock=sleep:1",
+        WEB_WORKERS=1,
+        WEB_THREADS=THREADS,
+    ) as service:
+        yield service
+
+
+def secrets(number: int) -> list[str]:
     """Tokens that no process has seen yet: each costs a look at the database."""
-    settings.API_AUTH_ENABLED = True
-    settings.SECURE_SSL_REDIRECT = False
-    authentication.verified.clear()
     owner = User.objects.create_superuser("ana", password="a long pass phrase")
-    made = [tokens.issue(name=f"shop-{i}", wanted=["reservations:write"], owner=owner) for i in range(CALLERS)]
+    made = [tokens.issue(name=f"shop-{i}", wanted=["reservations:write"], owner=owner) for i in range(number)]
     return [secret for _, secret in made]
 
 
-def reserve(product: Product, secret: str) -> HttpResponse:
-    """A reservation by a caller of its own, whose thread then gives back what it has."""
-    asked = callers.reservation(product.pk)
-    client: Any = Client(SERVER_NAME="localhost")
-    try:
-        answer: HttpResponse = client.post(
-            asked.path, asked.body, content_type="application/json", headers={"Authorization": f"Bearer {secret}"}
-        )
-        return answer
-    finally:
-        connection.close()
+def rush(service: Service, number: int, **headers: str) -> tuple[int, list[Told]]:
+    """How many more sessions the service had at some moment while so many reserved at once, and their answers."""
+    product_id = factories.product({factories.SP: 1_000}).pk
+    asked = [
+        callers.reservation(product_id, headers={"Authorization": f"Bearer {secret}", **headers})
+        for secret in secrets(number)
+    ]
+    with psycopg.connect(url_of_test_database(), autocommit=True) as session, ThreadPoolExecutor(1) as threads:
+        seen = [sessions(session)]
+        told = threads.submit(callers.ask_at_once, service, asked)
+        while not told.done():
+            seen.append(sessions(session))
+            time.sleep(0.01)
+        return max(seen) - seen[0], told.result()
+
+
+def sessions(session: psycopg.Connection) -> int:
+    """Of all processes of the service, idle or not."""
+    row = session.execute(SESSIONS, [WATCHED]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_64_callers_that_wait_behind_one_batch_need_hardly_a_session_more(service: Service) -> None:
+    more, told = rush(service, 64)
+    assert callers.words(told) == {(201, "ACTIVE"): 64}
+    assert 2 <= (service.metric(BATCHES) or 0) <= 4  # so dozens waited at once
+    assert more <= 2  # the batch, and the look at the tokens
+
+
+def test_control_callers_that_wait_in_threads_of_django_have_a_session_each(service: Service) -> None:
+    more, told = rush(service, THREADS, Cookie="theme=dark")
+    assert service.metric(BATCHES) == 0
+    assert more >= THREADS - 2
+    assert {answer.status for answer in told} <= {201, 503}
+
+
+# --- the thread that works on the batches ----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def go_on(monkeypatch: pytest.MonkeyPatch) -> Event:
-    """Until it is set a batch stands still with its rows locked."""
-    event = Event()
-    monkeypatch.setattr(
-        reserving, "crash_point", lambda name: name == "reserve.after_lock" and event.wait(PATIENCE_SECONDS)
-    )
-    monkeypatch.setattr(GATHERER, "_patience_seconds", PATIENCE_SECONDS)
-    return event
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+        executor.submit(lambda: connection.close()).result()
 
 
-def fewest_connections_in_use(*, seconds: float) -> int:
-    """Of the pool, as seen for a while."""
-    pool: Any = connection.pool  # type: ignore[attr-defined]  # PostgreSQL's own
-    fewest, deadline = CALLERS, time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        stats = pool.get_stats()
-        fewest = min(fewest, stats["pool_size"] - stats["pool_available"])
-        time.sleep(0.01)
-    return fewest
+def connections_in_use() -> int:
+    """Of the pool of this process."""
+    stats: Mapping[str, int] = connection.pool.get_stats()  # type: ignore[attr-defined]  # PostgreSQL's own
+    return stats["pool_size"] - stats["pool_available"]
 
 
-def in_use_while_all_wait(secrets: list[str], go_on: Event) -> int:
-    """Connections in use while one caller is in the middle of its transaction, and the others wait behind it."""
-    product = factories.product({factories.SP: 100})
+def in_use_during_and_after_a_batch(executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Connections in use while one caller is in its transaction and 11 wait, and when all are answered."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stand_still(name: str) -> None:
+        if name == "reserve.after_lock":
+            begun.set()
+            assert go_on.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(reserving, "crash_point", stand_still)
+    reserve = fast.operations(executor)["POST", fast.RESERVATIONS]
+    product_id = factories.product({factories.SP: 100}).pk
     connection.close()  # this thread's own
-    with ThreadPoolExecutor(CALLERS) as threads:
-        answers = [threads.submit(reserve, product, secret) for secret in secrets]
-        wait_until(lambda: len(GATHERER._queue) == CALLERS - 1, "all wait")
-        in_use = fewest_connections_in_use(seconds=0.3)  # the last one may be about to give its own back
+
+    async def ask(number: int) -> int:
+        body = json.dumps(callers.reservation(product_id).body).encode()
+        answer = await reserve(Call(actor=f"shop-{number}", id=None, query=b"", body=body))
+        assert answer is not None
+        return answer.status
+
+    async def all_ask() -> int:
+        calls: list[Any] = [asyncio.create_task(ask(0))]
+        assert await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        calls += [asyncio.create_task(ask(number)) for number in range(1, 12)]
+        await asyncio.sleep(0)
+        during = connections_in_use()
         go_on.set()
-        assert [answer.result().status_code for answer in answers] == [201] * CALLERS
-    assert factories.numbers(product.pk) == (100 - CALLERS, CALLERS, 0)
-    return in_use
+        assert await asyncio.gather(*calls) == [201] * 12
+        return during
+
+    during = asyncio.run(all_ask())
+    executor.submit(int).result()  # it has ended its work
+    after = connections_in_use()
+    assert factories.numbers(product_id) == (88, 12, 0)
+    return during, after
 
 
-def test_of_12_callers_one_has_a_connection_while_the_others_wait(secrets: list[str], go_on: Event) -> None:
-    assert in_use_while_all_wait(secrets, go_on) == 1
-
-
-def test_control_where_nothing_is_released_they_all_have_one(
-    secrets: list[str], go_on: Event, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("books")
+def test_a_batch_has_one_connection_and_gives_it_back_when_it_ends(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GATHERER, "_release_resources", lambda: None)
-    assert in_use_while_all_wait(secrets, go_on) == CALLERS
+    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 0)
+
+
+@pytest.mark.usefixtures("books")
+def test_control_where_it_is_not_given_back_an_idle_thread_keeps_one(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "_released_afterwards", lambda verb: verb)
+    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 1)

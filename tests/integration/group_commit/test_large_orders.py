@@ -28,7 +28,7 @@ def test_64_orders_of_100_lines_at_once_are_all_decided(books: None, serve: Serv
         for order in orders(stocked(), ORDERS)
     ]
     assert len(bodies[0]["items"]) == LINES
-    with serve(WEB_THREADS=ORDERS) as service, watching() as watch, ThreadPoolExecutor(ORDERS) as threads:
+    with serve() as service, watching() as watch, ThreadPoolExecutor(ORDERS) as threads:
         answers = list(threads.map(lambda body: patiently(service, body), bodies))
     assert {answer.status for answer in answers} == {201}
     assert watch.longest < MAX_LOCKED_SECONDS

@@ -1,0 +1,239 @@
+"""The connections of one web process: limits on their number, and on how long each may keep the service waiting.
+
+A connection costs no thread, so a client that is silent or slow costs next to nothing. It is closed when a deadline
+has passed, and earlier if its place is needed: of the connections that wait for their client, the one that has waited
+longest goes first. A connection whose request is being answered is never closed for another one.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+from prometheus_client import Counter, Gauge
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from inventory_project.foundation.http import problems
+from inventory_project.foundation.http.lines import NEWLINE
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # between two looks at the deadlines
+MAX_HEAD_BYTES = 65_536  # of a request line with its headers
+MAX_PIPELINED = 16  # requests that a client may send before it has its answers
+
+open_connections = Gauge(
+    "inventory_http_connections", "Open connections of the web processes.", multiprocess_mode="livesum"
+)
+closed_connections = Counter(
+    "inventory_http_connections_closed",
+    "Connections that the service closed: silent, slow_head, large_head, slow_body, slow_reader, too_many, pipelined, "
+    "no_http.",
+    ["reason"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most so many connections, also of one address, and so many seconds for each part of a request."""
+
+    connections: int
+    of_one_address: int
+    head_seconds: float
+    body_seconds: float
+    write_seconds: float
+
+    @classmethod
+    def of_settings(cls) -> "Limits":
+        """The limits that are configured."""
+        return cls(
+            connections=settings.WEB_MAX_CONNECTIONS,
+            of_one_address=settings.WEB_MAX_CONNECTIONS_PER_ADDRESS,
+            head_seconds=settings.WEB_HEAD_SECONDS,
+            body_seconds=settings.WEB_BODY_SECONDS,
+            write_seconds=settings.WEB_WRITE_SECONDS,
+        )
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, with the limits. `phase` is what it waits for, since `since` by the loop's clock."""
+
+    SILENT, HEAD, BODY, ANSWER = "silent", "slow_head", "slow_body", "answer"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.phase, self.since = self.SILENT, self.loop.time()
+        self.unsent, self.unsent_since = 0, self.since
+        self.head_bytes: int | None = 0  # of the head that is coming; None while a body is coming
+        self.address = ""
+        self.is_last_request = False
+
+    # --- what happens to a connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Take the connection in, or close it if there is no place for it."""
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        registry.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection and the requests that it still wanted answered."""
+        registry.remove(self)
+        super().connection_lost(exc)
+        self.pipeline.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. A head that is too large is refused, also one that comes before an answer is sent."""
+        if self.phase == self.SILENT:
+            self._enter(self.HEAD)
+        if self.head_bytes is not None:
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self.head_bytes is not None and self.head_bytes > MAX_HEAD_BYTES:
+            closed_connections.labels("large_head").inc()
+            self._refuse(431, f"The request line and the headers are larger than {MAX_HEAD_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer: the body is read by the application."""
+        self.head_bytes = None
+        self._enter(self.BODY)
+        super().on_headers_complete()
+        if self.is_last_request:
+            self.cycle.keep_alive = False
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.close_for("pipelined")
+
+    def on_message_complete(self) -> None:
+        """The request is complete; from here on the service is at work."""
+        super().on_message_complete()
+        self.head_bytes = 0
+        self._enter(self.ANSWER)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is here already."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._enter(self.SILENT)
+
+    def _enter(self, phase: str) -> None:
+        self.phase, self.since = phase, self.loop.time()
+        registry.touch(self)
+
+    # --- what others do to it
+
+    def expect_no_more(self) -> None:
+        """Close the connection after the answer to the request that it has, or to the next one."""
+        self.is_last_request = True
+        if self.phase in (self.BODY, self.ANSWER):
+            self.cycle.keep_alive = False
+
+    def check(self, now: float, limits: Limits) -> None:
+        """Close the connection if its client has kept the service waiting for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self.unsent or not unsent:
+            self.unsent, self.unsent_since = unsent, now
+        elif now - self.unsent_since > limits.write_seconds:
+            self.close_for("slow_reader")
+            return
+        waited = now - self.since
+        if self._is_at_its_head() and waited > limits.head_seconds:
+            self.close_for(self.phase)
+        elif self.phase == self.BODY and waited > limits.body_seconds:
+            closed_connections.labels(self.phase).inc()
+            self._refuse(408, f"The body was not complete after {limits.body_seconds:g} seconds; nothing was done.")
+
+    def _is_at_its_head(self) -> bool:
+        """Whether a head is due. Between two requests uvicorn's own deadline holds, WEB_KEEPALIVE_SECONDS."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return self.phase == self.HEAD or (self.phase == self.SILENT and cycle is None)
+
+    def close_for(self, reason: str) -> None:
+        """Close the connection at once; what is on its way to the client is dropped."""
+        if not self.transport.is_closing():
+            closed_connections.labels(reason).inc()
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. uvicorn calls this."""
+        closed_connections.labels("no_http").inc()
+        self._refuse(400, "This is not a valid HTTP request.")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Send a problem and close, after which the application reads that the client has left.
+
+        While an earlier request waits for its answer, nothing is sent: it would count as the answer to that one.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        is_its_body = self.phase == self.BODY and not self.pipeline
+        if not is_its_body and cycle is not None and not cycle.response_complete:
+            self.transport.abort()
+            return
+        body = orjson.dumps(problems.problem(status, detail)) + NEWLINE
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            % (problems.CONTENT_TYPE.encode(), len(body))
+            + body
+        )
+        self.transport.close()
+
+
+class Registry:
+    """All connections of this process, by address, those that were active last at the end."""
+
+    def __init__(self) -> None:
+        self.limits: Limits | None = None
+        self._by_address: dict[str, OrderedDict[Connection, None]] = {}
+        self._number = 0
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter([connection for of_address in self._by_address.values() for connection in of_address])
+
+    def admit(self, connection: Connection) -> None:
+        """Take the connection in. If there are too many, close another one that waits for its client, or else this."""
+        self.limits = self.limits or Limits.of_settings()
+        of_address = self._by_address.setdefault(connection.address, OrderedDict())
+        if len(of_address) >= self.limits.of_one_address:
+            self._make_room(connection, of_address)
+        elif self._number >= self.limits.connections:
+            self._make_room(connection, max(self._by_address.values(), key=len))
+        of_address[connection] = None
+        self._number += 1
+        open_connections.inc()
+
+    def _make_room(self, connection: Connection, candidates: "OrderedDict[Connection, None]") -> None:
+        waiting = (
+            other for other in candidates if other.phase != Connection.ANSWER and not other.transport.is_closing()
+        )
+        next(waiting, connection).close_for("too_many")
+
+    def touch(self, connection: Connection) -> None:
+        """Note that the connection has just been active."""
+        of_address = self._by_address.get(connection.address)
+        if of_address is not None and connection in of_address:
+            of_address.move_to_end(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        of_address = self._by_address.get(connection.address, OrderedDict())
+        if connection in of_address:
+            del of_address[connection]
+            self._number -= 1
+            open_connections.dec()
+        if not of_address:
+            self._by_address.pop(connection.address, None)
+
+    async def keep_deadlines(self) -> None:
+        """Close connections whose deadline has passed, until this is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for connection in self:
+                connection.check(loop.time(), self.limits or Limits.of_settings())
+
+
+registry = Registry()  # of this process; its event loop is the only one that serves

@@ -1,0 +1,64 @@
+"""How log lines are written: by structlog, one line for each event, as JSON or for a console."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+
+def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop the log line at the start of a request. The one at its end has the status, and both have the id."""
+    if event.get("event") == "request_started":
+        raise structlog.DropEvent
+    return event
+
+
+_shared_processors: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+structlog.configure(
+    processors=[
+        one_line_a_request,
+        structlog.stdlib.filter_by_level,
+        *_shared_processors,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+# A line can also have the members of an event. `event` itself is structlog's name for the text.
+_members = structlog.stdlib.ExtraAdder(allow=("event_id", "event_type", "subject", "data"))
+
+
+def logging_config(*, level: str, is_json: bool) -> dict[str, Any]:
+    """Django's LOGGING: all lines go to standard output, in one format."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processor": structlog.processors.JSONRenderer()
+                if is_json
+                else structlog.dev.ConsoleRenderer(colors=False),
+                "foreign_pre_chain": [*_shared_processors, _members],
+            }
+        },
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}
+        },
+        "root": {"handlers": ["stdout"], "level": level},
+        # Refusals are in the request's own line, without stack traces with which anybody could fill the log.
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "psycopg.pool": {"level": "ERROR"},  # the breaker before the pool logs that the server does not answer
+            "pika": {
+                "level": "CRITICAL"
+            },  # it logs twenty lines for a connection; messaging.rabbitmq logs what matters
+        },
+    }

@@ -1,0 +1,96 @@
+"""The operations of stock on the fast path: availability of one product and of many, as the counters have it.
+
+The questions that come together share one look at the counters. What these lack is left to the view in Django, which
+reads the database.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import connection
+from django.http import QueryDict
+from msgspec import UNSET, Meta, Struct, UnsetType
+from rest_framework.exceptions import ValidationError
+
+from inventory_project.foundation.gathering import Gatherer
+from inventory_project.foundation.http import plain_json
+from inventory_project.foundation.http.answers import Answer
+from inventory_project.foundation.http.fast_path import ID, Call, Operation
+from inventory_project.foundation.http.plain_json import UUIDText
+from stock import availability
+from stock.api.availability import AvailabilityQuery, shown
+from stock.availability import ProductAvailability, Question
+from warehouses.fields import PostalCodeText
+
+MAX_LOOKS_TOGETHER = 256  # questions that share one look
+MAX_PRODUCTS_TOGETHER = 2_000  # of these questions together
+MAX_WAITING = 4_096  # questions in one process; beyond it they are refused
+
+
+class _Bulk(Struct, forbid_unknown_fields=True):
+    product_ids: Annotated[list[UUIDText], Meta(min_length=1, max_length=settings.AVAILABILITY_MAX_PRODUCTS)]
+    postal_code: PostalCodeText | UnsetType = UNSET
+
+
+_BULK = msgspec.json.Decoder(_Bulk)
+
+
+def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operation]:
+    """The operations by method and path. `executor`, if it is given, looks at the counters."""
+    looks: Gatherer[Question, list[ProductAvailability] | None] = Gatherer(
+        "availability",
+        _look,
+        max_batch=MAX_LOOKS_TOGETHER,
+        max_weight=MAX_PRODUCTS_TOGETHER,
+        weight=lambda question: len(question.product_ids),
+        max_waiting=MAX_WAITING,
+        patience_seconds=settings.GROUP_COMMIT_PATIENCE_SECONDS,
+        work_seconds=settings.GROUP_COMMIT_WORK_SECONDS,
+        executor=executor,
+    )
+
+    async def of_one(call: Call) -> Answer | None:
+        query = _query(call.query)
+        if call.id is None or call.body or query is None or not settings.REDIS_URL:
+            return None
+        found = await looks.call(Question(product_ids=[call.id], **query))
+        return None if found is None else Answer(200, shown(found[0]))
+
+    async def of_many(call: Call) -> Answer | None:
+        bulk = plain_json.read(_BULK, call.body)
+        if bulk is None or not settings.REDIS_URL:
+            return None
+        found = await looks.call(_question(bulk))
+        return None if found is None else Answer(200, {"products": [shown(one) for one in found]})
+
+    return {
+        ("GET", f"/api/inventory/products/{ID}/availability"): of_one,
+        ("POST", "/api/inventory/availability"): of_many,
+    }
+
+
+def _look(questions: Sequence[Question]) -> list[list[ProductAvailability] | None]:
+    try:
+        return availability.from_counters(questions)
+    finally:
+        if not connection.in_atomic_block:  # it is used where the places of warehouses are read again
+            connection.close()
+
+
+def _question(bulk: _Bulk) -> Question:
+    postal_code = "" if bulk.postal_code is UNSET else bulk.postal_code.strip()
+    return Question(product_ids=[UUID(product_id) for product_id in bulk.product_ids], postal_code=postal_code)
+
+
+def _query(query: bytes) -> dict[str, Any] | None:
+    """The checked parameters; None if Django must refuse them."""
+    if not query:
+        return {}
+    try:
+        return AvailabilityQuery.read(QueryDict(query))
+    except ValidationError:
+        return None
