@@ -87,7 +87,7 @@ check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, mig
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
 
-bench: packages-bench $(DEVELOPMENT) ## measure the service next to the textbook way, 20 minutes; ARGS=--quick takes one
+bench: packages-bench $(DEVELOPMENT) ## measure the service next to a plain Django service, 20 minutes; ARGS="--rounds 3 door" takes three
 	@$(SERVERS) --fsync -- python -m benchmarks $(ARGS)
 
 e2e: packages-e2e $(DEVELOPMENT) ## run the tests in a browser (Debian's chromium)

@@ -1,7 +1,8 @@
 """The command: `python -m tests.servers run --fsync -- python -m benchmarks`, which is `make bench`.
 
-`python -m benchmarks chart RESULTS.json CHART.svg` draws what a run has written; `against REVISION` holds this version
-against an earlier one; `audit` times the audits of a large database.
+`python -m benchmarks door` measures only what the service promises over HTTP, and prints only the table of it; `fresh`
+does the same for the first reservations of an installation. `chart RESULTS.json CHART.svg` draws what a run has
+written; `against REVISION` holds this version against an earlier one; `audit` times the audits of a large database.
 """
 
 import argparse
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.run import Scale
 
 AGAINST_ROUNDS = 20
+BRIEF = {"door": "http", "fresh": "fresh"}  # commands that measure one part and print the table of the verdict only
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -66,9 +68,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service beside others.")
     parser.add_argument("--quick", action="store_true", help="under a minute, to see that it works; no figure to quote")
     parser.add_argument(
-        "--only", type=_names, metavar="PARTS", help="with commas: allocation, in_process, http, day, events, growth"
+        "--only",
+        type=_names,
+        metavar="PARTS",
+        help="with commas: allocation, in_process, http, day, events, fresh, growth",
     )
-    parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP, or against another version")
+    parser.add_argument("--rounds", type=int, help="turns of each contender over HTTP, or other rounds")
     parser.add_argument("--seconds", type=float, help="length of such a turn")
     parser.add_argument("--connections", type=_numbers, metavar="NUMBERS", help="with commas: 1,8,64,256")
     parser.add_argument("--rate", type=float, help="requests per second of the checkout day")
@@ -76,7 +81,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=RESULTS / f"{began}.json", help="where the JSON goes, default %(default)s"
     )
-    commands = parser.add_subparsers(dest="command", metavar="chart RESULTS.json CHART.svg | against REVISION | audit")
+    commands = parser.add_subparsers(
+        dest="command", metavar="door | fresh | chart RESULTS.json CHART.svg | against REVISION | audit"
+    )
+    commands.add_parser("door", help="measure only what is promised over HTTP, and print the table of it")
+    commands.add_parser("fresh", help="measure only the first reservations of an installation, and print the table")
     chart = commands.add_parser("chart", help="draw the results of a run")
     chart.add_argument("results", type=Path)
     chart.add_argument("svg", type=Path)
@@ -114,6 +123,10 @@ def _measure(options: argparse.Namespace) -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"Written to {options.output}")
+    if result["profile"]:
+        profile = options.output.with_suffix(".profile.txt")
+        profile.write_text("\n".join(result["profile"]) + "\n", encoding="utf-8")
+        print(f"Written to {profile}")
     return 1 if result["damage"] or result["wrong_answers"] else 0
 
 
@@ -136,8 +149,10 @@ def _scale(options: argparse.Namespace) -> "Scale":
     from benchmarks.run import QUICK, Scale
 
     given = {
-        "parts": options.only,
+        "parts": (BRIEF[options.command],) if options.command in BRIEF else options.only,
+        "is_brief": options.command in BRIEF,
         "rounds": options.rounds,
+        "fresh_rounds": options.rounds if options.command == "fresh" else None,
         "seconds": options.seconds,
         "connections": options.connections,
         "rate": options.rate,

@@ -71,7 +71,7 @@ class Turn:
 
 def run(scene: Scene, *, rounds: int, messages: int, rest_seconds: float, rest_per_second: float) -> Events:
     """Measure the rates in turns, then the delay at a rest load."""
-    with _listener() as purge:
+    with listener() as purge:
         drain()
         turns = [_turn(scene, messages) for _ in tqdm(range(rounds), desc="Events", unit="round", disable=None)]
         with connection.cursor() as cursor:
@@ -210,7 +210,7 @@ def _listen(session: Session, arrived: dict[str, float], stop: Flag) -> None:
 
 
 @contextmanager
-def _listener() -> Iterator[Callable[[], None]]:
+def listener() -> Iterator[Callable[[], None]]:
     """A durable queue for all events, as a shop has one, and a function that empties it."""
     topology.declare_events()
     _have_done(lambda shop: shop.queue_declare(LISTENER, durable=True))

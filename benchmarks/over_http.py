@@ -1,4 +1,4 @@
-"""Contenders behind HTTP: the empty view, the textbook way and the service, by the same client and the same server."""
+"""Contenders behind HTTP, all asked by the same client: the service, and the bare service's textbook and empty view."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,19 +9,21 @@ from pathlib import Path
 from statistics import median
 from uuid import UUID
 
-from benchmarks import closed_loop, in_process, measure
-from benchmarks.closed_loop import Turn
+from benchmarks import bare, closed_loop, in_process, measure
+from benchmarks.closed_loop import CPUByKind, Turn
 from benchmarks.measure import Range
-from benchmarks.scene import Scene
-from benchmarks.stage import AS_IT_IS, WITHOUT_GROUP_COMMIT, WITHOUT_REDIS, Stage
+from benchmarks.scene import Scene, add_events_of_the_textbook
+from benchmarks.stage import AS_IT_IS, BARE, WITHOUT_GROUP_COMMIT, WITHOUT_REDIS, Stage
 
-EMPTY, TEXTBOOK, OURS = "empty view", "textbook", "ours"
+EMPTY, TEXTBOOK, OURS = "bare empty view", "bare textbook", "ours"
 OURS_WITHOUT_REDIS, OURS_ALONE = "ours without Redis", "ours, no group commit"
 HOT, WARM, COLD = "hot", "warm", "cold"
 SOLD_OUT, READ, READ_BULK, CONFIRM = "sold out", "read", "read of 20", "confirm"
+BULK = "hot, 64 in a call"
 ORDER = "order"  # what the empty view is sent where the others reserve or settle
 MAIN_CONNECTIONS = 64
-CONFIRMS_PER_SECOND = 1_500  # prepared for a turn; one that is quicker ends earlier
+BULK_CONNECTIONS = 8  # 512 orders in progress
+CONFIRMS_PER_SECOND = 6_000  # prepared for a turn; one that is quicker ends earlier
 RESERVATIONS = "/api/inventory/reservations"
 
 
@@ -75,6 +77,7 @@ class Figures:
     p50_ms: Range
     p99_ms: Range
     cpu_seconds_per_1000: float
+    cpu_by_kind_per_1000: CPUByKind
     times_textbook: Range | None
     of_empty: Range | None
 
@@ -99,7 +102,7 @@ def take_turn(contender: Contender, *, stage: Stage, seconds: float) -> Turn:
     """One contender's turn, with nothing else at work."""
     source = contender.source()
     stage.settle()
-    return closed_loop.run(
+    turn = closed_loop.run(
         stage.url(contender.path, contender.setup),
         contender.script,
         source,
@@ -107,7 +110,11 @@ def take_turn(contender: Contender, *, stage: Stage, seconds: float) -> Turn:
         seconds=seconds,
         token=stage.token,
         expected=contender.expected,
+        cpu_by_kind=partial(stage.cpu_seconds, contender.setup),
     )
+    if contender.name == TEXTBOOK:
+        add_events_of_the_textbook()
+    return turn
 
 
 def figures(table: Table) -> list[Figures]:
@@ -132,6 +139,10 @@ def _of(measured: Measured, table: Table) -> Figures:
         p50_ms=Range.of([turn.p50_ms for turn in turns]),
         p99_ms=Range.of([turn.p99_ms for turn in turns]),
         cpu_seconds_per_1000=median(turn.cpu_seconds_per_1000 for turn in turns),
+        cpu_by_kind_per_1000={
+            kind: median(1_000 * turn.cpu_by_kind[kind] / turn.as_expected for turn in turns)
+            for kind in turns[0].cpu_by_kind
+        },
         times_textbook=measure.ratio(measured.rates, by_the_book.rates) if is_compared and by_the_book else None,
         of_empty=measure.ratio(measured.rates, empty.rates) if contender.name != EMPTY and empty else None,
     )
@@ -155,7 +166,7 @@ class Sources:
         by_scene = {}
         for name, (scene, weights) in weighed.items():
             by_scene[name] = folder / f"{name}.products"
-            by_scene[name].write_text(_shares(scene.product_ids, weights), encoding="ascii")
+            by_scene[name].write_text(shares(scene.product_ids, weights), encoding="ascii")
         return cls(folder, by_scene)
 
     def of(self, scene: str) -> Callable[[], Path]:
@@ -171,8 +182,11 @@ class Sources:
         return path
 
 
-def _shares(product_ids: Sequence[UUID], weights: Sequence[float] | None) -> str:
-    """A line for each product: the share of all requests that goes to it and to those above it, and its id."""
+def shares(product_ids: Sequence[UUID], weights: Sequence[float] | None = None) -> str:
+    """A line for each product: the share of all requests that goes to it and to those above it, and its id.
+
+    Without weights all products are wanted equally often.
+    """
     weights = weights or [1.0] * len(product_ids)
     total = sum(weights)
     pairs = zip(accumulate(weights), product_ids, strict=True)
@@ -180,36 +194,65 @@ def _shares(product_ids: Sequence[UUID], weights: Sequence[float] | None) -> str
 
 
 def reserving(sources: Sources, connections: int) -> list[Contender]:
-    """The empty view, then the textbook and the service in each scene."""
-    post = partial(Contender, script="reserve", expected=201, connections=connections)
-    found = [post(name=EMPTY, scene=ORDER, path="/bench/empty", source=sources.of(HOT))]
-    for scene in (HOT, WARM, COLD):
-        found.append(post(name=TEXTBOOK, scene=scene, path="/bench/textbook", source=sources.of(scene)))
-        found.append(post(name=OURS, scene=scene, path=RESERVATIONS, source=sources.of(scene)))
-    return found
+    """The empty view, then the textbook and the service with the hot product."""
+    post = partial(_reserving, sources=sources, connections=connections)
+    return [
+        post(EMPTY, ORDER),
+        post(TEXTBOOK, HOT),
+        post(OURS, HOT),
+    ]
+
+
+def spread(sources: Sources) -> list[Contender]:
+    """The textbook and the service where the orders want different products, at 64 connections."""
+    return [_reserving(name, scene, sources=sources) for scene in (WARM, COLD) for name in (TEXTBOOK, OURS)]
+
+
+def _reserving(name: str, scene: str, *, sources: Sources, connections: int = MAIN_CONNECTIONS) -> Contender:
+    path = {EMPTY: bare.EMPTY, TEXTBOOK: bare.RESERVATIONS, OURS: RESERVATIONS}[name]
+    return Contender(
+        name=name,
+        scene=scene,
+        path=path,
+        script="reserve",
+        source=sources.of(HOT if scene == ORDER else scene),
+        expected=200 if name == EMPTY else 201,
+        connections=connections,
+        setup=AS_IT_IS if name == OURS else BARE,
+    )
 
 
 def everything_else(sources: Sources, warm: Scene, *, seconds: float) -> list[Contender]:
-    """Reserving one by one, the sold-out rush, reads and confirming, at 64 connections."""
+    """Reserving one by one and in bulk, the sold-out rush, reads and confirming."""
     post = partial(Contender, script="reserve", path=RESERVATIONS)
     alone = partial(post, name=OURS_ALONE, expected=201, setup=WITHOUT_GROUP_COMMIT)
     rush = partial(post, scene=SOLD_OUT, source=sources.of(SOLD_OUT), expected=409)
     read = partial(Contender, scene=READ, script="read", source=sources.of(WARM), expected=200, empty=READ)
-    bulk = partial(
+    read_bulk = partial(
         Contender, scene=READ_BULK, script="read_bulk", source=sources.of(WARM), expected=200, empty=READ_BULK
     )
     one, many = "/api/inventory/products/PRODUCT/availability", "/api/inventory/availability"
     return [
         alone(scene=HOT, source=sources.of(HOT)),
         alone(scene=COLD, source=sources.of(COLD)),
+        Contender(
+            name=OURS,
+            scene=BULK,
+            path=f"{RESERVATIONS}/bulk",
+            script="reserve_bulk",
+            source=sources.of(HOT),
+            expected=201,
+            connections=BULK_CONNECTIONS,
+            empty="",  # a call of the empty view is not 64 orders
+        ),
         rush(name=OURS),
         rush(name=OURS_WITHOUT_REDIS, setup=WITHOUT_REDIS),
-        read(name=EMPTY, path="/bench/empty"),
+        read(name=EMPTY, path=bare.EMPTY, setup=BARE),
         read(name=OURS, path=one),
         read(name=OURS_WITHOUT_REDIS, path=one, setup=WITHOUT_REDIS),
-        bulk(name=EMPTY, path="/bench/empty/bulk"),
-        bulk(name=OURS, path=many),
-        bulk(name=OURS_WITHOUT_REDIS, path=many, setup=WITHOUT_REDIS),
+        read_bulk(name=EMPTY, path=bare.EMPTY, setup=BARE),
+        read_bulk(name=OURS, path=many),
+        read_bulk(name=OURS_WITHOUT_REDIS, path=many, setup=WITHOUT_REDIS),
         Contender(
             name=OURS,
             scene=CONFIRM,

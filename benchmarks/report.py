@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from benchmarks import allocation, in_process, over_http
 from benchmarks.day import Day
 from benchmarks.events import Events
+from benchmarks.fresh import Fresh
 from benchmarks.growth import Growth
 from benchmarks.measure import Range
+from benchmarks.profiling import Profile
 from benchmarks.soak import Soak
+from benchmarks.verdict import Row
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -19,6 +22,24 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def verdict_table(rows: Sequence[Row]) -> str:
+    """What was promised, what this run measured, and whether it holds."""
+    words = {True: "REACHED", False: "MISSED", None: "NOT MEASURED"}
+    return table(
+        ("figure", "at least", "aim", "measured", "holds"),
+        [
+            [
+                row.figure,
+                row.wanted or f"{row.bar:,g}{row.unit}",
+                "" if row.aim is None else f"{row.aim:g}",
+                row.told,
+                words[row.is_reached],
+            ]
+            for row in rows
+        ],
+    )
 
 
 def over_http_table(figures: Sequence[over_http.Figures]) -> str:
@@ -45,6 +66,16 @@ def over_http_table(figures: Sequence[over_http.Figures]) -> str:
             ]
             for row in figures
         ],
+    )
+
+
+def cpu_table(figures: Sequence[over_http.Figures]) -> str:
+    """CPU seconds of each kind of process for 1,000 answers, at 64 connections or in calls of 64 orders."""
+    shown = [row for row in figures if row.connections == over_http.MAIN_CONNECTIONS or row.scene == over_http.BULK]
+    kinds = list(shown[0].cpu_by_kind_per_1000) if shown else []
+    return "CPU seconds for 1,000 answers, by kind of process.\n\n" + table(
+        ("contender", "scene", *kinds),
+        [[row.name, row.scene, *(f"{row.cpu_by_kind_per_1000[kind]:.3f}" for kind in kinds)] for row in shown],
     )
 
 
@@ -152,10 +183,41 @@ def growth_table(growth: Growth) -> str:
 
 
 def soak_text(soak: Soak) -> str:
-    """The memory of the largest web process, from the first sample to the last."""
+    """The memory of the largest web process: at the start, in the middle and at the end."""
     return (
-        f"The largest web process over {soak.seconds:,.0f} s and {soak.as_expected:,} requests: "
-        f"{soak.samples_mb[0]:.0f} MB at first, {soak.samples_mb[-1]:.0f} MB at last, {soak.largest_mb:.0f} MB at most."
+        f"The largest web process over {soak.seconds:,.0f} s and {soak.as_expected:,} requests: {soak.told}, "
+        f"{soak.largest_mb:.0f} MB at most."
+    )
+
+
+def fresh_text(fresh: Fresh) -> str:
+    """The first reservations of an installation, and those after an ANALYZE."""
+    return (
+        f"A fresh installation, {fresh.reservations:,} reservations over 1,000 products: {fresh.first.median:,.0f} a "
+        f"second ({_span(fresh.first)}), then ANALYZE, then as many: {fresh.after_analyze.median:,.0f} "
+        f"({_span(fresh.after_analyze)})."
+    )
+
+
+def profile_text(profile: Profile) -> str:
+    """Where the time of a web process goes, by group and by function."""
+    if profile.problem:
+        return f"No profile: {profile.problem}\n"
+    head = (
+        f"A web process over {profile.seconds:g} s of the hot product at {over_http.MAIN_CONNECTIONS} connections, "
+        f"{profile.per_second:,.0f} reservations a second while py-spy looked. Shares of each thread's time."
+    )
+    threads = list(profile.groups)
+    names = list(dict.fromkeys(group for shares in profile.groups.values() for group in shares))
+    rows = [[name, *(f"{profile.groups[thread].get(name, 0):.1%}" for thread in threads)] for name in names]
+    functions = [[f"{share:.1%}", thread, group, name] for thread, group, name, share in profile.functions]
+    return "\n\n".join(
+        [
+            head,
+            table(("group", *threads), rows),
+            "Single functions, by the time in themselves.",
+            table(("share", "thread", "group", "function"), functions) + "\n",
+        ]
     )
 
 

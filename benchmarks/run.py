@@ -1,4 +1,4 @@
-"""One run: build the scenes, measure part after part, audit the books, judge, tell."""
+"""One run: build the scenes, measure part after part, audit the books, judge, print."""
 
 import json
 import tempfile
@@ -12,10 +12,12 @@ from benchmarks import (
     allocation,
     day,
     events,
+    fresh,
     growth,
     in_process,
     machine,
     over_http,
+    profiling,
     report,
     scene,
     soak,
@@ -24,27 +26,33 @@ from benchmarks import (
 )
 from benchmarks.day import Day
 from benchmarks.events import Events
+from benchmarks.fresh import Fresh
 from benchmarks.growth import Growth
+from benchmarks.over_http import Contender
+from benchmarks.profiling import Profile
 from benchmarks.soak import Soak
+from benchmarks.upkeep import Upkeep
 from reservations import lifecycle
 from reservations.analysis import audit
 from stock.counters import sync
 
-ALLOCATION, IN_PROCESS, OVER_HTTP, DAY, EVENTS, GROWTH = PARTS = (
-    "allocation", "in_process", "http", "day", "events", "growth"
+ALLOCATION, IN_PROCESS, OVER_HTTP, DAY, EVENTS, FRESH, GROWTH = PARTS = (
+    "allocation", "in_process", "http", "day", "events", "fresh", "growth"
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is measured; `rate` in requests per second."""
+    """How much is measured; `rate` in requests per second. `is_brief`: only the figures of the verdict over HTTP."""
 
     parts: tuple[str, ...] = PARTS
     is_quick: bool = False
+    is_brief: bool = False
     rounds: int = 5
     seconds: float = 3.0
     warm_up_seconds: float = 1.0
     connections: tuple[int, ...] = (1, 8, 64, 256)
+    profile_seconds: float = 10.0
     warm_products: int = 1_000
     cold_products: int = 10_000
     allocation_rounds: int = 10
@@ -57,6 +65,8 @@ class Scale:
     messages: int = 10_000
     rest_seconds: float = 30.0
     rest_rate: float = 20.0
+    fresh_rounds: int = 1
+    fresh_reservations: int = verdict.FRESH_RESERVATIONS
     growth_levels: tuple[int, int] = (10_000, 1_000_000)
     growth_rounds: int = 15
     growth_batches: int = 15
@@ -68,7 +78,8 @@ QUICK = Scale(
     rounds=1,
     seconds=0.3,
     warm_up_seconds=0.0,
-    connections=(1, 64),
+    connections=(1, 64, 256),
+    profile_seconds=1.0,
     warm_products=50,
     cold_products=200,
     allocation_rounds=2,
@@ -80,6 +91,7 @@ QUICK = Scale(
     event_rounds=1,
     messages=600,
     rest_seconds=2.0,
+    fresh_reservations=500,
     growth_levels=(30, 300),
     growth_rounds=2,
     growth_batches=2,
@@ -93,6 +105,9 @@ class Found:
     allocations: list[allocation.Figures] | None = None
     verbs: list[in_process.Figures] | None = None
     table: over_http.Table | None = None
+    upkeep: Upkeep | None = None
+    profile: Profile | None = None
+    fresh: Fresh | None = None
     day: Day | None = None
     soak: Soak | None = None
     events: Events | None = None
@@ -102,7 +117,7 @@ class Found:
     def wrong_answers(self) -> int:
         """Requests that were answered as they should not be, or not at all."""
         turns = [turn for measured in (self.table or {}).values() for turn in measured.turns]
-        told = [*turns, *(self.day.kinds if self.day else ()), *([self.soak] if self.soak else ())]
+        told = [*turns, *(self.day.kinds if self.day else ()), *filter(None, (self.soak, self.fresh))]
         return sum(one.wrong + one.unanswered for one in told)
 
 
@@ -119,14 +134,17 @@ def run(scale: Scale) -> dict[str, Any]:
     judged = verdict.rows(
         allocations=found.allocations,
         table=found.table,
+        kept_up=found.upkeep,
+        fresh=found.fresh,
         verbs=found.verbs,
         growth=found.growth,
         soak=found.soak,
         events=found.events,
     )
-    print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
-    print(_tables(found))
-    print(_conclusion(found, judged, is_quick=scale.is_quick))
+    if not scale.is_brief:
+        print("\n" + "\n".join(f"{name}: {value}" for name, value in (described | noise).items()) + "\n")
+        print(_tables(found))
+    print(_conclusion(found, judged, scale))
     return {
         "began_at": began_at.isoformat(),
         "scale": asdict(scale),
@@ -135,6 +153,9 @@ def run(scale: Scale) -> dict[str, Any]:
         "allocation": [asdict(row) for row in found.allocations or ()],
         "in_process": [asdict(row) for row in found.verbs or ()],
         "over_http": [asdict(row) for row in over_http.figures(found.table or {})],
+        "upkeep": asdict(found.upkeep) if found.upkeep else None,
+        "profile": report.profile_text(found.profile).splitlines() if found.profile else None,
+        "fresh": asdict(found.fresh) if found.fresh else None,
         "day": asdict(found.day) if found.day else None,
         "soak": asdict(found.soak) if found.soak else None,
         "events": asdict(found.events) if found.events else None,
@@ -148,12 +169,15 @@ def run(scale: Scale) -> dict[str, Any]:
 def _measure(found: Found, scale: Scale) -> None:
     if ALLOCATION in scale.parts:
         found.allocations = allocation.run(rounds=scale.allocation_rounds, seconds=scale.allocation_seconds)
-    if scale.soak_seconds or set(scale.parts) - {ALLOCATION, GROWTH}:
+    if scale.soak_seconds or set(scale.parts) - {ALLOCATION, FRESH, GROWTH}:
         _measure_scenes(found, scale)
+        scene.add_events_of_the_textbook()
         events.drain()
         lifecycle.sweep()  # nobody else does, and a run may take longer than a hold lasts
         sync.sync(actor=scene.ACTOR)  # the textbook does not tell the counters
         found.damage = {one.invariant.name: one.rows for one in audit.run(with_counters=True) if one.count}
+    if FRESH in scale.parts:
+        found.fresh = fresh.run(rounds=scale.fresh_rounds, reservations=scale.fresh_reservations)
     if GROWTH in scale.parts:
         small, large = scale.growth_levels
         found.growth, damage = growth.run(
@@ -188,22 +212,45 @@ def _measure_served(
     found: Found, scale: Scale, served: stage.Stage, sources: over_http.Sources, warm: scene.Scene
 ) -> None:
     """The parts that call the service over HTTP."""
-    rest = over_http.everything_else(sources, warm, seconds=scale.seconds)
+    contenders = _contenders(scale, sources, warm)
     if OVER_HTTP in scale.parts:
-        contenders = [one for count in scale.connections for one in over_http.reserving(sources, count)]
         found.table = over_http.run(
-            [*contenders, *rest],
-            served,
-            rounds=scale.rounds,
-            seconds=scale.seconds,
-            warm_up_seconds=scale.warm_up_seconds,
+            contenders, served, rounds=scale.rounds, seconds=scale.seconds, warm_up_seconds=scale.warm_up_seconds
         )
+        served.settle()
+        found.upkeep = served.watch.result()
+        if not scale.is_brief:
+            found.profile = _profile(served, sources, seconds=scale.profile_seconds)
     if DAY in scale.parts:
         found.day = day.run(served, warm, rate=scale.rate, seconds=scale.day_seconds)
     if scale.soak_seconds:
-        everything = [*over_http.reserving(sources, over_http.MAIN_CONNECTIONS), *rest]
-        ours = [one for one in everything if one.name == over_http.OURS]
+        ours = [one for one in contenders if one.name == over_http.OURS and one.connections > 1]
         found.soak = soak.run(served, ours, seconds=scale.soak_seconds)
+
+
+def _contenders(scale: Scale, sources: over_http.Sources, warm: scene.Scene) -> list[Contender]:
+    """Those over HTTP; in a brief run only those that the verdict compares."""
+    contenders = [
+        *(one for connections in scale.connections for one in over_http.reserving(sources, connections)),
+        *over_http.spread(sources),
+        *over_http.everything_else(sources, warm, seconds=scale.seconds),
+    ]
+    if not scale.is_brief:
+        return contenders
+    compared = verdict.compared_keys()
+    return [one for one in contenders if (one.name, one.scene, one.connections) in compared]
+
+
+def _profile(served: stage.Stage, sources: over_http.Sources, *, seconds: float) -> Profile:
+    """Of a web process while it sells the hot product."""
+    *_, hot = over_http.reserving(sources, over_http.MAIN_CONNECTIONS)
+    pid, *_ = served.web_workers()
+    return profiling.run(
+        pid,
+        lambda load_seconds: over_http.take_turn(hot, stage=served, seconds=load_seconds),
+        seconds=seconds,
+        folder=served.folder,
+    )
 
 
 def _tables(found: Found) -> str:
@@ -214,7 +261,12 @@ def _tables(found: Found) -> str:
     if found.verbs:
         blocks.append(report.in_process_table(found.verbs))
     if found.table:
-        blocks.append(report.over_http_table(over_http.figures(found.table)))
+        figures = over_http.figures(found.table)
+        blocks += [report.over_http_table(figures), report.cpu_table(figures)]
+    if found.profile:
+        blocks.append(report.profile_text(found.profile))
+    if found.fresh:
+        blocks.append(report.fresh_text(found.fresh))
     if found.day:
         blocks.append(report.day_table(found.day))
     if found.soak:
@@ -226,13 +278,18 @@ def _tables(found: Found) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _conclusion(found: Found, judged: list[verdict.Row], *, is_quick: bool) -> str:
-    """The verdict on each figure, and whether all was right."""
+def _conclusion(found: Found, judged: list[verdict.Row], scale: Scale) -> str:
+    """The verdict on each figure, in a brief run on those that were measured, and whether all was right."""
     wrong = found.wrong_answers()
+    rows = [row for row in judged if row.told] if scale.is_brief else judged
     return "\n".join(
         [
-            *(["A quick run, over less than is promised: nothing here is a figure to quote."] if is_quick else []),
-            *map(verdict.sentence, judged),
+            *(
+                ["A quick run, over less than is promised: nothing here is a figure to quote."]
+                if scale.is_quick
+                else []
+            ),
+            report.verdict_table(rows),
             f"{wrong:,} requests were answered wrongly or not at all." if wrong else "No answer was wrong.",
             f"The audit found damage: {found.damage}" if found.damage else "The audit found nothing.",
         ]

@@ -9,9 +9,12 @@ local ffi = require("ffi")
 ffi.cdef([[
   typedef struct { long seconds; long nanoseconds; } moment;
   int clock_gettime(int clock, moment *now);
+  int getpid(void);
+  int kill(int pid, int signal);
 ]])
 
 local MONOTONIC = 1
+local SIGINT = 2
 local KNUTH = 2654435761 -- odd, so that multiplying by it modulo 2^32 is one to one
 
 -- --- in a thread ----------------------------------------------------------------------------------------------------
@@ -50,9 +53,22 @@ function prepare()
   wrk.headers["Content-Type"] = "application/json"
 end
 
-function response(status)
-  answers[status] = (answers[status] or 0) + 1
+-- Counts answers with this status; a script may define another `response` that counts otherwise.
+function count(status, number)
+  answers[status] = (answers[status] or 0) + number
   ended = now()
+end
+
+function response(status)
+  count(status, 1)
+end
+
+-- The run is over: nothing more is sent, and wrk, which would sleep until its time is up, ends as after Ctrl-C. It wants
+-- a request all the same; nobody waits for its answer.
+function stop()
+  wrk.thread:stop()
+  ffi.C.kill(ffi.C.getpid(), SIGINT)
+  return send("GET", "/health/live")
 end
 
 local run = random_bytes(10):gsub(".", function(byte)
