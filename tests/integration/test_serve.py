@@ -296,6 +296,9 @@ def chunked_bodies_are_read_and_bounded(real: Service, product_id: str) -> None:
         large = real.ask("POST", path, body, **head)
         assert (large.status, large.json()["code"]) == (413, "too_large")
         assert large.headers["Content-Type"] == "application/problem+json"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert real.ask("POST", "/admin/login/", b"x" * (LIMIT + 1), **form).status == 413
+    assert real.ask("POST", "/admin/login/", b"x" * LIMIT, **form).status == 403  # read, and without a CSRF token
     # Django's own reader would take a chunked body for an empty one, and this confirmation for one of the whole hold.
     refused = real.ask("POST", f"{API}/reservations", iter([b'{"order_id":', b' "x"}']), **head)
     assert (refused.status, {error["field"] for error in refused.json()["errors"]}) == (400, {"order_id", "items"})

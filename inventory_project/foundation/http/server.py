@@ -117,6 +117,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker has no type
         "proxy_headers": False,
         "server_header": False,
         "access_log": False,
+        "reset_contextvars": True,  # a request on a kept connection has nothing of the one before it
         "timeout_keep_alive": settings.WEB_KEEPALIVE_SECONDS,
         "timeout_graceful_shutdown": GRACEFUL_SECONDS,
     }
