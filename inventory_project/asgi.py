@@ -16,7 +16,8 @@ from inventory_project.wsgi import application as views  # noqa: E402
 from reservations.api import fast as reservations  # noqa: E402
 from stock.api import fast as stock  # noqa: E402
 
-HEALTH_THREADS = 4  # of their own, because a process that does not answer is restarted
+# Threads of their own for each of these, because a process that does not answer them is restarted.
+HEALTH_THREADS = {"/health/ready": 2, "/health": 1}
 
 
 async def live(_call: Call) -> Answer:
@@ -27,5 +28,5 @@ async def live(_call: Call) -> Answer:
 application = FastPath(
     {("GET", "/health/live"): live, **reservations.operations(), **stock.operations()},
     django=DjangoThreads(views, threads=settings.WEB_THREADS),
-    health=DjangoThreads(views, threads=HEALTH_THREADS),
+    apart={path: DjangoThreads(views, threads=number) for path, number in HEALTH_THREADS.items()},
 )

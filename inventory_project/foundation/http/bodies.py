@@ -16,15 +16,20 @@ class TooLargeError(Exception):
     """The body is larger than MAX_BODY_BYTES. The rest of it was not read."""
 
 
+class TooShortError(Exception):
+    """The body is shorter than its Content-Length says, so nothing may be decided about it."""
+
+
 class ClientLeftError(Exception):
     """The client closed the connection before the end of the body. An empty body is `{}`, so nothing may be decided."""
 
 
 async def read(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, whether or not it declares its length. Raises TooLargeError and ClientLeftError."""
+    """The whole body, whether or not it declares its length. Raises TooLargeError, TooShortError, ClientLeftError."""
     limit: int = settings.MAX_BODY_BYTES
     body = b""
-    if _declared_length(scope["headers"]) > limit:
+    declared = _declared_length(scope["headers"])
+    if declared > limit:
         raise TooLargeError
     while True:
         message = await receive()
@@ -34,6 +39,8 @@ async def read(scope: Scope, receive: Receive) -> bytes:
         if len(body) > limit:
             raise TooLargeError
         if not message.get("more_body"):
+            if len(body) < declared:
+                raise TooShortError
             return body
 
 

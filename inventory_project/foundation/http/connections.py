@@ -1,8 +1,8 @@
 """The connections of one web process: limits on their number, and on how long each may keep the service waiting.
 
 A connection costs no thread, so a client that is silent or slow costs next to nothing. It is closed when a deadline
-has passed, and earlier if its place is needed: of the connections that wait for their client, the one that has waited
-longest goes first. A connection whose request is being answered is never closed for another one.
+has passed, and earlier if its place is needed: of the address with the most connections, the one that has waited
+longest for its client. A connection whose request is being answered is never closed for another one.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import httptools
 import orjson
 from django.conf import settings
 from prometheus_client import Counter, Gauge
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # between two looks at the deadlines
 MAX_HEAD_BYTES = 65_536  # of a request line with its headers
+MAX_HEADERS = 100
+MAX_TIMES_AS_LONG = 8  # that a body may be as it is sent, in chunks of a few bytes each, as it is in the end
+MIN_READ_BYTES = 16_384  # of its answer, that a client must read within its deadline
 MAX_PIPELINED = 16  # requests that a client may send before it has its answers
 
 open_connections = Gauge(
@@ -31,8 +35,8 @@ open_connections = Gauge(
 )
 closed_connections = Counter(
     "inventory_http_connections_closed",
-    "Connections that the service closed: silent, slow_head, large_head, slow_body, slow_reader, too_many, pipelined, "
-    "no_http.",
+    "Connections that the service closed: silent, slow_head, large_head, slow_body, large_body, slow_reader, too_many, "
+    "pipelined, invalid_http.",
     ["reason"],
 )
 
@@ -60,48 +64,111 @@ class Limits:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, with the limits. `phase` is what it waits for, since `since` by the loop's clock."""
+    """uvicorn's connection, with the limits. `phase` is what its client must do next, since `since` by the loop's time.
 
-    SILENT, HEAD, BODY, ANSWER = "silent", "slow_head", "slow_body", "answer"
+    `running` is the request that is being answered. Requests that come before its answer wait in uvicorn's `pipeline`.
+    """
+
+    SILENT, HEAD, BODY, NOTHING = "silent", "slow_head", "slow_body", "nothing"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.phase, self.since = self.SILENT, self.loop.time()
         self.unsent, self.unsent_since = 0, self.since
         self.head_bytes: int | None = 0  # of the head that is coming; None while a body is coming
+        self.body_bytes = 0  # of the body that is coming, as it was sent: chunks have sizes, and may have trailers
+        self.running: RequestResponseCycle | None = None
         self.address = ""
-        self.is_last_request = False
+        self.is_upgrade = self.is_aborted = self.is_last_request = False
 
     # --- what happens to a connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Take the connection in, or close it if there is no place for it."""
+        """Register the connection, or close it if a limit is reached."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
         registry.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection and the requests that it still wanted answered."""
+        """Forget the connection, and the requests that it still wanted answered."""
         registry.remove(self)
+        if self.running is not None:
+            self.running.disconnected = True
+            self.running.message_event.set()
         super().connection_lost(exc)
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came. A head that is too large is refused, also one that comes before an answer is sent."""
+        """Parse what came. A head or a body that is too large is refused, also one that comes before an answer."""
+        self._unset_keepalive_if_required()
         if self.phase == self.SILENT:
             self._enter(self.HEAD)
         if self.head_bytes is not None:
             self.head_bytes += len(data)
-        super().data_received(data)
+        else:
+            self.body_bytes += len(data)
+        self._parse(data)
+        if self.transport.is_closing():
+            return
         if self.head_bytes is not None and self.head_bytes > MAX_HEAD_BYTES:
-            closed_connections.labels("large_head").inc()
-            self._refuse(431, f"The request line and the headers are larger than {MAX_HEAD_BYTES} bytes.")
+            self._refuse_head()
+        elif self.body_bytes > MAX_TIMES_AS_LONG * settings.MAX_BODY_BYTES:
+            closed_connections.labels("large_body").inc()
+            self._refuse(413, f"The body is larger than {settings.MAX_BODY_BYTES} bytes.")
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self.transport.is_closing():
+                self._parse_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if not self.transport.is_closing():
+                closed_connections.labels("invalid_http").inc()
+                self._refuse(400, "This is not a valid HTTP request.")
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Parse the request again as if its client had not offered another protocol, which clients of Java do.
+
+        At such an offer httptools stops after the head, and would take the body for the next request.
+        """
+        headers = [
+            (name, value)
+            for name, value in self.headers
+            if name != b"upgrade" and (name != b"connection" or b"close" in value.lower())
+        ]
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % header for header in headers]
+        self.is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._parse(b"\r\n".join([*lines, b"", b""]) + rest)
+
+    def on_message_begin(self) -> None:
+        """Begin a request, unless the connection was closed by one that came in the same piece."""
+        if self.transport.is_closing():
+            raise ConnectionAbortedError
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header. A trailer is not one (RFC 9110, 6.5.1): it came after the request was judged by its head."""
+        if self.head_bytes is None:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            self._refuse_head()
+            raise ConnectionAbortedError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin to answer: the body is read by the application."""
-        self.head_bytes = None
-        self._enter(self.BODY)
+        if self.parser.should_upgrade():
+            self.is_upgrade = True
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(405, "The method CONNECT is not allowed here.")
+            return
         super().on_headers_complete()
+        self.head_bytes, self.body_bytes = None, 0
+        self._enter(self.BODY)
         if self.is_last_request:
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
@@ -109,15 +176,21 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete; from here on the service is at work."""
+        if self.is_upgrade:
+            return
         super().on_message_complete()
-        self.head_bytes = 0
-        self._enter(self.ANSWER)
+        self.head_bytes, self.body_bytes = 0, 0
+        self._enter(self.NOTHING)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is here already."""
         super().on_response_complete()
-        if self.cycle.response_complete:
-            self._enter(self.SILENT)
+        if self.running is None or self.running.response_complete:
+            self._enter(self.HEAD if self.head_bytes else self.SILENT)
 
     def _enter(self, phase: str) -> None:
         self.phase, self.since = phase, self.loop.time()
@@ -125,51 +198,62 @@ class Connection(HttpToolsProtocol):
 
     # --- what others do to it
 
+    @property
+    def is_evictable(self) -> bool:
+        """Whether it may be closed to make room: nothing of it is being answered or sent."""
+        running = self.running
+        is_busy = running is not None and not running.response_complete and not running.more_body
+        return not (is_busy or self.is_aborted or self.transport.get_write_buffer_size())
+
     def expect_no_more(self) -> None:
-        """Close the connection after the answer to the request that it has, or to the next one."""
+        """Close the connection after the answer to the last request that it has, or to the next one."""
         self.is_last_request = True
-        if self.phase in (self.BODY, self.ANSWER):
+        if self.running is not None:
             self.cycle.keep_alive = False
 
     def check(self, now: float, limits: Limits) -> None:
         """Close the connection if its client has kept the service waiting for too long."""
+        if self.is_aborted:
+            return
         unsent = self.transport.get_write_buffer_size()
-        if unsent != self.unsent or not unsent:
+        if not unsent or unsent <= self.unsent - MIN_READ_BYTES:
             self.unsent, self.unsent_since = unsent, now
         elif now - self.unsent_since > limits.write_seconds:
             self.close_for("slow_reader")
+        else:
+            self.unsent = max(self.unsent, unsent)
+        if self.transport.is_closing():
             return
         waited = now - self.since
         if self._is_at_its_head() and waited > limits.head_seconds:
             self.close_for(self.phase)
-        elif self.phase == self.BODY and waited > limits.body_seconds:
+        elif self.phase == self.BODY and not self.pipeline and waited > limits.body_seconds:
             closed_connections.labels(self.phase).inc()
             self._refuse(408, f"The body was not complete after {limits.body_seconds:g} seconds; nothing was done.")
 
     def _is_at_its_head(self) -> bool:
         """Whether a head is due. Between two requests uvicorn's own deadline holds, WEB_KEEPALIVE_SECONDS."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return self.phase == self.HEAD or (self.phase == self.SILENT and cycle is None)
+        return self.phase == self.HEAD or (self.phase == self.SILENT and self.running is None)
 
     def close_for(self, reason: str) -> None:
         """Close the connection at once; what is on its way to the client is dropped."""
-        if not self.transport.is_closing():
+        if not self.is_aborted:
+            self.is_aborted = True
             closed_connections.labels(reason).inc()
             self.transport.abort()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP. uvicorn calls this."""
-        closed_connections.labels("no_http").inc()
-        self._refuse(400, "This is not a valid HTTP request.")
+    def _refuse_head(self) -> None:
+        closed_connections.labels("large_head").inc()
+        self._refuse(431, f"The headers are larger than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}.")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Send a problem and close, after which the application reads that the client has left.
 
         While an earlier request waits for its answer, nothing is sent: it would count as the answer to that one.
         """
-        cycle: RequestResponseCycle | None = self.cycle
-        is_its_body = self.phase == self.BODY and not self.pipeline
-        if not is_its_body and cycle is not None and not cycle.response_complete:
+        is_its_body = self.phase == self.BODY and self.running is self.cycle
+        if not is_its_body and self.running is not None and not self.running.response_complete:
+            self.is_aborted = True
             self.transport.abort()
             return
         body = orjson.dumps(problems.problem(status, detail)) + NEWLINE
@@ -206,10 +290,7 @@ class Registry:
         open_connections.inc()
 
     def _make_room(self, connection: Connection, candidates: "OrderedDict[Connection, None]") -> None:
-        waiting = (
-            other for other in candidates if other.phase != Connection.ANSWER and not other.transport.is_closing()
-        )
-        next(waiting, connection).close_for("too_many")
+        next((other for other in candidates if other.is_evictable), connection).close_for("too_many")
 
     def touch(self, connection: Connection) -> None:
         """Note that the connection has just been active."""
@@ -233,7 +314,11 @@ class Registry:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for connection in self:
-                connection.check(loop.time(), self.limits or Limits.of_settings())
+                try:
+                    connection.check(loop.time(), self.limits or Limits.of_settings())
+                except Exception:
+                    logger.exception("the deadlines of a connection could not be checked")
+                    connection.transport.abort()
 
 
 registry = Registry()  # of this process; its event loop is the only one that serves

@@ -1,4 +1,4 @@
-"""Runs Django in a limited number of threads, for which nothing on the event loop waits."""
+"""Runs Django in a bounded pool of threads, so that it never blocks the event loop."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,8 @@ from inventory_project.foundation.errors import Unavailable
 from inventory_project.foundation.http.bodies import Message, Scope, Send
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
-WAITING_FOR_EACH_THREAD = 16  # requests that may wait; a further one is refused at once
+MAX_WAITING_PER_THREAD = 16  # requests; a further one is refused at once
+MAX_UNSENT_BYTES = 67_108_864  # of answers that are complete and not yet read by their clients
 
 
 class DjangoThreads:
@@ -21,12 +22,12 @@ class DjangoThreads:
 
     def __init__(self, application: WSGIApplication, *, threads: int) -> None:
         self._run = WSGIMiddleware(application, workers=threads)  # type: ignore[arg-type]  # its own WSGI types
-        self._most = threads * (1 + WAITING_FOR_EACH_THREAD)
-        self._running = 0
+        self._max_requests = threads * (1 + MAX_WAITING_PER_THREAD)
+        self._running = self._unsent_bytes = 0
 
     async def answer(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Answer the request. Raises Unavailable if too many others are waiting for a thread."""
-        if self._running >= self._most:
+        """Answer the request. Raises Unavailable if too many others wait for a thread, or do not read their answers."""
+        if self._running >= self._max_requests or self._unsent_bytes > MAX_UNSENT_BYTES:
             raise Unavailable("Too many requests are waiting; nothing was done.")
         messages: list[Message] = []
 
@@ -41,8 +42,13 @@ class DjangoThreads:
             await self._run({**scope, "headers": _for_wsgi(scope, len(body))}, receive, collect)  # type: ignore[arg-type]
         finally:
             self._running -= 1
-        for message in messages:
-            await send(message)
+        size = sum(len(message.get("body", b"")) for message in messages)
+        self._unsent_bytes += size
+        try:
+            for message in messages:
+                await send(message)
+        finally:
+            self._unsent_bytes -= size
 
 
 def _for_wsgi(scope: Scope, length: int) -> list[tuple[bytes, bytes]]:

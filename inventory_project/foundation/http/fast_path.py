@@ -31,7 +31,7 @@ from inventory_project.foundation.access.principals import ANONYMOUS, Principal
 from inventory_project.foundation.errors import Unavailable
 from inventory_project.foundation.http import answers, bodies, problems
 from inventory_project.foundation.http.answers import Answer, ViewMetrics
-from inventory_project.foundation.http.bodies import ClientLeftError, Receive, Scope, Send, TooLargeError
+from inventory_project.foundation.http.bodies import ClientLeftError, Receive, Scope, Send, TooLargeError, TooShortError
 from inventory_project.foundation.http.django_threads import DjangoThreads
 from inventory_project.foundation.http.logs import MAX_FORWARDED_SHOWN, RequestLog
 from inventory_project.foundation.http.paths import CANONICAL_UUID
@@ -40,6 +40,7 @@ ID = "<id>"  # in the path of an operation: a UUID
 EXAMPLE_ID = "00000000-0000-0000-0000-000000000000"
 CONTENT_TYPES = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 MAX_HOSTS_REMEMBERED = 64
+MAX_LOOKUPS = 64  # tokens that are looked up; beyond it Django looks them up, in its own threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,11 @@ class FastPath:
         operations: Mapping[tuple[str, str], Operation],
         *,
         django: DjangoThreads,
-        health: DjangoThreads,
+        apart: Mapping[str, DjangoThreads],
         executor: Executor | None = None,
     ) -> None:
-        self._django, self._health = django, health
+        """`apart` has threads of their own for some paths. `executor`, if it is given, looks up tokens."""
+        self._django, self._apart = django, apart
         self._routes = {key: _route(*key, operation) for key, operation in operations.items()}
         self._log = RequestLog()
         self._callers = Callers(executor or ThreadPoolExecutor(1, thread_name_prefix="tokens"))
@@ -87,20 +89,22 @@ class FastPath:
         if scope["type"] != "http":
             return
         try:
-            body = await bodies.read(scope, receive)
+            await self._answer_whole(scope, await bodies.read(scope, receive), send)
         except ClientLeftError:
             return
         except TooLargeError:
             await self._refuse(scope, send, 413, f"The body is larger than {settings.MAX_BODY_BYTES} bytes.")
-            return
+        except TooShortError:
+            await self._refuse(scope, send, 400, "The body is shorter than its Content-Length; nothing was done.")
+        except Unavailable as refusal:
+            await self._refuse(scope, send, 503, refusal.detail)
+
+    async def _answer_whole(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Answer a request whose body is complete. Raises Unavailable if no thread is free for it."""
         path, id_ = _split(scope["path"])
         route = self._routes.get((scope["method"], path))
         if route is None or not await self._answer(route, id_, scope, body, send):
-            threads = self._health if path.startswith("/health") else self._django
-            try:
-                await threads.answer(scope, body, send)
-            except Unavailable as refusal:
-                await self._refuse(scope, send, 503, refusal.detail)
+            await self._apart.get(path, self._django).answer(scope, body, send)
 
     async def _refuse(self, scope: Scope, send: Send, status: int, detail: str) -> None:
         """Answer what neither path takes, and close the connection."""
@@ -113,7 +117,7 @@ class FastPath:
         """Answer the request, unless only Django can: then nothing was done, and this is False."""
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        if len(headers) < len(scope["headers"]) or not self._is_usual(headers, body):
+        if len(headers) < len(scope["headers"]) or not self._is_usual(route, headers, body):
             return False
         principal = await self._principal(route, headers)
         if principal is None:
@@ -125,13 +129,17 @@ class FastPath:
             answer = await _decided(route.operation, Call(principal.actor, id_, scope["query_string"], body))
         if answer is None:
             return False
-        sent = await answers.send(send, answer, allow=route.allow)
+        sent = await answers.send(send, answer, allow="" if answer.status == 500 else route.allow)
         route.metrics.count(answer.status, time.perf_counter() - began, received=len(body), sent=sent)
         self._log.finished(f"{scope['method']} {_target(scope)}", answer.status, context)
         return True
 
-    def _is_usual(self, headers: Mapping[bytes, bytes], body: bytes) -> bool:
-        if b"cookie" in headers or not self._is_own_host(headers.get(b"host", b"")):
+    def _is_usual(self, route: Route, headers: Mapping[bytes, bytes], body: bytes) -> bool:
+        if not self._is_own_host(headers.get(b"host", b"")):
+            return False
+        if route.scope is None:  # a health check, which need not come by the proxy that ends TLS
+            return True
+        if b"cookie" in headers:
             return False
         if settings.SECURE_SSL_REDIRECT and headers.get(b"x-forwarded-proto") != b"https":
             return False
@@ -171,6 +179,8 @@ class Callers:
         if known := authentication.verified.get(digest):
             return known[1]
         if digest not in self._asked:
+            if len(self._asked) >= MAX_LOOKUPS:
+                return None
             self._asked[digest] = asyncio.get_running_loop().run_in_executor(self._executor, _look_up, digest)
             self._asked[digest].add_done_callback(lambda _: self._asked.pop(digest))
         return await asyncio.shield(self._asked[digest])
@@ -222,8 +232,8 @@ def _context(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 def _target(scope: Scope) -> str:
     query: bytes = scope["query_string"]
-    path: str = scope["path"]
-    return f"{path}?{query.decode('latin-1')}" if query else path
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 def _route(method: str, path: str, operation: Operation) -> Route:

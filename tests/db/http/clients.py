@@ -55,7 +55,7 @@ class FastClient(Client):
         self.answered, self.handed_over = 0, 0
         inline = Inline()
         operations = {**reservations.operations(inline), **stock.operations(inline)}
-        self.fast_path = FastPath(operations, django=self.django, health=self.django, executor=inline)  # type: ignore[arg-type]
+        self.fast_path = FastPath(operations, django=self.django, apart={}, executor=inline)  # type: ignore[arg-type]
 
     def request(self, **request: Any) -> Any:
         """One request, as `Client.request`."""

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,20 +169,65 @@ def test_a_head_that_is_too_large_is_refused(short: Service) -> None:
     assert (status_of(answer), body_of(answer)["code"]) == (431, "headers_too_large")
 
 
-def test_what_is_no_http_is_refused_as_a_problem(short: Service) -> None:
+def test_too_many_headers_are_refused(short: Service) -> None:
+    answer = answered(opened(short, HEAD + b"a: b\r\n" * 200))
+    assert (status_of(answer), body_of(answer)["code"]) == (431, "headers_too_large")
+
+
+def test_endless_trailers_are_refused_and_are_no_headers(short: Service) -> None:
+    closed = Closed(short, "large_body")
+    with opened(short, HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n") as client:
+        with suppress(OSError):
+            for _ in range(100):
+                client.sendall(b"a: b\r\n" * 10_000)
+        assert answered(client)[:12] in (
+            b"HTTP/1.1 413",
+            b"",
+        )  # where its trailers met a closed connection, it is reset
+    assert closed() == 1
+
+
+def test_invalid_http_is_refused_as_a_problem(short: Service) -> None:
     answer = answered(opened(short, b"\x16\x03\x01 this is TLS, perhaps\r\n\r\n"))
     assert (status_of(answer), body_of(answer)["code"]) == (400, "invalid")
 
 
-def test_a_refusal_is_never_sent_as_the_answer_to_an_earlier_request(long: Service) -> None:
+@pytest.mark.parametrize("second", [b"\x00 no HTTP\r\n\r\n", b"GET http://a:99999/ HTTP/1.1\r\n\r\n"])
+def test_a_refusal_is_never_sent_as_the_answer_to_an_earlier_request(long: Service, second: bytes) -> None:
     product = factories.product({factories.SP: 5})
     body = json.dumps(reservation(product.pk).body).encode()
     request = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-    assert answered(opened(long, request + b"\x00 no HTTP\r\n\r\n")) == b""
+    assert answered(opened(long, request + second)) == b""
     wait_until(Reservation.objects.exists, "the earlier request was served")
 
 
 # --- a body that is cut off is no empty body -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_in_one_piece", [True, False])
+def test_an_offer_of_another_protocol_is_ignored_and_the_body_read(short: Service, is_in_one_piece: bool) -> None:
+    """Clients of Java offer HTTP/2 in this way. httptools stops after the head of such a request."""
+    product = factories.product({factories.SP: 5})
+    held = factories.hold(product.pk, 2)
+    body = json.dumps({"items": [{"product_id": str(product.pk), "quantity": 1}]}).encode()
+    head = (
+        f"POST {API}/reservations/{held.id}/confirm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    after = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    client = opened(short, head + body if is_in_one_piece else head)
+    if not is_in_one_piece:
+        time.sleep(0.3)
+        client.sendall(body)
+    client.sendall(after)
+    parts = answered(client).split(b"HTTP/1.1 ")[1:]
+    assert [int(part.split()[0]) for part in parts] == [200, 200]
+    assert [item["confirmed"] for item in body_of(parts[0])["items"]] == [1]
+
+
+def test_connect_is_refused(short: Service) -> None:
+    assert status_of(answered(opened(short, b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"))) == 405
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 20\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"])

@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from inventory_project.foundation.http import bodies
-from inventory_project.foundation.http.bodies import ClientLeftError, Message, TooLargeError
+from inventory_project.foundation.http.bodies import ClientLeftError, Message, TooLargeError, TooShortError
 
 LIMIT = 64
 CHUNK = 16
@@ -104,3 +104,9 @@ def test_of_a_client_that_leaves_before_the_end_nothing_is_taken_as_its_body(
 
 def test_a_body_that_was_complete_is_read_though_its_client_has_left_since() -> None:
     assert Sender(*messages(b"{", b"}"), LEFT).read("2") == b"{}"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"items": [1]'])
+def test_a_body_that_ends_before_its_declared_length_is_no_body(body: bytes) -> None:
+    with pytest.raises(TooShortError):
+        Sender(*messages(body)).read("14")
