@@ -16,6 +16,7 @@ from inventory_project.foundation.http.connections import Connection, registry
 
 SECONDS_A_CONNECTION = 0.000_05
 MAX_CONNECTIONS_COUNTED = 40  # so 2 ms at most
+EXHAUSTED_SECONDS = 1.0  # without a try, when the process may open no more files
 LINGER_SECONDS = 1.0  # on stopping, for a request that is on its way over a connection that stands open
 GRACEFUL_SECONDS = 20  # that requests in progress have to finish on SIGTERM
 
@@ -27,6 +28,8 @@ class Acceptor:
 
     The process that wakes first accepts a new connection, and clients keep it. One process may then get nearly all of
     them and use one core, while the others are idle. So each pauses for longer, the more connections it has.
+
+    One connection is accepted in a turn of the event loop, so a rush of new ones delays no request that is in progress.
     """
 
     def __init__(self, listener: socket.socket, server: "Server") -> None:
@@ -34,6 +37,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_exhausted = False
         listener.setblocking(False)
         self._wait()
 
@@ -47,8 +51,12 @@ class Acceptor:
         self._timer = self._loop.call_later(pause, self._go_on)
 
     def _go_on(self) -> None:
+        self._is_exhausted = False
         self._accept()
-        self._wait()
+        if self._is_exhausted:
+            self._timer = self._loop.call_later(EXHAUSTED_SECONDS, self._wait)
+        else:
+            self._wait()
 
     def _accept(self) -> bool:
         """Whether a connection was waiting and is open now."""
@@ -57,6 +65,7 @@ class Acceptor:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED):
                 logger.warning("a connection could not be accepted: %s", error)
+                self._is_exhausted = True
             return False
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._server.new_connection, client))
         self._opening.add(task)
@@ -76,7 +85,7 @@ class Acceptor:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server. It accepts connections by an Acceptor, and on stopping leaves no request without an answer."""
+    """uvicorn's server, with Acceptors. On stopping it leaves no complete request without an answer."""
 
     def __init__(self, config: uvicorn.Config, listeners: list[socket.socket]) -> None:
         super().__init__(config)
@@ -89,7 +98,10 @@ class Server(uvicorn.Server):
         self._deadlines = asyncio.get_running_loop().create_task(registry.keep_deadlines())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: close the port, answer what was sent with `Connection: close`, then close what stands open."""
+        """Stop: close the port, answer the requests that still arrive, then close the connections that stand open.
+
+        These last answers say `Connection: close`.
+        """
         for acceptor in self._acceptors:
             await acceptor.close()
         for connection in registry:
@@ -119,7 +131,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker has no type
         "access_log": False,
         "reset_contextvars": True,  # a request on a kept connection has nothing of the one before it
         "timeout_keep_alive": settings.WEB_KEEPALIVE_SECONDS,
-        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
+        "timeout_graceful_shutdown": GRACEFUL_SECONDS - 2,  # gunicorn's own seconds began before
     }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
