@@ -86,14 +86,15 @@ def _overdue() -> Metric:
 
 
 class Page:
-    """The page of metrics. It is made again once ten times as long has passed as it took to make.
+    """The page of metrics, kept for ten times as long as it took to make, MAX_KEPT_SECONDS at most.
 
-    So however often it is asked for, it takes a tenth of a core at most. Only one thread makes it. The others wait, and
-    after MAX_WAIT_SECONDS take the one before.
+    So however often it is asked for, making it takes about a tenth of one core. Only one thread makes it. The others
+    wait for MAX_WAIT_SECONDS at most, then get the page before.
     """
 
     SHARE = 10
     MAX_WAIT_SECONDS = 1.0
+    MAX_KEPT_SECONDS = 10.0
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make
@@ -103,13 +104,13 @@ class Page:
 
     def content(self) -> bytes:
         """The page, made now or a moment ago."""
-        if not self._lock.acquire(timeout=self.MAX_WAIT_SECONDS):
+        if not self._lock.acquire(timeout=self.MAX_WAIT_SECONDS if self._content else -1):
             return self._content
         try:
             began = time.monotonic()
             if began >= self._good_until:
                 self._content = self._make()
-                self._good_until = began + self.SHARE * (time.monotonic() - began)
+                self._good_until = began + min(self.SHARE * (time.monotonic() - began), self.MAX_KEPT_SECONDS)
             return self._content
         finally:
             self._lock.release()

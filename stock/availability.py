@@ -3,6 +3,7 @@
 A read from the database refills the counters, so that the next request finds them there.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ from warehouses.allocation import decision
 from warehouses.allocation.terms import Candidate, Line
 from warehouses.models import Warehouse
 from warehouses.network import View
+
+logger = logging.getLogger(__name__)
 
 State = Literal["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"]
 Source = Literal["counters", "database"]
@@ -75,7 +78,7 @@ class ProductAvailability(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody wants to know of one product, as the arguments of `of_product`; or of many, as of `of_products`."""
+    """The arguments of `of_product`; with several ids, those of `of_products`."""
 
     product_ids: Sequence[UUID]
     warehouse_id: str | None = None
@@ -86,7 +89,16 @@ class Question:
 def from_counters(questions: Sequence[Question]) -> list[list[ProductAvailability] | None]:
     """Answer many questions with one look at the counters; None for those that they cannot answer."""
     reading = copies.read_at({id_ for question in questions for id_ in question.product_ids})
-    return [None if reading is None else _answered(question, reading) for question in questions]
+    return [None if reading is None else _answered_or_none(question, reading) for question in questions]
+
+
+def _answered_or_none(question: Question, reading: Reading) -> list[ProductAvailability] | None:
+    """None also if the question cannot be answered for another reason, so that it does not fail the others."""
+    try:
+        return _answered(question, reading)
+    except Exception:
+        logger.exception("the counters of %s could not be read", question.product_ids[:1])
+        return None
 
 
 def _answered(question: Question, reading: Reading) -> list[ProductAvailability] | None:

@@ -171,14 +171,15 @@ class Service(Process):
             connection.close()
 
     def metric(self, sample: str) -> float | None:
-        """The value of one sample of /metrics now, such as `inventory_reservations_total`.
+        """The value of one sample of /metrics now, such as `inventory_reservations_total`."""
+        return _sample(sample, self.metrics())
 
-        The page may have been made a moment before; then it is asked for again.
-        """
+    def metrics(self) -> str:
+        """The page of metrics as it is now; one that was made before is asked for again."""
         now, page = time.time(), ""
         while (_sample("inventory_metrics_made_at_seconds", page) or 0.0) < now:
             page = self.ask("GET", "/metrics").text
-        return _sample(sample, page)
+        return page
 
 
 def _sample(name: str, page: str) -> float | None:

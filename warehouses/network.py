@@ -167,6 +167,11 @@ def recent() -> Network:
     return _kept
 
 
+def is_recent() -> bool:
+    """Whether `recent` would answer at once, without reading the database."""
+    return not _is_old()
+
+
 def _is_old() -> bool:
     return time.monotonic() - _looked_at >= RECENT_SECONDS
 

@@ -1,5 +1,6 @@
 """The HTTP door of reservations: translate in, one call of the lifecycle, translate out."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 
 from inventory_project.foundation import moments
 from inventory_project.foundation.access import actor_of, scopes
-from inventory_project.foundation.errors import NotFound
+from inventory_project.foundation.errors import NotFound, Unavailable
 from inventory_project.foundation.http import problems, schema
 from inventory_project.foundation.http.answers import Answer
 from inventory_project.foundation.http.fields import (
@@ -248,7 +249,9 @@ def _reserve(body: dict[str, Any], actor: str) -> Reserve:
     )
 
 
-def _one_of_many(wanted: Reserve) -> dict[str, Any]:
+def _one_of_many(wanted: Reserve, until: float) -> dict[str, Any]:
+    if time.monotonic() > until:
+        return one_result(Unavailable("The orders before this one took too long; nothing was done for it."))
     try:
         return one_result(lifecycle.one(lifecycle.reserve_many, wanted))
     except Exception as error:  # the other orders have been reserved, and their answers must arrive
@@ -318,7 +321,8 @@ class ReservationViewSet(ViewSet[Reservation]):
         have been answered with. 200 and 201 come with the `reservation`, every other status with the `problem`.
         """
         orders = BulkReserveIn.read(request.data)["orders"]
-        answers = [_one_of_many(_reserve(order, actor_of(request))) for order in orders]
+        until = time.monotonic() + settings.GROUP_COMMIT_WORK_SECONDS
+        answers = [_one_of_many(_reserve(order, actor_of(request)), until) for order in orders]
         return Response({"results": answers})
 
     @extend_schema(request=ConfirmIn, responses={200: ReservationOut, **schema.refusals(409)})

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import connection
 from django.http import QueryDict
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -24,10 +25,12 @@ from inventory_project.foundation.http.plain_json import UUIDText
 from stock import availability
 from stock.api.availability import AvailabilityQuery, shown
 from stock.availability import ProductAvailability, Question
+from warehouses import network
 from warehouses.fields import PostalCodeText
 
 MAX_LOOKS_TOGETHER = 256  # questions that share one look
 MAX_PRODUCTS_TOGETHER = 2_000  # of these questions together
+MAX_PRODUCTS_SHOWN = 50  # in one answer; making a longer one would keep the event loop busy
 MAX_WAITING = 4_096  # questions in one process; beyond it they are refused
 
 
@@ -53,18 +56,24 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         executor=executor,
     )
 
+    async def look(question: Question) -> list[ProductAvailability] | None:
+        """None without Redis, and if the places of the warehouses must first be read from the database."""
+        if not settings.REDIS_URL or (question.postal_code and not network.is_recent()):
+            return None
+        return await looks.call(question)
+
     async def of_one(call: Call) -> Answer | None:
         query = _query(call.query)
-        if call.id is None or call.body or query is None or not settings.REDIS_URL:
+        if call.id is None or call.body or query is None:
             return None
-        found = await looks.call(Question(product_ids=[call.id], **query))
+        found = await look(Question(product_ids=[call.id], **query))
         return None if found is None else Answer(200, shown(found[0]))
 
     async def of_many(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
-        if bulk is None or not settings.REDIS_URL:
+        if bulk is None or len(bulk.product_ids) > MAX_PRODUCTS_SHOWN:
             return None
-        found = await looks.call(_question(bulk))
+        found = await look(_question(bulk))
         return None if found is None else Answer(200, {"products": [shown(one) for one in found]})
 
     return {
@@ -92,5 +101,5 @@ def _query(query: bytes) -> dict[str, Any] | None:
         return {}
     try:
         return AvailabilityQuery.read(QueryDict(query))
-    except ValidationError:
+    except (ValidationError, SuspiciousOperation):
         return None
