@@ -68,7 +68,7 @@ test: packages-test $(DEVELOPMENT) ## run all tests except those in a browser, o
 
 soak: packages-test $(DEVELOPMENT) ## run the tests that `make test` shortens, at full length
 	@TEST_SOAK=1 $(SERVERS) -- python -m pytest tests/integration/messaging/faults/test_minute.py \
-		tests/integration/races/test_emergency_brake.py $(ARGS)
+		tests/integration/races/test_emergency_brake.py tests/integration/faults/test_hostile_clients.py $(ARGS)
 
 check: packages-check $(DEVELOPMENT) ## check format, style, types, imports, migrations, settings, OpenAPI, AsyncAPI, container files
 	@mkdir -p $(SCRATCH)
