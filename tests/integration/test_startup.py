@@ -23,7 +23,9 @@ from warehouses import network
 MOST = 50_000  # objects at least that a process of the service has when everything is loaded
 WEB_PROCESS = """
 import gc
+from importlib import import_module
 from inventory_project import webserver
+import_module(webserver.wsgi_app)  # as gunicorn's worker does before that
 webserver.post_worker_init(None)
 from django.urls import get_resolver
 from warehouses import network
