@@ -30,27 +30,22 @@ class Answer:
     location: str = ""
 
 
-async def send(send: Send, answer: Answer, *, allow: str) -> int:
-    """Send an answer whose path allows these methods. Returns the length of its body in bytes."""
+async def send(send: Send, answer: Answer, *, allow: str = "", closes: bool = False) -> int:
+    """Send an answer whose path allows these methods. Returns the length of its body in bytes.
+
+    `closes` the connection after it, because the rest of the request may not have been read.
+    """
     content = orjson.dumps(answer.body) + NEWLINE
     headers = [*_constant_headers(answer.status >= 400, allow), (b"content-length", b"%d" % len(content))]
     if answer.location:
         headers.append((b"location", answer.location.encode()))
     if answer.status == 503:
         headers.append((b"retry-after", b"%d" % problems.RETRY_AFTER_SECONDS))
+    if closes:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
     return len(content)
-
-
-async def send_problem(send: Send, problem: Mapping[str, Any]) -> None:
-    """Send a problem, and close the connection after it: the rest of the request may not have been read."""
-    content = orjson.dumps(problem) + NEWLINE
-    headers = [*_constant_headers(True, ""), (b"content-length", b"%d" % len(content)), (b"connection", b"close")]
-    if problem["status"] == 503:
-        headers.append((b"retry-after", b"%d" % problems.RETRY_AFTER_SECONDS))
-    await send({"type": "http.response.start", "status": problem["status"], "headers": headers})
-    await send({"type": "http.response.body", "body": content})
 
 
 @cache

@@ -110,7 +110,7 @@ class FastPath:
         """Answer what neither path takes, and close the connection."""
         context = _context(scope, dict(scope["headers"]))
         bind_contextvars(**context)
-        await answers.send_problem(send, problems.problem(status, detail))
+        await answers.send(send, Answer(status, problems.problem(status, detail)), closes=True)
         self._log.finished(f"{scope['method']} {_target(scope)}", status, context)
 
     async def _answer(self, route: Route, id_: UUID | None, scope: Scope, body: bytes, send: Send) -> bool:
