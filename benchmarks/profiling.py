@@ -34,7 +34,7 @@ INNERMOST = (
 ANY = (
     ("metrics", r"\((prometheus_client|django_prometheus)/|ViewMetrics"),
     ("log", r"\((logging|structlog)/|http/logs"),
-    ("tokens", r"/access/|Callers|_principal"),
+    ("tokens", r"/access/|Principals|_principal"),
     ("parse", r"plain_json|http/bodies|\w+/api/fast"),
     ("answer", r"http/(answers|problems)|reservations/api/reservations"),
     ("server", r"\((uvicorn|gunicorn|a2wsgi)/|foundation/http/"),

@@ -52,7 +52,7 @@ NO_ANSWER = Unavailable(
 )
 
 
-class _Caller(Generic[Request, Result]):
+class _Pending(Generic[Request, Result]):
     """One request in progress, and the context that its log lines belong to."""
 
     __slots__ = ("answer", "context", "request", "since")
@@ -92,7 +92,7 @@ class Gatherer(Generic[Request, Result]):
         self._max_waiting = max_waiting
         self._patience_seconds, self._work_seconds = patience_seconds, work_seconds
         self._batch_size, self._wait_seconds = batch_size.labels(name), wait_seconds.labels(name)
-        self._queue: deque[_Caller[Request, Result]] = deque()
+        self._queue: deque[_Pending[Request, Result]] = deque()
         self._driver: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -112,14 +112,14 @@ class Gatherer(Generic[Request, Result]):
     def _join(self, request: Request) -> "asyncio.Future[Result]":
         """Put the request into the queue, or refuse it if the queue is full."""
         loop = asyncio.get_running_loop()
-        caller: _Caller[Request, Result] = _Caller(request, loop.create_future())
+        pending: _Pending[Request, Result] = _Pending(request, loop.create_future())
         if len(self._queue) >= self._max_waiting:
             turned_away.labels(self.name, "queue_full").inc()
-            _refuse(caller, Unavailable("Too many requests are waiting; nothing was done."))
+            _refuse(pending, Unavailable("Too many requests are waiting; nothing was done."))
         else:
-            self._queue.append(caller)
+            self._queue.append(pending)
             self._start(loop)
-        return caller.answer
+        return pending.answer
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have a driver and a timer while there is a queue."""
@@ -139,8 +139,8 @@ class Gatherer(Generic[Request, Result]):
         self._patience = None
         now = time.perf_counter()
         while self._queue and now - self._queue[0].since >= self._patience_seconds:
-            caller = self._queue.popleft()
-            if _refuse(caller, Unavailable("The requests before this one take too long; nothing was done.")):
+            pending = self._queue.popleft()
+            if _refuse(pending, Unavailable("The requests before this one take too long; nothing was done.")):
                 turned_away.labels(self.name, "not_taken").inc()
         if self._queue:
             left = self._patience_seconds - (now - self._queue[0].since)
@@ -152,38 +152,38 @@ class Gatherer(Generic[Request, Result]):
         while batch := self._take():
             await self._decide(batch, loop)
 
-    def _take(self) -> list[_Caller[Request, Result]]:
+    def _take(self) -> list[_Pending[Request, Result]]:
         """Take the next batch from the front of the queue. Requests that nobody waits for any more are dropped."""
-        batch: list[_Caller[Request, Result]] = []
+        batch: list[_Pending[Request, Result]] = []
         weight = 0
         while self._queue and len(batch) < self._max_batch:
-            caller = self._queue[0]
-            if not caller.answer.done():
-                weight += self._weight(caller.request)
+            pending = self._queue[0]
+            if not pending.answer.done():
+                weight += self._weight(pending.request)
                 if batch and weight > self._max_weight:
                     break
-                batch.append(caller)
+                batch.append(pending)
             self._queue.popleft()
         return batch
 
-    async def _decide(self, batch: list[_Caller[Request, Result]], loop: asyncio.AbstractEventLoop) -> None:
+    async def _decide(self, batch: list[_Pending[Request, Result]], loop: asyncio.AbstractEventLoop) -> None:
         """Have the batch worked on and tell the answers. The log lines of the work have the first request's id."""
         began = time.perf_counter()
-        for caller in batch:
-            self._wait_seconds.observe(began - caller.since)
+        for pending in batch:
+            self._wait_seconds.observe(began - pending.since)
         deadline = loop.call_later(self._work_seconds, self._give_up, batch)
-        requests = [caller.request for caller in batch]
+        requests = [pending.request for pending in batch]
         try:
             answers = await loop.run_in_executor(self.executor, batch[0].context.run, self._answers, requests)
-            for caller, answer in zip(batch, answers, strict=True):
-                _tell(caller, answer)
+            for pending, answer in zip(batch, answers, strict=True):
+                _answer(pending, answer)
         except Exception as error:
-            for caller in batch:
-                _refuse(caller, error)
+            for pending in batch:
+                _refuse(pending, error)
         finally:
             deadline.cancel()
-            for caller in batch:
-                _refuse(caller, NO_ANSWER)  # only those without an answer: the driver was cancelled
+            for pending in batch:
+                _refuse(pending, NO_ANSWER)  # only those without an answer: the driver was cancelled
         self._batch_size.observe(len(batch))
 
     def _answers(self, requests: Sequence[Request]) -> Sequence[Result | Refusal]:
@@ -201,29 +201,29 @@ class Gatherer(Generic[Request, Result]):
             raise RuntimeError(f"{self.name}: the work gave {len(answers)} answers to {len(requests)} requests.")
         return answers
 
-    def _give_up(self, batch: list[_Caller[Request, Result]]) -> None:
+    def _give_up(self, batch: list[_Pending[Request, Result]]) -> None:
         """Answer the callers of a batch that takes too long. The work goes on, and the next batch waits for it."""
-        for caller in batch:
-            if _refuse(caller, NO_ANSWER):
+        for pending in batch:
+            if _refuse(pending, NO_ANSWER):
                 turned_away.labels(self.name, "no_answer").inc()
 
 
-def _tell(caller: _Caller[Request, Result], answer: Result | Refusal) -> None:
+def _answer(pending: _Pending[Request, Result], answer: Result | Refusal) -> None:
     if isinstance(answer, Refusal):
-        _refuse(caller, answer)
-    elif not caller.answer.done():
-        caller.answer.set_result(answer)
+        _refuse(pending, answer)
+    elif not pending.answer.done():
+        pending.answer.set_result(answer)
 
 
-def _refuse(caller: _Caller[Request, Result], error: Exception) -> bool:
-    """Whether the caller gets the error. It does not if it has its answer, or has left."""
-    if caller.answer.done():
+def _refuse(pending: _Pending[Request, Result], error: Exception) -> bool:
+    """Tell the error to who waits. Returns False if it has an answer already, or has left."""
+    if pending.answer.done():
         return False
-    caller.answer.set_exception(_own(error))
+    pending.answer.set_exception(_copy_for_one(error))
     return True
 
 
-def _own(error: Exception) -> Exception:
+def _copy_for_one(error: Exception) -> Exception:
     """A copy of the error for one caller only, because raising an exception writes a traceback into it."""
     try:
         mine = copy.copy(error)

@@ -19,7 +19,7 @@ from inventory_project.foundation.http.answers import Answer
 from inventory_project.foundation.http.fast_path import ID, Call, Operation
 from inventory_project.foundation.http.plain_json import UUIDText
 from reservations import lifecycle
-from reservations.api.reservations import one_result, reserved, shown
+from reservations.api.reservations import order_result, reserve_answer, to_json
 from reservations.requests import Cancel, Confirm, Item, Outcome, Reserve, weight
 from warehouses.fields import PostalCodeText, WarehouseIdText
 
@@ -67,14 +67,14 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         order = plain_json.read(_ORDER, call.body)
         if order is None:
             return None
-        return reserved(await reserve.call(_reserve(order, call.actor)))
+        return reserve_answer(await reserve.call(_reserve(order, call.actor)))
 
     async def reserve_bulk(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None:
             return None
         outcomes = await reserve.call_many([_reserve(order, call.actor) for order in bulk.orders])
-        return Answer(200, {"results": [one_result(outcome) for outcome in outcomes]})
+        return Answer(200, {"results": [order_result(outcome) for outcome in outcomes]})
 
     async def confirm_one(call: Call) -> Answer | None:
         part = plain_json.read(_PART, call.body or b"{}")
@@ -82,13 +82,13 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
             return None
         items = None if part.items is UNSET else _domain_items(part.items)
         outcome = await confirm.call(Confirm(reservation_id=call.id, items=items, actor=call.actor))
-        return Answer(200, shown(outcome.hold))
+        return Answer(200, to_json(outcome.hold))
 
     async def cancel_one(call: Call) -> Answer | None:
         if call.id is None or call.body not in (b"", b"{}"):
             return None
         outcome = await cancel.call(Cancel(reservation_id=call.id, actor=call.actor))
-        return Answer(200, shown(outcome.hold))
+        return Answer(200, to_json(outcome.hold))
 
     return {
         ("POST", RESERVATIONS): reserve_one,

@@ -154,7 +154,7 @@ class ItemOut(serializers.Serializer[Any]):
 
 
 class ReservationOut(serializers.Serializer[Any]):
-    """A Reservation with its items; `shown` formats a Hold in the same way."""
+    """A Reservation with its items; `to_json` formats a Hold in the same way."""
 
     id = serializers.UUIDField()
     order_id = serializers.UUIDField()
@@ -168,7 +168,7 @@ class ReservationOut(serializers.Serializer[Any]):
     items = ItemOut(many=True, source="lines")
 
 
-def shown(hold: Hold) -> dict[str, Any]:
+def to_json(hold: Hold) -> dict[str, Any]:
     """Format ReservationOut of a hold by hand, because DRF is too slow for it under load."""
     return {
         "id": str(hold.id),
@@ -214,18 +214,18 @@ class ReservationFilter(django_filters.FilterSet):  # type: ignore[misc]  # djan
         )
 
 
-def reserved(outcome: Outcome) -> Answer:
+def reserve_answer(outcome: Outcome) -> Answer:
     """The answer to a reserve: 201 with the path of the new reservation, or 200 with the one that the order has."""
-    reservation = shown(outcome.hold)
+    reservation = to_json(outcome.hold)
     if outcome.is_replay:
         return Answer(200, reservation)
     return Answer(201, reservation, f"/api/inventory/reservations/{outcome.hold.id}")
 
 
-def one_result(outcome: Outcome | Exception) -> dict[str, Any]:
+def order_result(outcome: Outcome | Exception) -> dict[str, Any]:
     """The entry of one order in the answer to a bulk reserve."""
     if isinstance(outcome, Outcome):
-        answer = reserved(outcome)
+        answer = reserve_answer(outcome)
         return {"status": answer.status, "reservation": answer.body}
     problem = problems.of_any(outcome)
     return {"status": problem["status"], "problem": problem}
@@ -235,7 +235,7 @@ def one_result(outcome: Outcome | Exception) -> dict[str, Any]:
 
 
 def _respond(verb: Callable[..., Any], wanted: Any) -> Response:
-    return Response(shown(lifecycle.one(verb, wanted).hold))
+    return Response(to_json(lifecycle.one(verb, wanted).hold))
 
 
 def _reserve(body: dict[str, Any], actor: str) -> Reserve:
@@ -251,11 +251,11 @@ def _reserve(body: dict[str, Any], actor: str) -> Reserve:
 
 def _one_of_many(wanted: Reserve, until: float) -> dict[str, Any]:
     if time.monotonic() > until:
-        return one_result(Unavailable("The orders before this one took too long; nothing was done for it."))
+        return order_result(Unavailable("The orders before this one took too long; nothing was done for it."))
     try:
-        return one_result(lifecycle.one(lifecycle.reserve_many, wanted))
+        return order_result(lifecycle.one(lifecycle.reserve_many, wanted))
     except Exception as error:  # the other orders have been reserved, and their answers must arrive
-        return one_result(error)
+        return order_result(error)
 
 
 class ReservationViewSet(ViewSet[Reservation]):
@@ -309,7 +309,7 @@ class ReservationViewSet(ViewSet[Reservation]):
         `shortages`, `sales_blocked` with `product_ids`, `order_conflict`.
         """
         wanted = _reserve(ReserveIn.read(request.data), actor_of(request))
-        answer = reserved(lifecycle.one(lifecycle.reserve_many, wanted))
+        answer = reserve_answer(lifecycle.one(lifecycle.reserve_many, wanted))
         headers = {"Location": answer.location} if answer.location else {}
         return Response(answer.body, status=answer.status, headers=headers)
 

@@ -73,9 +73,9 @@ class BulkAvailabilityOut(serializers.Serializer[Any]):
     products = AvailabilityOut(many=True)
 
 
-def shown(product: availability.ProductAvailability) -> dict[str, Any]:
+def to_json(product: availability.ProductAvailability) -> dict[str, Any]:
     """Format AvailabilityOut by hand, because DRF takes longer for so many fields than the counters for the numbers."""
-    shown: dict[str, Any] = {
+    body: dict[str, Any] = {
         "product_id": str(product.product_id),
         "available": product.available,
         "state": product.state,
@@ -94,10 +94,10 @@ def shown(product: availability.ProductAvailability) -> dict[str, Any]:
         "as_of": moments.utc_text(product.as_of),
     }
     if product.is_sufficient is not None:
-        shown["is_sufficient"] = product.is_sufficient
+        body["is_sufficient"] = product.is_sufficient
     if product.served_by is not None:
-        shown["served_by"] = [serving._asdict() for serving in product.served_by]
-    return shown
+        body["served_by"] = [serving._asdict() for serving in product.served_by]
+    return body
 
 
 class AvailabilityViewSet(ViewSet[Product]):
@@ -107,10 +107,10 @@ class AvailabilityViewSet(ViewSet[Product]):
     def retrieve(self, request: Request, product_id: UUID) -> Response:
         """What can be sold of a product now."""
         query = AvailabilityQuery.read(request.query_params) if request.query_params else {}
-        return Response(shown(availability.of_product(product_id, **query)))
+        return Response(to_json(availability.of_product(product_id, **query)))
 
     @extend_schema(request=BulkAvailabilityIn, responses={200: BulkAvailabilityOut, **schema.refusals(422)})
     def bulk(self, request: Request) -> Response:
         """What can be sold of up to 500 products now, in the order asked."""
         body = BulkAvailabilityIn.read(request.data)
-        return Response({"products": [shown(found) for found in availability.of_products(**body)]})
+        return Response({"products": [to_json(found) for found in availability.of_products(**body)]})

@@ -23,7 +23,7 @@ from inventory_project.foundation.http.answers import Answer
 from inventory_project.foundation.http.fast_path import ID, Call, Operation
 from inventory_project.foundation.http.plain_json import UUIDText
 from stock import availability
-from stock.api.availability import AvailabilityQuery, shown
+from stock.api.availability import AvailabilityQuery, to_json
 from stock.availability import ProductAvailability, Question
 from warehouses import network
 from warehouses.fields import PostalCodeText
@@ -67,14 +67,14 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         if call.id is None or call.body or query is None:
             return None
         found = await look(Question(product_ids=[call.id], **query))
-        return None if found is None else Answer(200, shown(found[0]))
+        return None if found is None else Answer(200, to_json(found[0]))
 
     async def of_many(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None or len(bulk.product_ids) > MAX_PRODUCTS_SHOWN:
             return None
         found = await look(_question(bulk))
-        return None if found is None else Answer(200, {"products": [shown(one) for one in found]})
+        return None if found is None else Answer(200, {"products": [to_json(one) for one in found]})
 
     return {
         ("GET", f"/api/inventory/products/{ID}/availability"): of_one,

@@ -132,7 +132,7 @@ BATCH = "thread (8): reserve_0;_worker (concurrent/futures/thread.py)"
         (LOOP, "event loop", profiling.EVENT_LOOP),
         (f"{LOOP};Connection.data_received (inventory_project/foundation/http/connections.py)", "event loop", "server"),
         (f"{LOOP};reserve_one (reservations/api/fast.py);read (x/http/plain_json.py)", "event loop", "parse"),
-        (f"{LOOP};Callers.of (x/http/fast_path.py)", "event loop", "tokens"),
+        (f"{LOOP};Principals.of (x/http/fast_path.py)", "event loop", "tokens"),
         (f"{LOOP};ViewMetrics.count (x/http/answers.py);inc (prometheus_client/metrics.py)", "event loop", "metrics"),
         (f"{LOOP};RequestLog.finished (inventory_project/foundation/http/logs.py)", "event loop", "log"),
         (BATCH, "batches", profiling.IDLE),

@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import httptools
@@ -52,7 +53,7 @@ class Limits:
     write_seconds: float
 
     @classmethod
-    def of_settings(cls) -> "Limits":
+    def from_settings(cls) -> "Limits":
         """The limits that are configured."""
         return cls(
             connections=settings.WEB_MAX_CONNECTIONS,
@@ -63,17 +64,24 @@ class Limits:
         )
 
 
+class Phase(StrEnum):
+    """What the client of a connection must do next, named after the reason for closing it if it does not."""
+
+    SILENT = "silent"  # begin a request
+    HEAD = "slow_head"
+    BODY = "slow_body"
+    NOTHING = "nothing"  # its request is being answered
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with the limits. `phase` is what its client must do next, since `since` by the loop's time.
 
     `running` is the request that is being answered. Requests that come before its answer wait in uvicorn's `pipeline`.
     """
 
-    SILENT, HEAD, BODY, NOTHING = "silent", "slow_head", "slow_body", "nothing"
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.phase, self.since = self.SILENT, self.loop.time()
+        self.phase, self.since = Phase.SILENT, self.loop.time()
         self.unsent, self.unsent_since = 0, self.since
         self.head_bytes: int | None = 0  # of the head that is coming; None while a body is coming
         self.body_bytes = 0  # of the body that is coming, as it was sent: chunks have sizes, and may have trailers
@@ -101,8 +109,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came. A head or a body that is too large is refused, also one that comes before an answer."""
         self._unset_keepalive_if_required()
-        if self.phase == self.SILENT:
-            self._enter(self.HEAD)
+        if self.phase == Phase.SILENT:
+            self._enter(Phase.HEAD)
         if self.head_bytes is not None:
             self.head_bytes += len(data)
         else:
@@ -168,7 +176,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self.head_bytes, self.body_bytes = None, 0
-        self._enter(self.BODY)
+        self._enter(Phase.BODY)
         if self.is_last_request:
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
@@ -180,7 +188,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.head_bytes, self.body_bytes = 0, 0
-        self._enter(self.NOTHING)
+        self._enter(Phase.NOTHING)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
@@ -190,9 +198,9 @@ class Connection(HttpToolsProtocol):
         """Wait for the next request, unless it is here already."""
         super().on_response_complete()
         if self.running is None or self.running.response_complete:
-            self._enter(self.HEAD if self.head_bytes else self.SILENT)
+            self._enter(Phase.HEAD if self.head_bytes else Phase.SILENT)
 
-    def _enter(self, phase: str) -> None:
+    def _enter(self, phase: Phase) -> None:
         self.phase, self.since = phase, self.loop.time()
         registry.touch(self)
 
@@ -227,13 +235,13 @@ class Connection(HttpToolsProtocol):
         waited = now - self.since
         if self._is_at_its_head() and waited > limits.head_seconds:
             self.close_for(self.phase)
-        elif self.phase == self.BODY and not self.pipeline and waited > limits.body_seconds:
+        elif self.phase == Phase.BODY and not self.pipeline and waited > limits.body_seconds:
             closed_connections.labels(self.phase).inc()
             self._refuse(408, f"The body was not complete after {limits.body_seconds:g} seconds; nothing was done.")
 
     def _is_at_its_head(self) -> bool:
         """Whether a head is due. Between two requests uvicorn's own deadline holds, WEB_KEEPALIVE_SECONDS."""
-        return self.phase == self.HEAD or (self.phase == self.SILENT and self.running is None)
+        return self.phase == Phase.HEAD or (self.phase == Phase.SILENT and self.running is None)
 
     def close_for(self, reason: str) -> None:
         """Close the connection at once; what is on its way to the client is dropped."""
@@ -251,7 +259,7 @@ class Connection(HttpToolsProtocol):
 
         While an earlier request waits for its answer, nothing is sent: it would count as the answer to that one.
         """
-        is_its_body = self.phase == self.BODY and self.running is self.cycle
+        is_its_body = self.phase == Phase.BODY and self.running is self.cycle
         if not is_its_body and self.running is not None and not self.running.response_complete:
             self.is_aborted = True
             self.transport.abort()
@@ -279,7 +287,7 @@ class Registry:
 
     def admit(self, connection: Connection) -> None:
         """Take the connection in. If there are too many, close another one that waits for its client, or else this."""
-        self.limits = self.limits or Limits.of_settings()
+        self.limits = self.limits or Limits.from_settings()
         of_address = self._by_address.setdefault(connection.address, OrderedDict())
         if len(of_address) >= self.limits.of_one_address:
             self._make_room(connection, of_address)
@@ -315,7 +323,7 @@ class Registry:
             await asyncio.sleep(LOOK_SECONDS)
             for connection in self:
                 try:
-                    connection.check(loop.time(), self.limits or Limits.of_settings())
+                    connection.check(loop.time(), self.limits or Limits.from_settings())
                 except Exception:
                     logger.exception("the deadlines of a connection could not be checked")
                     connection.transport.abort()

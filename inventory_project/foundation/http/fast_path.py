@@ -81,7 +81,7 @@ class FastPath:
         self._django, self._apart = django, apart
         self._routes = {key: _route(*key, operation) for key, operation in operations.items()}
         self._log = RequestLog()
-        self._callers = Callers(executor or ThreadPoolExecutor(1, thread_name_prefix="tokens"))
+        self._principals = Principals(executor or ThreadPoolExecutor(1, thread_name_prefix="tokens"))
         self._hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,11 +160,11 @@ class FastPath:
         """The caller, if it may call this; None if Django must refuse it."""
         if route.scope is None or not settings.API_AUTH_ENABLED:
             return ANONYMOUS
-        principal = await self._callers.of(headers.get(b"authorization", b""))
+        principal = await self._principals.of(headers.get(b"authorization", b""))
         return principal if principal is not None and route.scope in principal.scopes else None
 
 
-class Callers:
+class Principals:
     """Who the bearer tokens belong to. An unknown token is looked up in a thread, once for all who wait for it."""
 
     def __init__(self, executor: Executor) -> None:

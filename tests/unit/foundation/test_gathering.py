@@ -607,7 +607,7 @@ async def test_a_caller_that_leaves_while_taken_harms_no_other_of_its_batch() ->
 def test_control_where_an_answer_is_given_without_a_look_the_others_lose_theirs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gathering, "_tell", lambda caller, answer: caller.answer.set_result(answer))
+    monkeypatch.setattr(gathering, "_answer", lambda caller, answer: caller.answer.set_result(answer))
     assert asyncio.run(leave_while_taken(work_fails=False)) == [20, "left", "InvalidStateError"]
 
 
