@@ -115,10 +115,11 @@ def _work(decide: Decide, is_last: bool, received: Sequence[Received[Any]]) -> l
         for each, decision in final
         if decision.rejection is not None
     ]
-    with database.pipelined():
+    now = database.database_now() if rejected else None
+    with database.postponed():
         inbox.record([(each, decision.handled) for each, decision in final])
-        if rejected:
-            outbox.record(rejected, at=database.database_now())
+        if now is not None:
+            outbox.record(rejected, at=now)
     crash_point("orders.before_commit")
     return decisions
 

@@ -207,10 +207,10 @@ class WorkingSet:
         return decide(self, hold, request)
 
     def write(self) -> None:
-        """Write everything that was decided, in one round trip; what did not change takes no statement."""
+        """Write everything that was decided, with the COMMIT; what did not change takes no statement."""
         changed = list(self.changed.values())
         self.levels.hold_ends = holds.time_left([*self.granted, *changed], self.now)
-        with database.pipelined():
+        with database.postponed():
             holds.insert(self.granted)
             holds.update(changed)
             crossings = ledger.write(self.levels, at=self.now)

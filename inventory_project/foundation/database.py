@@ -7,7 +7,7 @@ statement is prepared once for each connection, and all statements inside `pipel
 import fcntl
 import json
 import zlib
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,14 +17,16 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import Error, connection, models
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import Gauge
-from psycopg import Cursor, IsolationLevel, Pipeline
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
 from inventory_project.foundation.errors import Unavailable
+from inventory_project.foundation.postgresql.base import DatabaseWrapper
 from inventory_project.foundation.postgresql.sessions import Session
 
 T = TypeVar("T")
@@ -54,47 +56,53 @@ def pipelined() -> Iterator[None]:
     PostgreSQL still runs them one after the other: each sees what was committed while the previous one waited for its
     locks. The first error is raised at the end of the block at the latest. SQLite has no round trips to save.
     """
-    if connection.vendor != "postgresql":
+    db = _this_threads()
+    if db.vendor != "postgresql":
         yield
         return
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline() as pipeline:
-        pipeline.__class__ = _Pipeline
+    db.ensure_connection()
+    with db.wrap_database_errors, db.connection.pipeline():
         yield
 
 
-class _Pipeline(Pipeline):
-    """psycopg's pipeline, without the Flush that it sends after the Sync at the end.
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Send the rows written inside with the next statement or the COMMIT, whichever comes first.
 
-    PostgreSQL would take the Flush for the next request and would not count the time after it as idle. A process that
-    is frozen in its transaction would then keep its locks for ever (see tests/integration/faults/test_frozen.py).
+    That one raises their errors. Outside of a transaction, and on SQLite, they are written at once.
     """
-
-    def _exit_gen(self) -> Generator[Any, Any, None]:
-        try:
-            self._enqueue_sync()
-            yield from self._communicate_gen()
-        finally:
-            yield from self._fetch_gen(flush=False)
+    db = _this_threads()
+    if not isinstance(db, DatabaseWrapper):
+        yield
+        return
+    before, db.is_postponing = db.is_postponing, True
+    try:
+        yield
+    finally:
+        db.is_postponing = before
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> CursorWrapper:
     """Send a statement. PostgreSQL prepares it, so its text must not depend on the values."""
-    cursor = _prepared_cursor() if connection.vendor == "postgresql" else connection.cursor()
+    db = _this_threads()
+    if isinstance(db, DatabaseWrapper):
+        return db.execute(sql, parameters)
+    cursor = db.cursor()
     cursor.execute(sql, parameters)
-    if connection.queries_logged:
-        connection.queries_log[-1]["sql"] = (
-            sql  # psycopg does not report the text of a statement that it prepared earlier
-        )
     return cursor
 
 
-def _prepared_cursor() -> CursorWrapper:
-    """A cursor that sends the values apart from the text. Django's own cursors write them into it."""
-    connection.ensure_connection()
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    prepared: Any = Cursor(connection.connection)
-    return wrap(prepared)
+def _write(sql: str, parameters: Sequence[Any]) -> None:
+    db = _this_threads()
+    if isinstance(db, DatabaseWrapper) and db.is_postponing and db.in_atomic_block:
+        db.postpone(sql, parameters)
+    else:
+        execute(sql, parameters)
+
+
+def _this_threads() -> BaseDatabaseWrapper:
+    """This thread's connection. `django.db.connection` looks it up again for each of its attributes."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def _deferred(cursor: CursorWrapper, make: Callable[[Sequence[Any]], T]) -> Deferred[T]:
@@ -212,6 +220,7 @@ def _recordset(model: type[models.Model], columns: tuple[str, ...]) -> str:
     return f"jsonb_to_recordset(%s::jsonb) AS v ({typed})"
 
 
+@lru_cache(maxsize=64)
 def _column_names(model: type[models.Model], columns: tuple[str, ...]) -> list[str]:
     return [getattr(model._meta.get_field(name), "column") for name in columns]  # noqa: B009  # the stubs know `column` on concrete fields only
 
@@ -239,7 +248,7 @@ def insert_rows(model: type[models.Model], columns: tuple[str, ...], values: Seq
         return
     source, parameters = rows(model, columns, values)
     names = ", ".join(_column_names(model, columns))
-    execute(
+    _write(
         f"INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM {source}",  # noqa: S608  # our own names
         parameters,
     )
@@ -258,7 +267,7 @@ def update_rows(
     source, parameters = rows(model, columns, values)
     key, *names = _column_names(model, columns)
     assignments = assignments or ", ".join(f"{name} = v.{name}" for name in names)
-    execute(
+    _write(
         f"UPDATE {model._meta.db_table} AS t SET {assignments} FROM {source} WHERE t.{key} = v.{key}",  # noqa: S608
         parameters,
     )

@@ -1,16 +1,82 @@
-"""The engine: Django's wrapper of a PostgreSQL connection, with a breaker before the pool."""
+"""The engine: Django's wrapper of a PostgreSQL connection, with a breaker before the pool, and postponed statements."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
 from psycopg_pool import PoolTimeout
 
 from inventory_project.foundation.postgresql.sessions import Session, breaker
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's wrapper. While the server answers nobody, callers fail at once and do not wait one after the other."""
+    """Django's wrapper of a session.
+
+    While the server answers nobody, callers fail at once and do not wait one after the other. Statements can be
+    postponed until the next one or the COMMIT, so that they cost no round trip of their own.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.is_postponing = False
+        self._postponed: list[tuple[str, Sequence[Any]]] = []
+
+    # --- statements
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
+        """Send a statement, after those postponed, with its values apart from its text."""
+        self._send_postponed()
+        return self._execute(sql, parameters)
+
+    def postpone(self, sql: str, parameters: Sequence[Any]) -> None:
+        """Send this statement with the next one or with the COMMIT. Its answer cannot be read; they raise its error."""
+        self._postponed.append((sql, parameters))
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
+        self.ensure_connection()
+        is_logged = self.queries_logged
+        prepared: Any = psycopg.Cursor(self.connection)  # Django's own cursors write the values into the text
+        cursor = self.make_debug_cursor(prepared) if is_logged else self.make_cursor(prepared)
+        cursor.execute(sql, parameters)
+        if is_logged:
+            self.queries_log[-1]["sql"] = sql  # psycopg does not report the text of one that it prepared earlier
+        return cursor
+
+    def _cursor(self, name: str | None = None) -> CursorWrapper:
+        self._send_postponed()
+        cursor: CursorWrapper = super()._cursor(name)  # type: ignore[misc]  # the stubs have no private methods
+        return cursor
+
+    def _send_postponed(self) -> None:
+        if self._postponed:
+            with self.wrap_database_errors, self.connection.pipeline():
+                self._execute_postponed()
+
+    def _execute_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for sql, parameters in postponed:
+            self._execute(sql, parameters)
+
+    def _commit(self) -> None:
+        if self.connection is None or not self._postponed:
+            super()._commit()  # type: ignore[misc]
+            return
+        with self.wrap_database_errors, self.connection.pipeline():
+            self._execute_postponed()
+            super()._commit()  # type: ignore[misc]
+
+    def _rollback(self) -> None:
+        self._postponed = []
+        super()._rollback()  # type: ignore[misc]
+
+    def connect(self) -> None:
+        """Open a session. What an earlier one had not sent is forgotten: its transaction is over."""
+        self._postponed = []
+        super().connect()
+
+    # --- sessions
 
     @property
     def pool(self) -> Any:

@@ -8,10 +8,12 @@ process's other sessions is there: it is full if it takes no more, and one sessi
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import Pipeline, errors, generators
 from psycopg.abc import PQGen
 
 from inventory_project.foundation.breaker import Breaker
@@ -61,6 +63,13 @@ class Session(psycopg.Connection[Any]):
         breaker.succeeded()
         return session
 
+    @contextmanager
+    def pipeline(self) -> Iterator[Pipeline]:
+        """Send the statements inside together, as one round trip."""
+        with super().pipeline() as pipeline:
+            pipeline.__class__ = _Pipeline
+            yield pipeline
+
     def wait(self, gen: PQGen[Any], interval: float = WAKE_SECONDS, timeout: float | None = None) -> Any:
         """Wait for the server as psycopg does. Raises NoAnswer, and closes the session, after `answer_seconds`.
 
@@ -83,6 +92,31 @@ class Session(psycopg.Connection[Any]):
             raise
         Session.answered_at = time.monotonic()
         return answer
+
+
+class _Pipeline(Pipeline):
+    """psycopg's pipeline, with everything sent at once at the end, BEGIN and COMMIT included, and without a last Flush.
+
+    psycopg itself sends each statement by itself, and waits for BEGIN and COMMIT. PostgreSQL would take a Flush after
+    the last Sync for the next request and would not count the time after it as idle. A process that is frozen in its
+    transaction would then keep its locks for ever (see tests/integration/faults/test_frozen.py).
+    """
+
+    def _communicate_gen(self) -> PQGen[None]:
+        while self.command_queue:
+            self.command_queue.popleft()()  # libpq keeps it
+        yield from ()
+
+    def _sync_gen(self) -> PQGen[None]:
+        yield from self._communicate_gen()
+
+    def _exit_gen(self) -> PQGen[None]:
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+            yield from generators.send(self.pgconn)
+        finally:
+            yield from self._fetch_gen(flush=False)
 
 
 def _has_answered_since(moment: float) -> bool:
