@@ -6,6 +6,7 @@ statement is prepared once for each connection, and all statements inside `pipel
 
 import fcntl
 import json
+import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -375,6 +376,17 @@ def is_writable() -> bool:
     if not is_writable:
         drop_session()
     return is_writable
+
+
+def return_session(*, after_seconds: float = 0.0) -> None:
+    """Give this thread's session back to the pool, unless it was taken more recently, or a transaction is open.
+
+    Taking it again costs two round trips, so a thread that needs it all the time keeps it for `after_seconds`.
+    """
+    db = _this_threads()
+    taken_at = db.close_at or 0.0  # Django sets it to that moment, because its CONN_MAX_AGE is 0
+    if not db.in_atomic_block and time.monotonic() - taken_at >= after_seconds:
+        db.close()
 
 
 def drop_session() -> None:

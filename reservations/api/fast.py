@@ -10,9 +10,9 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import connection
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from inventory_project.foundation import database
 from inventory_project.foundation.gathering import Gatherer
 from inventory_project.foundation.http import plain_json
 from inventory_project.foundation.http.answers import Answer
@@ -25,6 +25,7 @@ from warehouses.fields import PostalCodeText, WarehouseIdText
 
 RESERVATIONS = "/api/inventory/reservations"
 MAX_ORDERS_WAITING = 2_048  # of one verb in one process; beyond it requests are refused
+KEPT_SECONDS = 60.0  # that the thread of a verb keeps its database session
 
 
 class _Item(Struct, forbid_unknown_fields=True):
@@ -101,7 +102,7 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
 def _gatherer(name: str, verb: Callable[..., Any], executor: Executor | None) -> Gatherer[Any, Outcome]:
     return Gatherer(
         name,
-        _released_afterwards(verb),
+        _with_session(verb),
         max_batch=settings.GROUP_COMMIT_MAX_BATCH,
         max_weight=settings.GROUP_COMMIT_MAX_LINES,
         weight=weight,
@@ -112,15 +113,14 @@ def _gatherer(name: str, verb: Callable[..., Any], executor: Executor | None) ->
     )
 
 
-def _released_afterwards(verb: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-    """The verb, whose thread returns its database connection to the pool after each batch."""
+def _with_session(verb: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+    """The verb, whose thread keeps its database session for a while, because the next batch may come at once."""
 
     def work(requests: Sequence[Any]) -> Any:
         try:
             return verb(requests)
         finally:
-            if not connection.in_atomic_block:
-                connection.close()
+            database.return_session(after_seconds=KEPT_SECONDS)
 
     return work
 

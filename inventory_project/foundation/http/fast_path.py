@@ -19,13 +19,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error
 from django.http.request import split_domain_port, validate_host
 from django.urls import resolve
 from rest_framework.exceptions import AuthenticationFailed
 from structlog.contextvars import bind_contextvars
 
-from inventory_project.foundation import tracing
+from inventory_project.foundation import database, tracing
 from inventory_project.foundation.access import authentication
 from inventory_project.foundation.access.principals import ANONYMOUS, Principal
 from inventory_project.foundation.errors import Unavailable
@@ -192,8 +192,7 @@ def _look_up(digest: str) -> Principal | None:
     except (AuthenticationFailed, Error):
         return None  # Django finds it out again, and says it
     finally:
-        if not connection.in_atomic_block:
-            connection.close()
+        database.return_session()
 
 
 async def _decided(operation: Operation, call: Call) -> Answer | None:
