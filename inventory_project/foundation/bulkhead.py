@@ -35,8 +35,12 @@ MAX_REMEMBERED = 10_000
 
 # PostgreSQL keeps the plans of prepared statements. Those made while the tables were empty would read whole tables
 # until the first ANALYZE, and make a batch three times as slow. To the planner what is switched off is merely very
-# costly, and it would compile so costly a plan.
-BY_INDEX = "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+# costly, and it would compile so costly a plan. A statement with a list it would plan each time, because it expects
+# ten values where one comes.
+PLANNING = (
+    "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), "
+    "set_config('plan_cache_mode', 'force_generic_plan', true)"
+)
 
 left_out = Counter(
     "inventory_batch_left_out", "Requests and messages that left their batch because a row they need was locked."
@@ -52,7 +56,7 @@ def first_statements() -> Iterator[None]:
     """
     with database.pipelined():
         if connection.vendor == "postgresql":
-            database.execute(f"SELECT set_config('lock_timeout', '{MAX_WAIT_MS}', true), {BY_INDEX}")
+            database.execute(f"SELECT set_config('lock_timeout', '{MAX_WAIT_MS}', true), {PLANNING}")
         yield
 
 
