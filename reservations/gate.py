@@ -6,8 +6,9 @@ sale by one interval at most. If the counters lack a product, or Redis does not 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from django.db import Error, connection
 from inventory_project.foundation.errors import Refusal, Unavailable
 from reservations import metrics, reserving
 from reservations.models import Reservation
-from reservations.requests import Outcome, Reserve, merged
+from reservations.requests import Item, Outcome, Reserve, merged
 from stock import availability
 from stock.counters import copies as counters
 from stock.counters.copies import ProductCounters
@@ -55,16 +56,16 @@ def screen(requests: Sequence[Reserve]) -> Screening:
 def _judged(
     requests: Sequence[Reserve], known: Known, lacking: Mapping[int, set[UUID]], probed: set[UUID]
 ) -> Screening:
-    screening = Screening()
+    screening, predict = Screening(), _prediction(known)
     for i, product_ids in lacking.items():
         if mine := product_ids & probed:
             screening.probes[i] = mine
-            screening.expected[i] = _refusal(requests[i], known)
+            screening.expected[i] = predict(requests[i])
             probed -= mine
     of_probes = {requests[i].order_id for i in screening.probes}
     for i in lacking.keys() - screening.probes.keys():
         if requests[i].order_id not in of_probes:  # a probe's twin gets the probe's answer
-            screening.refused[i] = _refusal(requests[i], known)
+            screening.refused[i] = predict(requests[i])
     return screening
 
 
@@ -120,12 +121,22 @@ def _with_reservation(order_ids: set[UUID]) -> set[UUID]:
         return order_ids
 
 
-def _refusal(request: Reserve, known: Known) -> Refusal:
-    """The refusal that the database would give if the counters are right."""
-    view = network.recent().seen_from(request.delivery_postal_code)
-    stock = {item.product_id: availability.candidates(known[item.product_id], view) for item in request.items}
-    decision = reserving.decide(
-        merged(request.items), stock, frozenset(), view.delivery, allow_split=request.allow_split
-    )
-    assert isinstance(decision, Refusal)  # noqa: S101  # the request lacks a product
-    return decision
+def _prediction(known: Known) -> Callable[[Reserve], Refusal]:
+    """A function that says how the database would refuse a request if the counters are right.
+
+    In a rush most requests are alike, so those with the same items and destination share a refusal.
+    """
+    places = network.recent()
+
+    @cache
+    def refusal(items: tuple[Item, ...], postal_code: str, *, allow_split: bool) -> Refusal:
+        view = places.seen_from(postal_code)
+        stock = {item.product_id: availability.candidates(known[item.product_id], view) for item in items}
+        decision = reserving.decide(merged(items), stock, frozenset(), view.delivery, allow_split=allow_split)
+        assert isinstance(decision, Refusal)  # noqa: S101  # the request lacks a product
+        return decision
+
+    def predict(request: Reserve) -> Refusal:
+        return refusal(request.items, request.delivery_postal_code, allow_split=request.allow_split)
+
+    return predict
