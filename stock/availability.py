@@ -80,7 +80,7 @@ class ProductAvailability(NamedTuple):
 class Question:
     """The arguments of `of_product`; with several ids, those of `of_products`."""
 
-    product_ids: Sequence[UUID]
+    product_ids: tuple[UUID, ...]
     warehouse_id: str | None = None
     quantity: int | None = None
     postal_code: str = ""
@@ -129,7 +129,9 @@ def of_product(
     Raises NotFound for the product, Invalid for the warehouse.
     """
     reading = copies.read_at([product_id])
-    question = Question(product_ids=[product_id], warehouse_id=warehouse_id, quantity=quantity, postal_code=postal_code)
+    question = Question(
+        product_ids=(product_id,), warehouse_id=warehouse_id, quantity=quantity, postal_code=postal_code
+    )
     if reading is not None and (found := _answered(question, reading)):
         return found[0]
     if warehouse_id is not None and not Warehouse.objects.filter(pk=warehouse_id).exists():

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+import orjson
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.db import connection
 from django.http import QueryDict
 from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.exceptions import ValidationError
 
+from inventory_project.foundation import database
 from inventory_project.foundation.gathering import Gatherer
 from inventory_project.foundation.http import plain_json
 from inventory_project.foundation.http.answers import Answer
@@ -40,11 +41,12 @@ class _Bulk(Struct, forbid_unknown_fields=True):
 
 
 _BULK = msgspec.json.Decoder(_Bulk)
+Products = list[orjson.Fragment]  # the products of an answer, as JSON
 
 
 def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operation]:
     """The operations by method and path. `executor`, if it is given, looks at the counters."""
-    looks: Gatherer[Question, list[ProductAvailability] | None] = Gatherer(
+    looks: Gatherer[Question, Products | None] = Gatherer(
         "availability",
         _look,
         max_batch=MAX_LOOKS_TOGETHER,
@@ -56,7 +58,7 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         executor=executor,
     )
 
-    async def look(question: Question) -> list[ProductAvailability] | None:
+    async def look(question: Question) -> Products | None:
         """None without Redis, and if the places of the warehouses must first be read from the database."""
         if not settings.REDIS_URL or (question.postal_code and not network.is_recent()):
             return None
@@ -66,15 +68,15 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         query = _query(call.query)
         if call.id is None or call.body or query is None:
             return None
-        found = await look(Question(product_ids=[call.id], **query))
-        return None if found is None else Answer(200, to_json(found[0]))
+        found = await look(Question(product_ids=(call.id,), **query))
+        return None if found is None else Answer(200, found[0])
 
     async def of_many(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None or len(bulk.product_ids) > MAX_PRODUCTS_SHOWN:
             return None
         found = await look(_question(bulk))
-        return None if found is None else Answer(200, {"products": [to_json(one) for one in found]})
+        return None if found is None else Answer(200, {"products": found})
 
     return {
         ("GET", f"/api/inventory/products/{ID}/availability"): of_one,
@@ -82,17 +84,25 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
     }
 
 
-def _look(questions: Sequence[Question]) -> list[list[ProductAvailability] | None]:
+def _look(questions: Sequence[Question]) -> list[Products | None]:
+    """The products that each question asks for. Those of equal questions are put together once."""
+    asked = list(dict.fromkeys(questions))
     try:
-        return availability.from_counters(questions)
+        found = availability.from_counters(asked)
+        shown = [None if products is None else _as_json(products) for products in found]
+        answers = dict(zip(asked, shown, strict=True))
+        return [answers[question] for question in questions]
     finally:
-        if not connection.in_atomic_block:  # it is used where the places of warehouses are read again
-            connection.close()
+        database.return_session()  # it is used where the places of warehouses are read again
+
+
+def _as_json(products: Sequence[ProductAvailability]) -> Products:
+    return [orjson.Fragment(orjson.dumps(to_json(product))) for product in products]
 
 
 def _question(bulk: _Bulk) -> Question:
     postal_code = "" if bulk.postal_code is UNSET else bulk.postal_code.strip()
-    return Question(product_ids=[UUID(product_id) for product_id in bulk.product_ids], postal_code=postal_code)
+    return Question(product_ids=tuple(map(UUID, bulk.product_ids)), postal_code=postal_code)
 
 
 def _query(query: bytes) -> dict[str, Any] | None:

@@ -23,10 +23,10 @@ HeaderList = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, and the body as JSON-ready values. `location` is the path of what was created."""
+    """A status, and the body: JSON-ready values, or JSON. `location` is the path of what was created."""
 
     status: int
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | orjson.Fragment
     location: str = ""
 
 

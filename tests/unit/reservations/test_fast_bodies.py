@@ -72,7 +72,8 @@ def fast_many(body: bytes) -> object:
 
 
 def strict_many(body: bytes) -> object:
-    return Question(**availability.BulkAvailabilityIn.read(parsing.parse_object(body)))
+    wanted = availability.BulkAvailabilityIn.read(parsing.parse_object(body))
+    return Question(**wanted | {"product_ids": tuple(wanted["product_ids"])})
 
 
 KINDS: dict[str, tuple[Read, Read, list[object]]] = {
