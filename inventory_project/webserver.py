@@ -7,6 +7,9 @@ import django
 from django.conf import settings
 from prometheus_client import multiprocess
 
+from inventory_project import metrics_folder
+
+metrics_folder.remember_process_id()
 django.setup()
 
 from inventory_project.foundation.http.server import GRACEFUL_SECONDS, Worker  # noqa: E402  # it needs the settings
