@@ -57,7 +57,7 @@ class _Pending(Generic[Request, Result]):
 
     __slots__ = ("answer", "context", "request", "since")
 
-    def __init__(self, request: Request, answer: "asyncio.Future[Result]") -> None:
+    def __init__(self, request: Request, answer: "asyncio.Future[Result | Exception]") -> None:
         self.request = request
         self.answer = answer
         self.context = contextvars.copy_context()
@@ -93,6 +93,7 @@ class Gatherer(Generic[Request, Result]):
         self._patience_seconds, self._work_seconds = patience_seconds, work_seconds
         self._batch_size, self._wait_seconds = batch_size.labels(name), wait_seconds.labels(name)
         self._queue: deque[_Pending[Request, Result]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -102,20 +103,28 @@ class Gatherer(Generic[Request, Result]):
         Unavailable `overloaded`: nothing was done. Too many requests are waiting, or `patience_seconds` have passed.
         Unavailable `outcome_unknown`: the request was taken, but its batch did not end within `work_seconds`.
         """
+        answer = await self._join(request)
+        if isinstance(answer, Exception):
+            raise _copy_for_one(answer)
+        return answer
+
+    async def ask(self, request: Request) -> Result | Exception:
+        """What `call` returns or raises, without raising it. Several callers may get the same exception."""
         return await self._join(request)
 
-    async def call_many(self, requests: Sequence[Request]) -> list[Result | Exception]:
-        """What `call` would have returned or raised for each of the requests, in their order."""
-        answers = [self._join(request) for request in requests]
-        return await asyncio.gather(*answers, return_exceptions=True)  # type: ignore[return-value]  # Exception at most
+    async def ask_many(self, requests: Sequence[Request]) -> list[Result | Exception]:
+        """What `ask` returns for each of the requests, in their order."""
+        return await asyncio.gather(*[self._join(request) for request in requests])
 
-    def _join(self, request: Request) -> "asyncio.Future[Result]":
+    def _join(self, request: Request) -> "asyncio.Future[Result | Exception]":
         """Put the request into the queue, or refuse it if the queue is full."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            loop = self._loop = asyncio.get_running_loop()  # it asks the system for the process's id each time
         pending: _Pending[Request, Result] = _Pending(request, loop.create_future())
         if len(self._queue) >= self._max_waiting:
             turned_away.labels(self.name, "queue_full").inc()
-            _refuse(pending, Unavailable("Too many requests are waiting; nothing was done."))
+            _tell(pending, Unavailable("Too many requests are waiting; nothing was done."))
         else:
             self._queue.append(pending)
             self._start(loop)
@@ -140,7 +149,7 @@ class Gatherer(Generic[Request, Result]):
         now = time.perf_counter()
         while self._queue and now - self._queue[0].since >= self._patience_seconds:
             pending = self._queue.popleft()
-            if _refuse(pending, Unavailable("The requests before this one take too long; nothing was done.")):
+            if _tell(pending, Unavailable("The requests before this one take too long; nothing was done.")):
                 turned_away.labels(self.name, "not_taken").inc()
         if self._queue:
             left = self._patience_seconds - (now - self._queue[0].since)
@@ -176,14 +185,14 @@ class Gatherer(Generic[Request, Result]):
         try:
             answers = await loop.run_in_executor(self.executor, batch[0].context.run, self._answers, requests)
             for pending, answer in zip(batch, answers, strict=True):
-                _answer(pending, answer)
+                _tell(pending, answer)
         except Exception as error:
             for pending in batch:
-                _refuse(pending, error)
+                _tell(pending, error)
         finally:
             deadline.cancel()
             for pending in batch:
-                _refuse(pending, NO_ANSWER)  # only those without an answer: the driver was cancelled
+                _tell(pending, NO_ANSWER)  # only those without an answer: the driver was cancelled
         self._batch_size.observe(len(batch))
 
     def _answers(self, requests: Sequence[Request]) -> Sequence[Result | Refusal]:
@@ -204,22 +213,15 @@ class Gatherer(Generic[Request, Result]):
     def _give_up(self, batch: list[_Pending[Request, Result]]) -> None:
         """Answer the callers of a batch that takes too long. The work goes on, and the next batch waits for it."""
         for pending in batch:
-            if _refuse(pending, NO_ANSWER):
+            if _tell(pending, NO_ANSWER):
                 turned_away.labels(self.name, "no_answer").inc()
 
 
-def _answer(pending: _Pending[Request, Result], answer: Result | Refusal) -> None:
-    if isinstance(answer, Refusal):
-        _refuse(pending, answer)
-    elif not pending.answer.done():
-        pending.answer.set_result(answer)
-
-
-def _refuse(pending: _Pending[Request, Result], error: Exception) -> bool:
-    """Tell the error to who waits. Returns False if it has an answer already, or has left."""
+def _tell(pending: _Pending[Request, Result], answer: Result | Exception) -> bool:
+    """Give the answer to who waits. Returns False if it has one already, or has left."""
     if pending.answer.done():
         return False
-    pending.answer.set_exception(_copy_for_one(error))
+    pending.answer.set_result(answer)
     return True
 
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from inventory_project.foundation import database
 from inventory_project.foundation.gathering import Gatherer
 from inventory_project.foundation.http import plain_json
-from inventory_project.foundation.http.answers import Answer
+from inventory_project.foundation.http.answers import Answer, refused
 from inventory_project.foundation.http.fast_path import ID, Call, Operation
 from inventory_project.foundation.http.plain_json import UUIDText
 from reservations import lifecycle
@@ -68,13 +68,14 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         order = plain_json.read(_ORDER, call.body)
         if order is None:
             return None
-        return reserve_answer(await reserve.call(_reserve(order, call.actor)))
+        outcome = await reserve.ask(_reserve(order, call.actor))
+        return refused(outcome) if isinstance(outcome, Exception) else reserve_answer(outcome)
 
     async def reserve_bulk(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None:
             return None
-        outcomes = await reserve.call_many([_reserve(order, call.actor) for order in bulk.orders])
+        outcomes = await reserve.ask_many([_reserve(order, call.actor) for order in bulk.orders])
         return Answer(200, {"results": [order_result(outcome) for outcome in outcomes]})
 
     async def confirm_one(call: Call) -> Answer | None:
@@ -82,14 +83,12 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         if call.id is None or part is None:
             return None
         items = None if part.items is UNSET else _domain_items(part.items)
-        outcome = await confirm.call(Confirm(reservation_id=call.id, items=items, actor=call.actor))
-        return Answer(200, to_json(outcome.hold))
+        return _settled(await confirm.ask(Confirm(reservation_id=call.id, items=items, actor=call.actor)))
 
     async def cancel_one(call: Call) -> Answer | None:
         if call.id is None or call.body not in (b"", b"{}"):
             return None
-        outcome = await cancel.call(Cancel(reservation_id=call.id, actor=call.actor))
-        return Answer(200, to_json(outcome.hold))
+        return _settled(await cancel.ask(Cancel(reservation_id=call.id, actor=call.actor)))
 
     return {
         ("POST", RESERVATIONS): reserve_one,
@@ -97,6 +96,10 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         ("POST", f"{RESERVATIONS}/{ID}/confirm"): confirm_one,
         ("POST", f"{RESERVATIONS}/{ID}/cancel"): cancel_one,
     }
+
+
+def _settled(outcome: Outcome | Exception) -> Answer:
+    return refused(outcome) if isinstance(outcome, Exception) else Answer(200, to_json(outcome.hold))
 
 
 def _gatherer(name: str, verb: Callable[..., Any], executor: Executor | None) -> Gatherer[Any, Outcome]:

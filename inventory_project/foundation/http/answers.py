@@ -1,5 +1,7 @@
 """Answers from the event loop: JSON with the headers and the metrics that an answer of Django has."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,11 +16,14 @@ from django.test import RequestFactory
 from django_prometheus.middleware import Metrics
 
 from inventory_project.foundation.http import problems
-from inventory_project.foundation.http.bodies import Send
+from inventory_project.foundation.http.bodies import Scope, Send
 from inventory_project.foundation.http.lines import NEWLINE
 
 JSON = "application/json"
 HeaderList = list[tuple[bytes, bytes]]
+# An extension of ASGI that our connections offer: status, headers and body in one message, and the headers as text.
+# uvicorn would check each header against two regular expressions, which takes as long as finding the answer.
+WHOLE_ANSWER = "inventory.whole_answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +35,44 @@ class Answer:
     location: str = ""
 
 
-async def send(send: Send, answer: Answer, *, allow: str = "", closes: bool = False) -> int:
+def refused(error: Exception) -> Answer:
+    """The problem that the error is for its caller; an unexpected one is logged."""
+    problem = problems.of_any(error)
+    return Answer(problem["status"], problem)
+
+
+async def send(scope: Scope, send: Send, answer: Answer, *, allow: str = "", closes: bool = False) -> int:
     """Send an answer whose path allows these methods. Returns the length of its body in bytes.
 
     `closes` the connection after it, because the rest of the request may not have been read.
     """
     content = orjson.dumps(answer.body) + NEWLINE
-    headers = [*_constant_headers(answer.status >= 400, allow), (b"content-length", b"%d" % len(content))]
+    headers = [(b"content-length", b"%d" % len(content))]
     if answer.location:
         headers.append((b"location", answer.location.encode()))
     if answer.status == 503:
         headers.append((b"retry-after", b"%d" % problems.RETRY_AFTER_SECONDS))
     if closes:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    is_problem = answer.status >= 400
+    if WHOLE_ANSWER in scope.get("extensions", ()):
+        head = _constant_lines(is_problem, allow) + lines(headers)
+        await send({"type": WHOLE_ANSWER, "status": answer.status, "head": head, "body": content, "closes": closes})
+    else:
+        headers += _constant_headers(is_problem, allow)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
     return len(content)
+
+
+def lines(headers: HeaderList) -> bytes:
+    """The headers as HTTP/1.1 sends them."""
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+@cache
+def _constant_lines(is_problem: bool, allow: str) -> bytes:
+    return lines(_constant_headers(is_problem, allow))
 
 
 @cache
@@ -65,7 +92,10 @@ def _constant_headers(is_problem: bool, allow: str) -> HeaderList:
 
 
 class ViewMetrics:
-    """django-prometheus' metrics of one view and method, for requests that do not pass its middlewares."""
+    """django-prometheus' metrics of one view and method, for requests that do not pass its middlewares.
+
+    The requests of one turn of the event loop are counted together.
+    """
 
     def __init__(self, view: str, method: str) -> None:
         self._all = Metrics.get_instance()
@@ -82,17 +112,26 @@ class ViewMetrics:
             self._all.requests_latency_by_view_method.labels(view=view, method=method),
         )
         self._responses: dict[int, tuple[Any, ...]] = {}
+        self._uncounted: list[tuple[int, float, int, int]] = []
 
     def count(self, status: int, seconds: float, *, received: int, sent: int) -> None:
         """Count one request with its answer, and the sizes of the two bodies in bytes."""
+        if not self._uncounted:
+            asyncio.get_running_loop().call_soon(self._count_all)
+        self._uncounted.append((status, seconds, received, sent))
+
+    def _count_all(self) -> None:
+        uncounted, self._uncounted = self._uncounted, []
         for counter in self._requests:
-            counter.inc()
-        for counter in self._responses.get(status) or self._of_status(status):
-            counter.inc()
-        for histogram in self._seconds:
-            histogram.observe(seconds)
-        self._all.requests_body_bytes.observe(received)
-        self._all.responses_body_bytes.observe(sent)
+            counter.inc(len(uncounted))
+        for status, number in Counter([status for status, *_ in uncounted]).items():
+            for counter in self._responses.get(status) or self._of_status(status):
+                counter.inc(number)
+        for _, seconds, received, sent in uncounted:
+            for histogram in self._seconds:
+                histogram.observe(seconds)
+            self._all.requests_body_bytes.observe(received)
+            self._all.responses_body_bytes.observe(sent)
 
     def _of_status(self, status: int) -> tuple[Any, ...]:
         labels = {"status": str(status), "view": self._view, "method": self._method}

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from inventory_project.foundation.http import problems
+from inventory_project.foundation.http.answers import WHOLE_ANSWER, lines
 from inventory_project.foundation.http.lines import NEWLINE
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ MAX_HEADERS = 100
 MAX_TIMES_AS_LONG = 8  # that a body may be as it is sent, in chunks of a few bytes each, as it is in the end
 MIN_READ_BYTES = 16_384  # of its answer, that a client must read within its deadline
 MAX_PIPELINED = 16  # requests that a client may send before it has its answers
+EXTENSIONS: dict[str, dict[object, object]] = {WHOLE_ANSWER: {}}
 
 open_connections = Gauge(
     "inventory_http_connections", "Open connections of the web processes.", multiprocess_mode="livesum"
@@ -71,6 +73,33 @@ class Phase(StrEnum):
     HEAD = "slow_head"
     BODY = "slow_body"
     NOTHING = "nothing"  # its request is being answered
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's request with its answer, which may also be sent as one message: see `answers.WHOLE_ANSWER`."""
+
+    async def send(self, message: Any) -> None:
+        """Send a message of ASGI, or a whole answer."""
+        if message["type"] != WHOLE_ANSWER:
+            await super().send(message)
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        head = STATUS_LINE[message["status"]] + lines(self.default_headers) + message["head"]
+        if message["closes"]:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            head += b"connection: close\r\n"
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"%s\r\n%s" % (head, message["body"]))
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class Connection(HttpToolsProtocol):
@@ -175,6 +204,8 @@ class Connection(HttpToolsProtocol):
                 self._refuse(405, "The method CONNECT is not allowed here.")
             return
         super().on_headers_complete()
+        self.cycle.__class__ = Cycle
+        self.scope["extensions"] = EXTENSIONS
         self.head_bytes, self.body_bytes = None, 0
         self._enter(Phase.BODY)
         if self.is_last_request:

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
+import uuid_utils
 from django.conf import settings
 from django.db import Error
 from django.http.request import split_domain_port, validate_host
@@ -110,7 +111,7 @@ class FastPath:
         """Answer what neither path takes, and close the connection."""
         context = _context(scope, dict(scope["headers"]))
         bind_contextvars(**context)
-        await answers.send(send, Answer(status, problems.problem(status, detail)), closes=True)
+        await answers.send(scope, send, Answer(status, problems.problem(status, detail)), closes=True)
         self._log.finished(f"{scope['method']} {_target(scope)}", status, context)
 
     async def _answer(self, route: Route, id_: UUID | None, scope: Scope, body: bytes, send: Send) -> bool:
@@ -129,7 +130,7 @@ class FastPath:
             answer = await _decided(route.operation, Call(principal.actor, id_, scope["query_string"], body))
         if answer is None:
             return False
-        sent = await answers.send(send, answer, allow="" if answer.status == 500 else route.allow)
+        sent = await answers.send(scope, send, answer, allow="" if answer.status == 500 else route.allow)
         route.metrics.count(answer.status, time.perf_counter() - began, received=len(body), sent=sent)
         self._log.finished(f"{scope['method']} {_target(scope)}", answer.status, context)
         return True
@@ -200,8 +201,7 @@ async def _decided(operation: Operation, call: Call) -> Answer | None:
     try:
         return await operation(call)
     except Exception as error:
-        problem = problems.of_any(error)
-        return Answer(problem["status"], problem)
+        return answers.refused(error)
 
 
 # --- what a request looks like -------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def _context(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
     """What each log line of the request has: its id, and the addresses it came from."""
     request_id = headers.get(b"x-request-id", b"").decode("latin-1")
     context = {
-        "request_id": request_id if tracing.is_request_id(request_id) else str(uuid4()),
+        "request_id": request_id if tracing.is_request_id(request_id) else str(uuid_utils.uuid4()),
         "ip": scope["client"][0] if scope["client"] else "",
     }
     if forwarded := headers.get(b"x-forwarded-for"):
