@@ -49,8 +49,8 @@ for _name, _url in (("REDIS_URL", REDIS_URL), ("RABBITMQ_URL", RABBITMQ_URL)):
 INVENTORY_HOST = text("INVENTORY_HOST", "127.0.0.1")
 INVENTORY_PORT = whole("INVENTORY_PORT", 3006, low=1, high=65535)
 IS_LOOPBACK = is_loopback(INVENTORY_HOST)
-# A process answers the busiest operations on its event loop; half of the cores are left to PostgreSQL.
-WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(max(1, (os.cpu_count() or 1) // 2), 4), low=1, high=64)
+# A process answers the busiest operations on its event loop, and waits for PostgreSQL a third of its time.
+WEB_WORKERS = whole("WEB_WORKERS", 1 if EMBEDDED else min(os.cpu_count() or 1, 4), low=1, high=64)
 # For the admin and all that the event loop does not answer. All pools, each eight larger, must fit into a default
 # PostgreSQL, which allows 100 connections.
 WEB_THREADS = whole("WEB_THREADS", max(1, min(16, 80 // WEB_WORKERS - 8)), low=1, high=256)
