@@ -42,11 +42,12 @@ def refused(error: Exception) -> Answer:
 
 
 async def send(scope: Scope, send: Send, answer: Answer, *, allow: str = "", closes: bool = False) -> int:
-    """Send an answer whose path allows these methods. Returns the length of its body in bytes.
+    """Send an answer whose path allows these methods. Returns the bytes of its body, without the newline at its end.
 
     `closes` the connection after it, because the rest of the request may not have been read.
     """
-    content = orjson.dumps(answer.body) + NEWLINE
+    body = orjson.dumps(answer.body)
+    content = body + NEWLINE
     headers = [(b"content-length", b"%d" % len(content))]
     if answer.location:
         headers.append((b"location", answer.location.encode()))
@@ -62,7 +63,7 @@ async def send(scope: Scope, send: Send, answer: Answer, *, allow: str = "", clo
         headers += _constant_headers(is_problem, allow)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-    return len(content)
+    return len(body)
 
 
 def lines(headers: HeaderList) -> bytes:
@@ -140,5 +141,6 @@ class ViewMetrics:
             self._all.responses_by_charset.labels(charset="utf-8"),
             self._all.responses_by_status.labels(status=str(status)),
             self._all.responses_by_status_view_method.labels(**labels),
+            self._all.responses_by_templatename.labels(templatename="None"),
         )
         return self._responses[status]

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from inventory_project.foundation.http import answers
 from inventory_project.foundation.http.answers import WHOLE_ANSWER, Answer
 from inventory_project.foundation.http.connections import Cycle
+from inventory_project.foundation.http.lines import NEWLINE
 
 DATE = [(b"date", b"Mon, 30 Nov 2026 12:00:00 GMT")]
 ANSWERS = [
@@ -62,7 +63,7 @@ def sent(answer: Answer, *, is_whole: bool, keep_alive: bool, closes: bool) -> t
     head, _, body = transport.written.partition(b"\r\n\r\n")
     status, *headers = head.split(b"\r\n")
     assert len(headers) == len(set(headers))
-    assert length == len(body)
+    assert length == len(body) - len(NEWLINE)
     return status, set(headers), body, transport.is_closed
 
 

@@ -108,13 +108,16 @@ def test_control_without_rounds_a_reservation_is_confirmed_before_it_is_reserved
     commands: Commands, neighbour: Neighbour
 ) -> None:
     neighbour.listen(RESERVED, CONFIRMED, queue=FULL, x_max_length=ROOM, x_overflow="reject-publish")
-    sell(SALES)
-
-    with commands.relay(DJANGO_SETTINGS_MODULE=roundless.__name__), slow_listener(neighbour) as heard:
-        wait_until_all_have_left()
-        wait_until(lambda: len(heard) >= 2 * SALES, "all heard")
-
-    assert [CONFIRMED, RESERVED] in first_heard(heard).values()
+    orders: list[list[str]] = []
+    for _ in range(5):  # by chance, in one of them the queue has room for reservations alone, then for confirmations
+        sell(SALES)
+        with commands.relay(DJANGO_SETTINGS_MODULE=roundless.__name__), slow_listener(neighbour) as heard:
+            wait_until_all_have_left()
+            wait_until(lambda: len(heard) >= 2 * SALES, "all heard")
+        orders += first_heard(heard).values()
+        if [CONFIRMED, RESERVED] in orders:
+            break
+    assert [CONFIRMED, RESERVED] in orders
 
 
 def test_a_full_queue_holds_up_only_its_own_reservations_and_they_are_never_set_aside(
