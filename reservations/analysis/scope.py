@@ -18,7 +18,8 @@ from reservations.models import AuditPosition
 # A movement has the moment at which its transaction had its locks, and is seen once that has committed.
 MAX_TRANSACTION = timedelta(seconds=60)
 MAX_WINDOW = timedelta(minutes=5)  # of new movements in one part, so that an audit after a day's pause stays bounded
-NEWEST = 5_000  # reservations that are looked at each time, and a hundredth as many documents
+NEWEST = 5_000  # reservations that are looked at each time
+NEWEST_DOCUMENTS = 10  # each has up to DOCUMENT_MAX_LINES lines
 SLICE = 2_000  # old reservations, movements and levels that are looked at each time, in turn
 BEFORE_ALL = UUID(int=0)
 NOTHING = "{}"  # an array
@@ -35,7 +36,7 @@ SELECT (SELECT id FROM movements ORDER BY id OFFSET GREATEST(%(slice)s - 1, 0)),
        ARRAY(SELECT id FROM movements)::text,
        ARRAY(SELECT id FROM reservations UNION SELECT id FROM newest)::text,
        ARRAY(SELECT id FROM levels)::text,
-       ARRAY(SELECT reference FROM stock_document ORDER BY id DESC LIMIT %(newest)s / 100)::text
+       ARRAY(SELECT reference FROM stock_document ORDER BY id DESC LIMIT %(newest_documents)s)::text
 """
 # What is new, these old rows, and all that belongs to either. The lines of movements that name one which does not exist
 # belong as well: nothing else would find them.
@@ -96,6 +97,7 @@ def _old(position: AuditPosition) -> dict[str, str]:
         "level": position.level_id or 0,
         "slice": SLICE,
         "newest": NEWEST,
+        "newest_documents": NEWEST_DOCUMENTS,
     }
     *last, movements, reservations, levels, references = _one_row(OLD, keys)
     position.movement_id, position.reservation_id, position.level_id = last

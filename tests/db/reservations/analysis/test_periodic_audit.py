@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_it_is_seen_within_some_runs_where_it_is_done_to_old_rows(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, harm: Callable[[], Hold]
 ) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 4)
     harm()
     with writable_ledger():
@@ -85,6 +87,7 @@ def test_a_hold_and_an_event_that_wait_too_long_are_seen_however_old_they_are(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 0)
     held = factories.hold(factories.product({SP: 9}).pk)
     verbs.age(held, minutes=15 + (settings.AUDIT_GRACE_SECONDS + 5) / 60)
@@ -118,6 +121,7 @@ def test_in_clean_books_nothing_is_seen_run_after_run(caplog: pytest.LogCaptureF
 
 def test_the_next_run_looks_only_at_movements_that_are_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 0)
     monkeypatch.setattr(scope, "MAX_TRANSACTION", timedelta(0))
     seen = looked_at(monkeypatch)
@@ -136,6 +140,7 @@ def test_the_next_run_looks_only_at_movements_that_are_newer(monkeypatch: pytest
 
 def test_a_movement_that_was_committed_late_is_looked_at_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 0)
     audit.run_periodic()
     seen = looked_at(monkeypatch)
@@ -150,6 +155,7 @@ def test_after_a_pause_what_is_new_is_looked_at_in_windows_and_nothing_is_left_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 0)
     seen = looked_at(monkeypatch)
     factories.product({SP: 9})
@@ -163,6 +169,7 @@ def test_after_a_pause_what_is_new_is_looked_at_in_windows_and_nothing_is_left_o
 
 def test_old_rows_are_looked_at_in_turn_and_then_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scope, "NEWEST", 0)
+    monkeypatch.setattr(scope, "NEWEST_DOCUMENTS", 0)
     monkeypatch.setattr(scope, "SLICE", 4)
     monkeypatch.setattr(scope, "MAX_TRANSACTION", timedelta(0))
     for _ in range(6):
@@ -175,7 +182,15 @@ def test_old_rows_are_looked_at_in_turn_and_then_again(monkeypatch: pytest.Monke
     assert number_of(seen, "levels") == [4, 2, 4, 2]
 
 
+class InThisThread(ThreadPoolExecutor):
+    """Does the work in the caller's thread, whose statements are captured."""
+
+    def map(self, work: Any, *iterables: Any, **_options: Any) -> Any:  # type: ignore[override]
+        return map(work, *iterables)
+
+
 def test_no_statement_of_it_reads_a_large_table_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "ThreadPoolExecutor", InThisThread)
     sold_and_held()
     with CaptureQueriesContext(connection) as captured:
         audit.run_periodic()
