@@ -31,7 +31,7 @@ def metrics_folder() -> Iterator[str]:
 def remember_process_id() -> None:
     """Have prometheus_client ask the system for the id of this process after a fork only, not at each count.
 
-    It asks because it must notice a fork, and that took a sixth of a request's time. Must be called before the first
+    It asks because it must notice a fork, which took 15 % of a web process's time. Must be called before the first
     metric is created.
     """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:

@@ -1,7 +1,7 @@
 """What a batch decides over: the rows it has locked and read, and what it has decided about them so far.
 
 A batch locks and reads everything it needs, the clock last; decides each request in memory, in the order of arrival;
-then writes all of it in one round trip. It runs inside its caller's transaction. docs/concepts/locking.md explains the
+then writes all of it with the COMMIT. It runs inside its caller's transaction. docs/concepts/locking.md explains the
 order of the locks, which every function here keeps.
 """
 

@@ -35,8 +35,8 @@ MAX_REMEMBERED = 10_000
 
 # PostgreSQL keeps the plans of prepared statements. Those made while the tables were empty would read whole tables
 # until the first ANALYZE, and make a batch three times as slow. To the planner what is switched off is merely very
-# costly, and it would compile so costly a plan. A statement with a list it would plan each time, because it expects
-# ten values where one comes.
+# costly, and it would compile so costly a plan. Without a generic plan it would plan a statement with a list
+# again at each execution, because it expects ten values and gets one.
 PLANNING = (
     "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), "
     "set_config('plan_cache_mode', 'force_generic_plan', true)"

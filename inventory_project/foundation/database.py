@@ -58,7 +58,7 @@ def pipelined() -> Iterator[None]:
     locks. The first error is raised at the end of the block at the latest. SQLite has no round trips to save.
     """
     db = _this_threads()
-    if db.vendor != "postgresql":
+    if not isinstance(db, DatabaseWrapper):
         yield
         return
     db.ensure_connection()
@@ -68,9 +68,10 @@ def pipelined() -> Iterator[None]:
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """Send the rows written inside with the next statement or the COMMIT, whichever comes first.
+    """Send the rows written inside with the COMMIT, or before the next statement if there is one.
 
-    That one raises their errors. Outside of a transaction, and on SQLite, they are written at once.
+    An error of such a row is raised by the COMMIT or statement that sends it. Outside of a transaction, and on SQLite,
+    the rows are written at once.
     """
     db = _this_threads()
     if not isinstance(db, DatabaseWrapper):
@@ -381,7 +382,7 @@ def is_writable() -> bool:
 def return_session(*, after_seconds: float = 0.0) -> None:
     """Give this thread's session back to the pool, unless it was taken more recently, or a transaction is open.
 
-    Taking it again costs two round trips, so a thread that needs it all the time keeps it for `after_seconds`.
+    Taking it again costs a round trip, so a thread that needs it all the time exchanges it only now and then.
     """
     db = _this_threads()
     taken_at = db.close_at or 0.0  # Django sets it to that moment, because its CONN_MAX_AGE is 0

@@ -65,7 +65,7 @@ class _Pending(Generic[Request, Result]):
 
 
 class Gatherer(Generic[Request, Result]):
-    """Gathers the requests of one kind into batches. `call` belongs to one event loop.
+    """Gathers the requests of one kind into batches. `call`, `ask` and `ask_many` belong to one event loop.
 
     `work` runs in a thread of its own. It gets the requests in the order of their arrival and returns an answer or a
     refusal for each. A batch has at most `max_batch` requests, whose `weight` adds up to `max_weight`; a heavier
@@ -109,11 +109,11 @@ class Gatherer(Generic[Request, Result]):
         return answer
 
     async def ask(self, request: Request) -> Result | Exception:
-        """What `call` returns or raises, without raising it. Several callers may get the same exception."""
+        """Return the result, or the refusal or error as a value. Callers may share it: do not raise or change it."""
         return await self._join(request)
 
     async def ask_many(self, requests: Sequence[Request]) -> list[Result | Exception]:
-        """What `ask` returns for each of the requests, in their order."""
+        """Return for each of the requests, in their order, its result, or its refusal or error as a value."""
         return await asyncio.gather(*[self._join(request) for request in requests])
 
     def _join(self, request: Request) -> "asyncio.Future[Result | Exception]":
@@ -218,7 +218,7 @@ class Gatherer(Generic[Request, Result]):
 
 
 def _tell(pending: _Pending[Request, Result], answer: Result | Exception) -> bool:
-    """Give the answer to who waits. Returns False if it has one already, or has left."""
+    """Set the request's answer. Returns False if it has one already, or if its caller has left."""
     if pending.answer.done():
         return False
     pending.answer.set_result(answer)

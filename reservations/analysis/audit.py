@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 20  # of each broken invariant that are printed and logged; the count is always of all
 MAX_RECORDED = 1_000  # of each broken invariant that are remembered
 COUNTED_AT_ONCE = 10_000
-CHECKED_AT_ONCE = 2  # invariants, of some rows
+CHECKED_AT_ONCE = 2  # invariants, in an audit of some rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def run(*, with_counters: bool = False) -> Iterator[Finding]:
 def run_over(part: scope.Scope) -> Iterator[Finding]:
     """Check the invariants that can be asked about some rows, over the rows of the scope. PostgreSQL only.
 
-    Two are checked at a time, each in a session of its own, those first that take longest.
+    Two invariants are checked at a time, each in a session of its own; the slowest begin first. Inside a transaction
+    they are checked in this session, one after the other.
     """
     asked = [invariant for invariant in INVARIANTS if not invariant.needs_everything]
     asked.sort(key=lambda invariant: not invariant.looks_up)
@@ -71,7 +72,9 @@ def run_over(part: scope.Scope) -> Iterator[Finding]:
     if connection.in_atomic_block:  # another session would not see what this one has written
         yield from map(check, asked)
         return
-    with ThreadPoolExecutor(CHECKED_AT_ONCE, thread_name_prefix="audit") as threads:
+    database.return_session()
+    sessions = max(1, min(CHECKED_AT_ONCE, settings.DATABASE_POOL_SIZE // 2))
+    with ThreadPoolExecutor(sessions, thread_name_prefix="audit") as threads:
         yield from threads.map(partial(_in_thread, check), asked)
 
 

@@ -25,7 +25,7 @@ from warehouses.fields import PostalCodeText, WarehouseIdText
 
 RESERVATIONS = "/api/inventory/reservations"
 MAX_ORDERS_WAITING = 2_048  # of one verb in one process; beyond it requests are refused
-KEPT_SECONDS = 60.0  # that the thread of a verb keeps its database session
+KEPT_SECONDS = 60.0  # a verb's thread exchanges its session after the first batch that ends so long after taking it
 
 
 class _Item(Struct, forbid_unknown_fields=True):
@@ -117,7 +117,7 @@ def _gatherer(name: str, verb: Callable[..., Any], executor: Executor | None) ->
 
 
 def _with_session(verb: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-    """The verb, whose thread keeps its database session for a while, because the next batch may come at once."""
+    """The verb, whose thread keeps its database session, because the next batch may come at once."""
 
     def work(requests: Sequence[Any]) -> Any:
         try:

@@ -89,11 +89,11 @@ def _look(questions: Sequence[Question]) -> list[Products | None]:
     asked = list(dict.fromkeys(questions))
     try:
         found = availability.from_counters(asked)
-        shown = [None if products is None else _as_json(products) for products in found]
-        answers = dict(zip(asked, shown, strict=True))
+        formatted = [None if products is None else _as_json(products) for products in found]
+        answers = dict(zip(asked, formatted, strict=True))
         return [answers[question] for question in questions]
     finally:
-        database.return_session()  # it is used where the places of warehouses are read again
+        database.return_session()  # a look uses the database only to read the warehouses again
 
 
 def _as_json(products: Sequence[ProductAvailability]) -> Products:

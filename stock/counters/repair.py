@@ -237,7 +237,8 @@ def _wanted(product_ids: Sequence[UUID]) -> dict[UUID, Fields]:
 def rewrite(product_ids: Sequence[UUID]) -> None:
     """Delete the counters of these products and write them again from the database. Raises Unavailable.
 
-    In between, an older commit whose numbers come late may show for a moment. What is written then is newer.
+    Between the deletion and the write, a late publication of an older commit may be visible for a moment. The write
+    replaces it.
     """
     _patiently(partial(copies.forget, product_ids))
     _write({product_id: fields for product_id, fields in _wanted(product_ids).items() if fields})

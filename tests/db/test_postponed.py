@@ -1,7 +1,5 @@
 """Rows that are written with the next statement or the COMMIT, and how many round trips a batch takes."""
 
-import io
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,9 +40,9 @@ def round_trips(work: Callable[[], object]) -> int:
             work()
         finally:
             connection.connection.pgconn.untrace()
-        os.lseek(file.fileno(), 0, io.SEEK_SET)
+        file.seek(0)
         sent = [line.split("\t") for line in file.read().decode().splitlines()]
-    return sum(parts[1] == "F" and parts[3] in ("Sync", "Query") for parts in sent)
+    return sum(parts[1] == "F" and parts[3] in ("Sync", "Query", "Flush") for parts in sent)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -110,9 +108,25 @@ class TestPostponedRows:
         with transaction.atomic():
             write("A")
             database.drop_session()
+        assert skus() == []
         with transaction.atomic():
             write("B")
         assert skus() == ["B"]
+
+    def test_a_savepoint_that_is_rolled_back_does_not_send_them(self) -> None:
+        with transaction.atomic():
+            write("A")
+            with transaction.atomic():
+                write("B", "B")
+                transaction.set_rollback(True)
+        assert skus() == ["A"]
+
+    def test_in_a_broken_transaction_they_are_refused_at_once(self) -> None:
+        with transaction.atomic():
+            transaction.set_rollback(True)
+            with pytest.raises(transaction.TransactionManagementError):
+                write("A")
+        assert skus() == []
 
     def test_outside_of_a_transaction_they_are_written_at_once(self) -> None:
         assert round_trips(lambda: write("A")) == 1
@@ -133,6 +147,6 @@ def test_a_batch_takes_one_round_trip_to_lock_and_one_to_write(
 ) -> None:
     monkeypatch.setattr(bulkhead, "obstacles", bulkhead.Obstacles())  # of what another test had locked
     wanted = requests(3)
-    verb(requests(1))  # the statements are prepared by now, and the network is known
-    verb(requests(1))
+    for _ in range(3):
+        verb(requests(1))  # then the statements are prepared, and the network is known
     assert round_trips(lambda: verb(wanted)) == 2

@@ -36,13 +36,13 @@ class Answer:
 
 
 def refused(error: Exception) -> Answer:
-    """The problem that the error is for its caller; an unexpected one is logged."""
+    """The problem that answers this error. An unexpected error is logged."""
     problem = problems.of_any(error)
     return Answer(problem["status"], problem)
 
 
 async def send(scope: Scope, send: Send, answer: Answer, *, allow: str = "", closes: bool = False) -> int:
-    """Send an answer whose path allows these methods. Returns the bytes of its body, without the newline at its end.
+    """Send an answer whose path allows these methods. Returns the length of its body in bytes, without its newline.
 
     `closes` the connection after it, because the rest of the request may not have been read.
     """

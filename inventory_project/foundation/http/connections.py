@@ -94,7 +94,7 @@ class Cycle(RequestResponseCycle):
             head += b"connection: close\r\n"
         self.response_started = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"%s\r\n%s" % (head, message["body"]))
+        self.transport.write(b"%s\r\n%s" % (head, b"" if self.scope["method"] == "HEAD" else message["body"]))
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
@@ -174,12 +174,14 @@ class Connection(HttpToolsProtocol):
             for name, value in self.headers
             if name != b"upgrade" and (name != b"connection" or b"close" in value.lower())
         ]
-        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        lines += [b"%s: %s" % header for header in headers]
+        request_lines = [
+            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
+        request_lines += [b"%s: %s" % header for header in headers]
         self.is_upgrade = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self._parse(b"\r\n".join([*lines, b"", b""]) + rest)
+        self._parse(b"\r\n".join([*request_lines, b"", b""]) + rest)
 
     def on_message_begin(self) -> None:
         """Begin a request, unless the connection was closed by one that came in the same piece."""
@@ -296,12 +298,12 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
             return
         body = orjson.dumps(problems.problem(status, detail)) + NEWLINE
-        self.transport.write(
-            STATUS_LINE[status]
-            + b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            % (problems.CONTENT_TYPE.encode(), len(body))
-            + body
-        )
+        headers = [
+            (b"content-type", problems.CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], lines(headers), body))
         self.transport.close()
 
 

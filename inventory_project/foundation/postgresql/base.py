@@ -15,7 +15,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Django's wrapper of a session.
 
     While the server answers nobody, callers fail at once and do not wait one after the other. Statements can be
-    postponed until the next one or the COMMIT, so that they cost no round trip of their own.
+    postponed until the COMMIT, so that they cost no round trip of their own. The next statement sends them before it.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -31,7 +31,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self._execute(sql, parameters)
 
     def postpone(self, sql: str, parameters: Sequence[Any]) -> None:
-        """Send this statement with the next one or with the COMMIT. Its answer cannot be read; they raise its error."""
+        """Send this statement with the COMMIT, or before the next one. Its answer cannot be read.
+
+        Whatever sends it raises its error. Raises Django's errors of a broken or closed transaction at once.
+        """
+        self.validate_no_broken_transaction()
+        self.ensure_connection()
         self._postponed.append((sql, parameters))
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
@@ -71,10 +76,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._postponed = []
         super()._rollback()  # type: ignore[misc]
 
-    def connect(self) -> None:
-        """Open a session. What an earlier one had not sent is forgotten: its transaction is over."""
+    def _savepoint_rollback(self, sid: str) -> None:
+        self._postponed = []  # SAVEPOINT and RELEASE have sent what came before
+        super()._savepoint_rollback(sid)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Close the session. What it had not sent is forgotten: its transaction is over."""
         self._postponed = []
-        super().connect()
+        super().close()
 
     # --- sessions
 

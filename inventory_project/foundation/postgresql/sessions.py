@@ -18,7 +18,7 @@ from psycopg.abc import PQGen
 
 from inventory_project.foundation.breaker import Breaker
 
-ANSWER_SECONDS = 10.0  # above every time limit that the service sets for one statement
+ANSWER_SECONDS = 10.0  # to one statement or one pipeline; above every time limit that the service sets for a statement
 SILENT_SECONDS = 1.0  # no answer to any session for so long: the server answers nobody
 WAKE_SECONDS = 0.1  # psycopg's own interval for noticing signals while it waits
 # In a session without these, a frozen process would keep its locks for ever, and moments could not be read.
@@ -100,6 +100,8 @@ class _Pipeline(Pipeline):
     psycopg itself sends each statement by itself, and waits for BEGIN and COMMIT. PostgreSQL would take a Flush after
     the last Sync for the next request and would not count the time after it as idle. A process that is frozen in its
     transaction would then keep its locks for ever (see tests/integration/faults/test_frozen.py).
+
+    It is for the statements of one transaction. After an answer was read inside, no other statement may follow inside.
     """
 
     def _communicate_gen(self) -> PQGen[None]:

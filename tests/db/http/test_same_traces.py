@@ -1,5 +1,6 @@
 """The fast path leaves the same traces as Django: the counts of a request in the metrics, and its line in the log."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from pytest_django import Settings
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from inventory_project.foundation.http.answers import ViewMetrics
 from tests import factories
 from tests.db.http import clients
 from tests.db.http.calls import API, JSON
@@ -77,8 +79,28 @@ def test_a_request_is_counted_in_the_same_way(name: str) -> None:
     assert by_fast_path[1] == by_django[1] != {}
 
 
+def test_the_requests_of_one_turn_of_the_loop_are_counted_one_by_one() -> None:
+    async def three() -> None:
+        metrics = ViewMetrics("a-view", "POST")
+        for status in (201, 201, 409):
+            metrics.count(status, 0.1, received=10, sent=20)
+        await asyncio.sleep(0)
+
+    before = counted()
+    asyncio.run(three())
+    added = {key: value - before[key] for key, value in counted().items() if value != before[key]}
+    by_status = {
+        labels["status"]: number
+        for (name, of_sample), number in added.items()
+        if name == "django_http_responses_total_by_status_total" and (labels := dict(of_sample))
+    }
+    assert by_status == {"201": 2, "409": 1}
+    assert added["django_http_requests_total_by_method_total", (("method", "POST"),)] == 3
+    assert added["django_http_requests_body_total_bytes_sum", ()] == 30
+
+
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_leaves_the_same_line_in_the_log(name: str) -> None:
+def test_a_request_leaves_the_same_line_on_the_console(name: str) -> None:
     path, body = REQUESTS[name][1]()
     *_, by_django = traces(clients.DJANGO, path, body)
     *_, by_fast_path = traces(clients.FAST, path, body)

@@ -143,15 +143,15 @@ def in_use_during_and_after_a_batch(executor: ThreadPoolExecutor, monkeypatch: p
 
 
 @pytest.mark.usefixtures("books")
-def test_a_batch_has_one_connection_and_gives_it_back_when_it_ends(
+def test_a_batch_has_one_session_which_its_thread_keeps_for_the_next(
     executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 0)
+    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 1)
 
 
 @pytest.mark.usefixtures("books")
-def test_control_where_it_is_not_given_back_an_idle_thread_keeps_one(
+def test_a_batch_that_ends_when_the_session_is_old_gives_it_back(
     executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast, "_released_afterwards", lambda verb: verb)
-    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 1)
+    monkeypatch.setattr(fast, "KEPT_SECONDS", 0.0)
+    assert in_use_during_and_after_a_batch(executor, monkeypatch) == (1, 0)

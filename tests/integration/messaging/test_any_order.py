@@ -204,11 +204,11 @@ def cancel_at_last_while_it_is_created(
 
 
 def has_somebody_looked() -> bool:
-    """Whether another session has decided and not yet committed."""
+    """Whether another session has decided and sleeps; what it writes is sent with the COMMIT."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND state = 'idle in transaction' AND query LIKE 'INSERT INTO inbox_message%%'"
+            "AND state = 'idle in transaction' AND clock_timestamp() - state_change > interval '100 ms'"
         )
         return cursor.fetchone() is not None
 

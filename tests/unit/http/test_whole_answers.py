@@ -35,13 +35,15 @@ class Transport(asyncio.Transport):
         self.is_closed = True
 
 
-def sent(answer: Answer, *, is_whole: bool, keep_alive: bool, closes: bool) -> tuple[bytes, set[bytes], bytes, bool]:
+def sent(
+    answer: Answer, *, is_whole: bool, keep_alive: bool = True, closes: bool = False, method: str = "GET"
+) -> tuple[bytes, set[bytes], bytes, bool]:
     """The status line, the headers, the body, and whether the connection was closed."""
     transport, done = Transport(), []
 
     async def run() -> int:
         cycle = Cycle(
-            scope={"method": "GET", "extensions": {WHOLE_ANSWER: {}} if is_whole else {}},  # type: ignore[typeddict-item]
+            scope={"method": method, "extensions": {WHOLE_ANSWER: {}} if is_whole else {}},  # type: ignore[typeddict-item]
             transport=transport,
             flow=FlowControl(transport),
             logger=None,  # type: ignore[arg-type]
@@ -49,13 +51,14 @@ def sent(answer: Answer, *, is_whole: bool, keep_alive: bool, closes: bool) -> t
             access_log=False,
             default_headers=DATE,
             message_event=asyncio.Event(),
-            expect_100_continue=False,
+            expect_100_continue=True,
             keep_alive=keep_alive,
             on_response=lambda: done.append(True),
         )
         length = await answers.send(cycle.scope, cycle.send, answer, allow="GET", closes=closes)  # type: ignore[arg-type]
         assert cycle.response_complete
         assert cycle.message_event.is_set()
+        assert not cycle.waiting_for_100_continue
         return length
 
     length = asyncio.run(run())
@@ -63,7 +66,7 @@ def sent(answer: Answer, *, is_whole: bool, keep_alive: bool, closes: bool) -> t
     head, _, body = transport.written.partition(b"\r\n\r\n")
     status, *headers = head.split(b"\r\n")
     assert len(headers) == len(set(headers))
-    assert length == len(body) - len(NEWLINE)
+    assert method == "HEAD" or length == len(body) - len(NEWLINE)
     return status, set(headers), body, transport.is_closed
 
 
@@ -77,6 +80,12 @@ def test_in_one_message_it_is_the_same_as_in_two(answer: Answer, keep_alive: boo
     assert is_closed == (closes or not keep_alive)
     assert (b"connection: close" in headers) == is_closed
     assert {b"allow: GET", *(b"%s: %s" % header for header in DATE)} <= headers
+
+
+def test_an_answer_to_head_has_no_body() -> None:
+    whole = sent(ANSWERS[0], is_whole=True, method="HEAD")
+    assert whole == sent(ANSWERS[0], is_whole=False, method="HEAD")
+    assert whole[2] == b""
 
 
 def test_nothing_is_sent_to_a_client_that_has_left() -> None:

@@ -109,7 +109,7 @@ def test_control_without_rounds_a_reservation_is_confirmed_before_it_is_reserved
 ) -> None:
     neighbour.listen(RESERVED, CONFIRMED, queue=FULL, x_max_length=ROOM, x_overflow="reject-publish")
     orders: list[list[str]] = []
-    for _ in range(5):  # by chance, in one of them the queue has room for reservations alone, then for confirmations
+    for _ in range(5):  # in one of them the queue happens to take a confirmation, and not its reservation before it
         sell(SALES)
         with commands.relay(DJANGO_SETTINGS_MODULE=roundless.__name__), slow_listener(neighbour) as heard:
             wait_until_all_have_left()
