@@ -317,8 +317,8 @@ if REDIS_URL:
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-# Without Redis each process has its own cache, in which a session would survive a logout in another process.
-SESSION_ENGINE = f"django.contrib.sessions.backends.{'cached_db' if REDIS_URL else 'db'}"
+SESSION_ENGINE = "inventory_project.foundation.access.sessions"
+SESSION_COOKIE_AGE = 8 * 3_600  # seconds; a working day of the staff
 
 CELERY_BROKER_URL = RABBITMQ_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

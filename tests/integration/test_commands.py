@@ -491,16 +491,6 @@ def test_every_variable_has_an_effect(tmp_path: Path) -> None:
     assert "'max_size': 33" in pool["DATABASES"]
 
 
-def test_log_ins_are_cached_only_where_all_processes_share_the_cache(tmp_path: Path) -> None:
-    embedded, alone, shared = read_settings(tmp_path, [{}, REAL, REAL | {"REDIS_URL": "redis://localhost"}])
-    backends = "django.contrib.sessions.backends"
-    assert [answer["SESSION_ENGINE"] for answer in (embedded, alone, shared)] == [
-        repr(f"{backends}.db"),
-        repr(f"{backends}.db"),
-        repr(f"{backends}.cached_db"),
-    ]
-
-
 def test_a_postgresql_that_is_gone_without_a_word_is_noticed_and_the_default_fits_it(tmp_path: Path) -> None:
     (real,) = read_settings(tmp_path, [REAL])
     options = ast.literal_eval(real["DATABASES"])["default"]["OPTIONS"]

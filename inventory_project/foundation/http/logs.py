@@ -11,6 +11,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
 from django_structlog.middlewares import RequestMiddleware
 
 from inventory_project.foundation import moments, tracing
@@ -37,6 +38,13 @@ class RequestLogMiddleware(RequestMiddleware):
         request_id = request.META.get("HTTP_X_REQUEST_ID")
         if request_id and tracing.is_request_id(request_id):
             structlog.contextvars.bind_contextvars(request_id=request_id)
+
+    @staticmethod
+    def bind_user_id(request: HttpRequest) -> None:
+        """Bind the user, but do not read the session for it: outside of the admin, any cookie would cost a query."""
+        user = getattr(request, "user", None)
+        is_unread = type(user) is SimpleLazyObject and not request.session.accessed
+        structlog.contextvars.bind_contextvars(user_id=None if user is None or is_unread else user.pk)
 
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
