@@ -5,6 +5,8 @@ from typing import Any
 
 import structlog
 
+from inventory_project.foundation import masking
+
 
 def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drop the log line at the start of a request. The one at its end has the status, and both have the id."""
@@ -19,6 +21,7 @@ _shared_processors: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    masking.mask_tokens,
 ]
 structlog.configure(
     processors=[

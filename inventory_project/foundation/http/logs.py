@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 from django_structlog.middlewares import RequestMiddleware
 
-from inventory_project.foundation import moments, tracing
+from inventory_project.foundation import masking, moments, tracing
 
 MAX_FORWARDED_SHOWN = 200  # characters; the header is untrusted
 
@@ -68,7 +68,7 @@ class RequestLog:
     LOGGER = "django_structlog.middlewares.request"
 
     def __init__(self) -> None:
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
         self._logger = logging.getLogger(self.LOGGER)
 
     def finished(self, request: str, status: int, context: Mapping[str, Any]) -> None:
@@ -87,9 +87,9 @@ class RequestLog:
         }
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
-        self._lines.append(orjson.dumps(members))
+        self._lines.append(masking.without_tokens(orjson.dumps(members).decode()))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        sys.stdout.write(b"\n".join([*lines, b""]).decode())
+        sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()

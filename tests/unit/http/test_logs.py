@@ -1,10 +1,16 @@
-"""Which caller a request's lines in the log are about."""
+"""Which caller a request's lines in the log are about, and that they keep its token to themselves."""
+
+import asyncio
+import json
+import logging
 
 import pytest
 from django.test import RequestFactory
+from pytest_django import Settings
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from inventory_project.foundation.http.logs import RequestLogMiddleware
+from inventory_project import log_config
+from inventory_project.foundation.http.logs import RequestLog, RequestLogMiddleware
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,41 @@ def test_the_log_has_the_address_that_is_connected_and_what_a_proxy_says(
         RequestLogMiddleware.bind_ip(request)
         bound = {name: value for name, value in get_contextvars().items() if name in ("ip", "forwarded_for") and value}
     assert bound == shown
+
+
+SECRET = "inv_" + "0f" * 32
+WITH_TOKENS = [
+    (
+        f"GET /api/inventory/products?token={SECRET}&page_size=5",
+        "GET /api/inventory/products?token=inv_...&page_size=5",
+    ),
+    (f"GET /x?a={SECRET.replace('_', '%5F')}", "GET /x?a=inv_..."),
+    (f"{SECRET} {SECRET[:30]}", "inv_... inv_..."),
+    ("GET /api/inventory/products?sku=inv_12&invoice=abcdef", "GET /api/inventory/products?sku=inv_12&invoice=abcdef"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WITH_TOKENS)
+def test_a_token_in_an_address_is_masked_in_the_line_of_the_event_loop(
+    text: str, expected: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.LOG_FORMAT = "json"
+
+    async def finish() -> None:
+        RequestLog().finished(text, 401, {"request_id": SECRET})
+        await asyncio.sleep(0)
+
+    asyncio.run(finish())
+    line = json.loads(capsys.readouterr().out)
+    assert (line["request"], line["request_id"]) == (expected, "inv_...")
+
+
+@pytest.mark.parametrize(("text", "expected"), WITH_TOKENS)
+@pytest.mark.parametrize("is_json", [True, False])
+def test_a_token_is_masked_in_every_line_of_the_log(text: str, expected: str, is_json: bool) -> None:
+    config = log_config.logging_config(level="INFO", is_json=is_json)["formatters"]["structured"]
+    formatter = config.pop("()")(**config)
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "asked: %s", (text,), None)
+    line = formatter.format(record)
+    assert f"asked: {expected}" in line
+    assert SECRET[:20] not in line
