@@ -64,6 +64,7 @@ class Unlucky:
         if when == "before the commit":
             end_session()
         if when == "after the commit":
+            StockLevel.objects.exists()  # sends what was postponed until the commit
             assert connection.connection is not None
             connection.connection.commit()
             end_session()
