@@ -17,6 +17,13 @@ from tests.processes import Crowd, Guard
 
 PAUSE_SECONDS = 0.1
 UNAVAILABLE = {"overloaded", "outcome_unknown", "database_unavailable"}
+# In the middle of a batch, for what is between two batches the pool replaces unseen. Chosen and ended by one
+# statement: a batch that was seen is often over before a second statement arrives.
+TERMINATE_A_BUSY_SESSION = """
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (
+        SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state <> 'idle' ORDER BY random() LIMIT 1
+    ) AS busy
+"""
 
 
 def terminate_sessions_under_load(
@@ -29,12 +36,10 @@ def terminate_sessions_under_load(
     terminated = 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        # In the middle of a batch, for what is between two batches the pool replaces unseen.
-        busy = [session for session in sessions() if session.state != "idle"]
-        if not busy:
-            continue
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [busy[0].pid])
+            cursor.execute(TERMINATE_A_BUSY_SESSION, [[session.pid for session in sessions()]])
+            if not cursor.fetchone()[0]:
+                continue
         terminated += 1
         time.sleep(PAUSE_SECONDS)
     acknowledged: dict[UUID, str] = {}
@@ -52,7 +57,7 @@ def test_repeats_absorb_lost_sessions_and_nothing_acknowledged_is_lost(sessions:
         repeated = sum(crowd.each(partial(contestants.failed_batches, "repeated")))
     assert otherwise.keys() <= UNAVAILABLE
     assert terminated >= 15
-    assert repeated >= terminated / 2
+    assert repeated >= terminated * 0.75
     assert otherwise.total() < repeated / 2
     books = dict(Reservation.objects.filter(pk__in=acknowledged).values_list("id", "status"))
     assert books.keys() == acknowledged.keys()
