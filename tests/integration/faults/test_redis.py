@@ -62,6 +62,8 @@ COMPARISONS = 3  # one must show it: what else the machine does may fall on one 
 INTERVAL_SECONDS = copies.PROBE_INTERVAL_MS / 1_000
 MAX_IN_A_ROW = 3
 GIVES_UP_AFTER = 10
+MIN_LIES = 10
+MAX_RUSHES = 10  # for a control to lose one: in a single rush the two processes may happen to take turns
 
 
 # --- the shop --------------------------------------------------------------------------------------------------------
@@ -330,18 +332,19 @@ def test_an_old_dump_that_lacks_what_came_in_keeps_nobody_from_buying_it(shop: S
 
 @pytest.mark.parametrize("lie", INVITING.values(), ids=INVITING.keys())
 def test_by_a_lie_told_again_and_again_all_there_is_gets_sold_and_no_more(shop: Shop, lie: Lie) -> None:
-    product_id = factories.product({SP: 8, RJ: 8, PR: 8}).pk
-    assert shop.counted(product_id) == UNITS
-    times = 0
-    with shop.shoppers.on_the_way(shoppers.rush(product_id, tries=TRIES)) as trip:
-        while not trip.is_over:
-            shop.lie(product_id, lie)
-            times += 1
-            time.sleep(0.002)
-    assert in_words(trip.told) == RUSH
-    assert times >= 10
-    shop.lie(product_id, lie)
-    assert products_counted_wrongly() == [product_id]
+    times, lied_of = 0, set()
+    while times < MIN_LIES:  # a rush is quick, and may be over after the first ones
+        product_id = factories.product({SP: 8, RJ: 8, PR: 8}).pk
+        assert shop.counted(product_id) == UNITS
+        with shop.shoppers.on_the_way(shoppers.rush(product_id, tries=TRIES)) as trip:
+            while not trip.is_over:
+                shop.lie(product_id, lie)
+                times += 1
+                time.sleep(0.002)
+        assert in_words(trip.told) == RUSH
+        shop.lie(product_id, lie)
+        lied_of.add(product_id)
+        assert set(products_counted_wrongly()) == lied_of
 
 
 @pytest.mark.parametrize("lie", FORBIDDING.values(), ids=FORBIDDING.keys())
@@ -408,6 +411,6 @@ def test_control_without_breaker_timeouts_and_locks_everybody_waits_and_too_much
     assert not is_as_quick(told, usual)
 
     with guards.without_constraints(NEVER_NEGATIVE, guards.ONE_NUMBER):
-        scarce = factories.product({SP: UNITS}).pk
-        assert a_rush(shop, scarce)[201, "ACTIVE"] > UNITS
+        rushes = (a_rush(shop, factories.product({SP: UNITS}).pk) for _ in range(MAX_RUSHES))
+        assert any(rush[201, "ACTIVE"] > UNITS for rush in rushes)
         assert "I1" in {name.partition(":")[0].split()[0] for name in factories.broken_invariants()}
