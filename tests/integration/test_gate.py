@@ -85,6 +85,23 @@ def test_a_batch_for_what_is_sold_out_takes_one_look_for_replays_and_nothing_els
     assert '"reservation"."is_live"' in captured.captured_queries[0]["sql"]
 
 
+def test_equal_requests_of_a_batch_share_a_refusal_and_others_do_not() -> None:
+    product_id = sold_out({SP: 5, RJ: 2})
+    within_the_interval(product_id)
+    alike = [reserve_request(product_id) for _ in range(3)]
+    others = [
+        reserve_request(product_id, 2),
+        reserve_request(product_id, 1, SP),
+        reserve_request(product_id, delivery_postal_code="01310-100"),
+        reserve_request(product_id, 1, RJ, allow_split=False),
+    ]
+
+    refused = gate.screen([*alike, *others]).refused
+
+    assert refused[0] is refused[1] is refused[2]
+    assert len({id(one) for one in refused.values()}) == 1 + len(others)
+
+
 def test_what_is_there_passes_beside_what_is_sold_out() -> None:
     gone, there = sold_out({SP: 5}), factories.product({SP: 5}).pk
     within_the_interval(gone)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 import redis
 from django.db import connection, transaction
@@ -17,8 +18,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from inventory_project.foundation.database import database_now
 from inventory_project.foundation.errors import Invalid, NotFound
 from stock import availability, blocking
+from stock.api import fast
 from stock.api.availability import AvailabilityOut, WarehouseAvailabilityOut
-from stock.availability import ProductAvailability
+from stock.availability import ProductAvailability, Question
 from stock.counters import copies
 from stock.models import Product, StockLevel
 from tests import factories
@@ -51,6 +53,26 @@ def counted(stock: dict[str, int]) -> Product:
     availability.of_product(product.pk)
     assert standing(product.pk) is not None
     return product
+
+
+# --- looked at together --------------------------------------------------------------------------------------------
+
+
+def test_equal_questions_of_one_look_share_an_answer_and_others_do_not() -> None:
+    one, other = counted({SP: 5}).pk, counted({SP: 7}).pk
+    asked = [(one, None), (other, None), (one, None), (one, 6)]
+
+    answers = fast._look([Question(product_ids=(product_id,), quantity=quantity) for product_id, quantity in asked])
+
+    assert answers[0] is answers[2]
+    told = [orjson.loads(orjson.dumps(answer))[0] for answer in answers]
+    assert [(product["product_id"], product["available"]) for product in told] == [
+        (str(one), 5),
+        (str(other), 7),
+        (str(one), 5),
+        (str(one), 5),
+    ]
+    assert [product.get("is_sufficient") for product in told] == [None, None, None, False]
 
 
 # --- the same from both --------------------------------------------------------------------------------------------
