@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv6Address
 from typing import Any
 
 import httptools
@@ -31,6 +32,7 @@ MAX_HEADERS = 100
 MAX_TIMES_AS_LONG = 8  # that a body may be as it is sent, in chunks of a few bytes each, as it is in the end
 MIN_READ_BYTES = 16_384  # of its answer, that a client must read within its deadline
 MAX_PIPELINED = 16  # requests that a client may send before it has its answers
+BITS_OF_A_HOST = 64  # of an IPv6 address; any host may choose them as it likes (RFC 4291, 2.5.1)
 EXTENSIONS: dict[str, dict[object, object]] = {WHOLE_ANSWER: {}}
 
 open_connections = Gauge(
@@ -64,6 +66,17 @@ class Limits:
             body_seconds=settings.WEB_BODY_SECONDS,
             write_seconds=settings.WEB_WRITE_SECONDS,
         )
+
+
+def limited_as(address: str) -> str:
+    """The address that a client's connections are counted under: IPv4 as it is, IPv6 by its first 64 bits.
+
+    One host may use every address of its IPv6 network, so a limit for single addresses would limit nothing.
+    """
+    if ":" not in address:
+        return address
+    full = IPv6Address(address.partition("%")[0])
+    return str(full.ipv4_mapped or IPv6Address(int(full) >> BITS_OF_A_HOST << BITS_OF_A_HOST))
 
 
 class Phase(StrEnum):
@@ -123,7 +136,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Register the connection, or close it if a limit is reached."""
         super().connection_made(transport)
-        self.address = self.client[0] if self.client else ""
+        self.address = limited_as(self.client[0]) if self.client else ""
         registry.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
