@@ -105,6 +105,7 @@ SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$"]  # health checks and scrap
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+CSRF_COOKIE_HTTPONLY = True  # no script of a page reads it
 X_FRAME_OPTIONS = "DENY"
 DEBUG = False  # no variable turns it on: its error pages would expose the settings
 
@@ -169,6 +170,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "inventory_project.foundation.http.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "inventory_project.foundation.http.lines.NewlineMiddleware",

@@ -66,7 +66,7 @@ urlpatterns = [
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),
     path("api/schema", problems.reading_only(SchemaView.as_view()), name="schema"),
-    path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(url_name="schema")), name="docs"),
+    path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(template_name="api_docs.html")), name="docs"),
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),
     # A malformed path of these is 404, and does not redirect to the admin's login.

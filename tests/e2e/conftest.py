@@ -167,6 +167,7 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if "Content Security Policy" in line.text else None)
     page.on("response", lambda response: complaints.append(response.url) if response.status >= 400 else None)
     yield page
     context.close()

@@ -17,6 +17,7 @@ from django_prometheus.middleware import Metrics
 
 from inventory_project.foundation.http import problems
 from inventory_project.foundation.http.bodies import Scope, Send
+from inventory_project.foundation.http.headers import HeadersMiddleware
 from inventory_project.foundation.http.lines import NEWLINE
 
 JSON = "application/json"
@@ -87,7 +88,7 @@ def _constant_headers(is_problem: bool, allow: str) -> HeaderList:
     def answered(_request: HttpRequest) -> HttpResponse:
         return response
 
-    for middleware in (XFrameOptionsMiddleware(answered), SecurityMiddleware(answered)):
+    for middleware in (HeadersMiddleware(answered), XFrameOptionsMiddleware(answered), SecurityMiddleware(answered)):
         middleware(request)
     return [(name.lower().encode(), value.encode()) for name, value in response.items()]
 
