@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from inventory_project.foundation.access.tasks import clear_sessions
+from inventory_project.foundation.access.tasks import clear_sessions, forget_failed_log_ins
 from inventory_project.foundation.messaging import retention
 from inventory_project.foundation.messaging.tasks import drain_outbox_to_log, prune_messages
 from reservations.analysis.tasks import audit_everything, audit_stock
@@ -38,6 +38,7 @@ JOBS = (
     Job("audit_stock", audit_stock, settings.AUDIT_INTERVAL_SECONDS),
     Job("audit_everything", audit_everything, 3_600),  # asks whether it is due
     Job("clear_sessions", clear_sessions, 3_600),
+    Job("forget_failed_log_ins", forget_failed_log_ins, 3_600),
     Job("prune_messages", prune_messages, settings.PRUNE_INTERVAL_SECONDS, stoppable=retention.prune),
     *(
         [Job("sync_counters", sync_counters, settings.SYNC_INTERVAL_SECONDS, stoppable=sync.run_periodic)]

@@ -147,7 +147,7 @@ if INVENTORY_CRASH_POINT and not all(CRASH_POINT.fullmatch(wish) for wish in INV
 INSTALLED_APPS = [
     "inventory_project",
     "inventory_project.foundation",  # before the admin, whose templates it extends
-    "django.contrib.admin",
+    "inventory_project.foundation.access.admin_app.StaffAdminConfig",  # Django's admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -161,6 +161,9 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_prometheus",
     "django_structlog",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "inventory_project.foundation.access",
     "inventory_project.foundation.messaging",
     "warehouses",
@@ -321,6 +324,8 @@ else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "inventory_project.foundation.access.sessions"
 SESSION_COOKIE_AGE = 8 * 3_600  # seconds; a working day of the staff
+STAFF_SECOND_FACTOR = choice("STAFF_SECOND_FACTOR", "off", ("off", "optional", "required"))
+OTP_TOTP_ISSUER = "Inventory Service"  # what an app for codes shows next to the user name
 
 CELERY_BROKER_URL = RABBITMQ_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -2,6 +2,8 @@
 
 from typing import Any, cast
 
+import django_otp.plugins.otp_static.admin
+import django_otp.plugins.otp_totp.admin  # noqa: F401  # they register the models that are unregistered below
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -10,6 +12,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from inventory_project.foundation.access import scopes, tokens
 from inventory_project.foundation.access.models import ApiToken
@@ -97,3 +101,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
         if token.revoked_at:
             return "revoked"
         return "expired" if token.expiry and token.expiry <= timezone.now() else "usable"
+
+
+# They would show the secrets of other users, or how to make one for them.
+admin.site.unregister([StaticDevice, TOTPDevice])

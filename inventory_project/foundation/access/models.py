@@ -1,4 +1,4 @@
-"""Tokens of the API. The table holds only digests, so reading it does not give access."""
+"""Tokens of the API, of which the table holds only digests, so reading it does not give access; and failed log-ins."""
 
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from knox.models import AbstractAuthToken, AuthTokenManager
 from inventory_project.foundation.access import scopes
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+NAME_LENGTH = 150  # of a user; a longer name is nobody's
 
 
 def validate_scopes(value: object) -> None:
@@ -65,3 +66,28 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     def actor(self) -> str:
         """The name under which the books record the calls of this token, such as `token:checkout`."""
         return f"token:{self.name}"
+
+
+class FailedLogIns(models.Model):
+    """Log-ins to the admin that failed since the last success: of a name from one origin, or of all names from it.
+
+    `lockouts` counts them and decides what they mean. A row is deleted by a success, or a day after the last failure.
+    """
+
+    name = models.CharField(max_length=NAME_LENGTH)  # as it was given, known or not; empty for all names
+    origin = models.CharField(max_length=64)  # an address, or a browser
+    failures = models.PositiveIntegerField(default=0)  # since the last lock-out
+    lock_outs = models.PositiveIntegerField(default=0)
+    locked_until = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()  # no page shows them
+        constraints = (
+            models.UniqueConstraint(
+                fields=["name", "origin"], name="failed_log_ins_are_counted_once_for_a_name_and_origin"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name or 'all names'} from {self.origin}"

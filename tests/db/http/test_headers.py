@@ -123,8 +123,9 @@ def test_what_is_inline_is_found() -> None:
 
 
 @pytest.fixture
-def page(api: Client) -> Callable[[str], str]:
+def page(api: Client, settings: Settings) -> Callable[[str], str]:
     """Any page of a superuser, which must be there."""
+    settings.STAFF_SECOND_FACTOR = "optional"
     api.force_login(User.objects.create_superuser("ana"))
 
     def read(path: str) -> str:
@@ -138,7 +139,7 @@ def page(api: Client) -> Callable[[str], str]:
 def test_no_page_needs_anything_inline(page: Callable[[str], str]) -> None:
     product = factories.product({factories.SP: 10})
     hold = factories.hold(product.pk, 3)
-    paths = ["/api/docs", "/admin/", "/admin/password_change/"]
+    paths = ["/api/docs", "/admin/", "/admin/second-factor/", "/admin/password_change/"]
     paths += [
         reverse("admin:auth_user_password_change", args=[User.objects.get().pk]),
         reverse("admin:stock_product_change", args=[product.pk]),
