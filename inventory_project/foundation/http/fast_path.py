@@ -35,7 +35,7 @@ from inventory_project.foundation.http.answers import Answer, ViewMetrics
 from inventory_project.foundation.http.bodies import ClientLeftError, Receive, Scope, Send, TooLargeError, TooShortError
 from inventory_project.foundation.http.django_threads import DjangoThreads
 from inventory_project.foundation.http.logs import MAX_FORWARDED_SHOWN, RequestLog
-from inventory_project.foundation.http.paths import CANONICAL_UUID
+from inventory_project.foundation.values import CANONICAL_UUID
 
 ID = "<id>"  # in the path of an operation: a UUID
 EXAMPLE_ID = "00000000-0000-0000-0000-000000000000"

@@ -1,27 +1,34 @@
 """Strict serializer fields: no number in a string, no UUID in braces, no unknown name.
 
-DRF's own fields are lenient because of HTML forms. A caller's mistake could then silently become a wrong quantity.
+DRF's own fields are lenient because of HTML forms. A caller's mistake could then silently become a wrong quantity. What
+a text, an id, a number or a moment means is in `foundation.values`, for all doors.
 """
 
 import re
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from inventory_project.foundation import values
 from inventory_project.foundation.http.parsing import harmless
-from inventory_project.foundation.http.paths import CANONICAL_UUID
 
 MAX_UNKNOWN_SHOWN = 20  # fields named in one refusal; a body can have tens of thousands
-_UUID = re.compile(CANONICAL_UUID)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
+MAX_REFERENCE = 128  # characters, as the ledger stores them
+Value = TypeVar("Value")
+
+
+def _read(read: Callable[[str], Value], text: str) -> Value:
+    """The value that the text means. Raises DRF's ValidationError."""
+    try:
+        return read(text)
+    except values.WrongValue as wrong:
+        raise serializers.ValidationError(wrong.detail, code=wrong.code) from None
 
 
 class StrictIntegerField(serializers.IntegerField):
@@ -43,9 +50,9 @@ class DigitsField(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         """The number that the digits represent."""
-        if not isinstance(data, str) or not _DIGITS.fullmatch(data):
+        if not isinstance(data, str) or data.startswith("-"):
             self.fail("invalid")
-        return int(data)
+        return _read(values.read_whole, data)
 
 
 class StrictUUIDField(serializers.UUIDField):
@@ -57,9 +64,9 @@ class StrictUUIDField(serializers.UUIDField):
 
     def to_internal_value(self, data: Any) -> UUID:
         """The UUID that the text represents. Raises ValidationError for any other form."""
-        if not isinstance(data, str) or not _UUID.fullmatch(data):
+        if not isinstance(data, str):
             self.fail("invalid")
-        return UUID(data)
+        return _read(values.read_uuid, data)
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -83,49 +90,53 @@ class StrictDateTimeField(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> datetime:
         """The moment in UTC."""
-        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        if not isinstance(value, str):
             self.fail("invalid")
-        try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):  # the 30th of February; the year 1 at +14:00
-            self.fail("invalid")
+        return _read(values.read_moment, value)
 
 
 class TextField(serializers.CharField):
-    """One line of text without control characters. If `pattern` is given, the whole text must match it.
+    """A text that people read, in one line; see `values.read_name`. If `pattern` is given, the text must match it.
 
-    `pattern_hint` completes the sentence "The text must be ...". Surrounding white space is removed.
+    `pattern_hint` completes the sentence "The text must be ...".
     """
 
     default_error_messages: ClassVar[dict[str, Any]] = {
         "invalid": "A string is required.",
-        "control": "Control characters are not allowed.",
+        "blank": values.EMPTY,
         "pattern": "The text must be {hint}.",
     }
+    read_text = staticmethod(values.read_name)
 
-    def __init__(self, *, pattern: str | None = None, pattern_hint: str = "of another form", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, *, max_length: int, pattern: str | None = None, pattern_hint: str = "of another form", **kwargs: Any
+    ) -> None:
+        super().__init__(max_length=max_length, **kwargs)
         self.pattern = re.compile(pattern) if pattern else None
         self.pattern_hint = pattern_hint
 
     def to_internal_value(self, data: Any) -> str:
-        """The checked text without surrounding white space."""
+        """The text in its one form, without surrounding white space."""
         if not isinstance(data, str):  # DRF would also accept a number
             self.fail("invalid")
-        text = super().to_internal_value(data)
-        if _CONTROL.search(text):
-            self.fail("control")
+        text = _read(partial(self.read_text, most=cast("int", self.max_length)), data)
         if self.pattern and not self.pattern.fullmatch(text):
             self.fail("pattern", hint=self.pattern_hint)
         return text
 
 
-class ReferenceField(TextField):
+class IdentifierField(TextField):
+    """A text that is compared with others, such as an SKU; see `values.read_identifier`."""
+
+    read_text = staticmethod(values.read_identifier)
+
+
+class ReferenceField(IdentifierField):
     """The caller's own name for a document. The service recognises a repeat by it."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            max_length=128, help_text="Your own unique reference. Sending it again changes nothing.", **kwargs
+            max_length=MAX_REFERENCE, help_text="Your own unique reference. Sending it again changes nothing.", **kwargs
         )
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.urls import register_converter
 
-CANONICAL_UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+from inventory_project.foundation.values import CANONICAL_UUID
 
 
 class CanonicalUUIDConverter:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct, UnsetType
 
-from inventory_project.foundation.http.paths import CANONICAL_UUID
+from inventory_project.foundation.values import CANONICAL_UUID
 
 QUOTES = 2  # around each name and each text
 Body = TypeVar("Body", bound=Struct)

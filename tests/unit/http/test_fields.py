@@ -35,7 +35,7 @@ def test_a_right_body_becomes_typed_values() -> None:
         order(
             allow_split=False,
             expires_at="2026-11-22T09:30:00.5-03:00",
-            note="Olá 📦; DROP TABLE --",
+            note=" Ola\u0301 📦; DROP TABLE --",
             order_id=ORDER.upper(),
         )
     )
@@ -123,6 +123,8 @@ def test_a_boolean_is_true_or_false(value: Any) -> None:
         ("a\x07b", "control"),
         ("a\nb", "control"),
         ("a\x85b", "control"),
+        ("a\u200bb", "invisible"),
+        ("\u202ea", "invisible"),
         ("x" * 21, "max_length"),
         ("x" * 100_000, "max_length"),
         ("  ", "blank"),
