@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 
-from inventory_project.foundation import batches
+from inventory_project.foundation import batches, values
 from inventory_project.foundation.errors import Conflict, Invalid, Refusal
 from stock import ledger
 from stock.models import Product, StockLevel
@@ -43,7 +43,7 @@ def put(request: ProductRequest) -> tuple[Product, bool]:
 
 def _put(request: ProductRequest) -> tuple[Product, bool] | Refusal:
     product = Product.objects.select_for_update(no_key=True).filter(pk=request.product_id).first()
-    if Product.objects.filter(sku=request.sku).exclude(pk=request.product_id).exists():
+    if Product.objects.filter(sku__in=values.spellings(request.sku)).exclude(pk=request.product_id).exists():
         return SkuConflict(f"Another product has the SKU {request.sku!r}.")
     if product is None:
         new = Product.objects.create(

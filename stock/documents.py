@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from inventory_project.foundation import batches, database
+from inventory_project.foundation import batches, database, values
 from inventory_project.foundation.errors import BooksDamaged, Conflict, Invalid, Refusal, unknown_ids
 from inventory_project.foundation.messaging import outbox
 from stock import ledger
@@ -126,16 +126,14 @@ def _product_ids(request: DocumentRequest) -> list[UUID]:
 
 
 def _find(request: DocumentRequest) -> BookedDocument | Refusal | None:
-    document = StockDocument.objects.filter(kind=request.kind, reference=request.reference).first()
+    references = values.spellings(request.reference)
+    found = StockDocument.objects.filter(kind=request.kind, reference__in=references)
+    document = min(found, key=lambda one: one.reference != request.reference, default=None)
     if document is None:
         return None
     lines = set(document.lines.values_list("product_id", "quantity"))
-    is_same = (document.warehouse_id, document.reason, lines) == (
-        request.warehouse_id,
-        request.reason,
-        set(request.items),
-    )
-    if not is_same:
+    is_same = (document.warehouse_id, lines) == (request.warehouse_id, set(request.items))
+    if not is_same or document.reason not in values.spellings(request.reason):
         return ReferenceConflict(f"Reference {request.reference!r} was used before, with other content.")
     return _booked(request, at=document.created_at, is_replay=True)
 

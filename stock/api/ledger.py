@@ -6,9 +6,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory_project.foundation.access import scopes
-from inventory_project.foundation.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, UUIDFilter
+from inventory_project.foundation.http.fields import ReferenceField
+from inventory_project.foundation.http.filters import BooleanFilter, ChoiceFilter, MomentFilter, TextFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
 from stock.models import StockLevel, StockMovement
+from warehouses.fields import WarehouseIdField
 
 
 class StockLevelOut(serializers.ModelSerializer[StockLevel]):
@@ -25,7 +27,7 @@ class StockLevelOut(serializers.ModelSerializer[StockLevel]):
 
 class StockLevelFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     product_id = UUIDFilter()
-    warehouse_id = django_filters.CharFilter()
+    warehouse_id = TextFilter(reader=WarehouseIdField)
     low = BooleanFilter(field_name="is_low")
 
 
@@ -56,9 +58,9 @@ class MovementOut(serializers.ModelSerializer[StockMovement]):
 
 class MovementFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
     product_id = UUIDFilter()
-    warehouse_id = django_filters.CharFilter()
+    warehouse_id = TextFilter(reader=WarehouseIdField)
     kind = ChoiceFilter(choices=StockMovement.Kind.choices)
-    reference = django_filters.CharFilter()
+    reference = TextFilter(reader=ReferenceField)
     since = MomentFilter(field_name="created_at", lookup_expr="gte")
     until = MomentFilter(field_name="created_at", lookup_expr="lt")
 

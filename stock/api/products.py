@@ -12,11 +12,19 @@ from rest_framework.response import Response
 from inventory_project.foundation.access import actor_of, scopes
 from inventory_project.foundation.errors import NotFound
 from inventory_project.foundation.http import schema
-from inventory_project.foundation.http.fields import StrictIntegerField, StrictSerializer, TextField
+from inventory_project.foundation.http.fields import IdentifierField, StrictIntegerField, StrictSerializer, TextField
+from inventory_project.foundation.http.filters import TextFilter
 from inventory_project.foundation.http.views import ViewSet
 from stock import blocking, catalogue
 from stock.examples import PRODUCT_ID
 from stock.models import Product
+
+
+class SkuField(IdentifierField):
+    """The SKU of a product."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, **kwargs)
 
 
 @extend_schema_serializer(
@@ -28,7 +36,7 @@ from stock.models import Product
     ]
 )
 class ProductIn(StrictSerializer):
-    sku = TextField(max_length=64)
+    sku = SkuField()
     name = TextField(max_length=200)
     low_stock_threshold = StrictIntegerField(
         required=False,
@@ -59,7 +67,7 @@ class SalesBlockOut(serializers.Serializer[Any]):
 
 
 class ProductFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filter has no types
-    sku = django_filters.CharFilter()
+    sku = TextFilter(reader=SkuField)
 
 
 class ProductViewSet(ViewSet[Product]):
