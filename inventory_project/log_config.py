@@ -1,11 +1,12 @@
 """How log lines are written: by structlog, one line for each event, as JSON or for a console."""
 
+import textwrap
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-from inventory_project.foundation import masking
+from inventory_project.foundation import masking, values
 
 
 def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -15,6 +16,19 @@ def one_line_a_request(_logger: Any, _method: str, event: MutableMapping[str, An
     return event
 
 
+def unforgeable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep each text on one line, and indent a stack trace: nothing in them can look like another line of the log."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = textwrap.indent(values.printable(str(value), kept="\n"), "  ")
+        elif isinstance(value, str):
+            event[name] = values.printable(value)
+    return event
+
+
+_ProcessorFormatter = structlog.stdlib.ProcessorFormatter
+_JSON: list[Any] = [structlog.processors.JSONRenderer()]
+_CONSOLE: list[Any] = [unforgeable, structlog.dev.ConsoleRenderer(colors=False)]
 _shared_processors: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -33,8 +47,13 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
-# A line can also have the members of an event. `event` itself is structlog's name for the text.
-_members = structlog.stdlib.ExtraAdder(allow=("event_id", "event_type", "subject", "data"))
+# What a line can have next to its text. `event` itself is structlog's name for the text.
+_members = structlog.stdlib.ExtraAdder(
+    allow=(
+        *("event_id", "event_type", "subject", "data"),
+        *("product_id", "region", "actor", "reason", "policy", "before", "problems"),
+    )
+)
 
 
 def logging_config(*, level: str, is_json: bool) -> dict[str, Any]:
@@ -44,11 +63,9 @@ def logging_config(*, level: str, is_json: bool) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "structured": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "processor": structlog.processors.JSONRenderer()
-                if is_json
-                else structlog.dev.ConsoleRenderer(colors=False),
-                "foreign_pre_chain": [*_shared_processors, _members],
+                "()": _ProcessorFormatter,
+                "processors": [_ProcessorFormatter.remove_processors_meta, *(_JSON if is_json else _CONSOLE)],
+                "foreign_pre_chain": [_members, *_shared_processors],
             }
         },
         "handlers": {

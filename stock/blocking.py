@@ -55,7 +55,7 @@ def _unblock(order: _Order) -> SalesBlock | None:
     block = _open_block(product) or _record_block(product, reason="", actor=UNKNOWN_ACTOR)
     block.lifted_reason, block.lifted_by, block.lifted_at = order.reason, order.actor, database.database_now()
     block.save(update_fields=["lifted_reason", "lifted_by", "lifted_at"])
-    logger.info("sales unblocked product_id=%s actor=%s reason=%s", product.pk, order.actor, order.reason)
+    _log("sales unblocked", product, actor=order.actor, reason=order.reason)
     return block
 
 
@@ -65,10 +65,14 @@ def _open_block(product: Product) -> SalesBlock | None:
 
 
 def _record_block(product: Product, *, reason: str, actor: str) -> SalesBlock:
-    logger.info("sales blocked product_id=%s actor=%s reason=%s", product.pk, actor, reason)
+    _log("sales blocked", product, actor=actor, reason=reason)
     return SalesBlock.objects.create(
         product=product, reason=reason, blocked_by=actor, blocked_at=database.database_now()
     )
+
+
+def _log(event: str, product: Product, *, actor: str, reason: str) -> None:
+    logger.info(event, extra={"product_id": str(product.pk), "actor": actor, "reason": reason})
 
 
 def close_warehouse(warehouse_id: str, *, actor: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 
 import pytest
 from django.test import RequestFactory
@@ -68,3 +69,39 @@ def test_a_token_is_masked_in_every_line_of_the_log(text: str, expected: str, is
     line = formatter.format(record)
     assert f"asked: {expected}" in line
     assert SECRET[:20] not in line
+
+
+FORGED = "ok\n2026-11-29T00:00:00Z [info     ] sales unblocked product_id=FORGED actor=staff:ceo\r\x1b[31m\u202e"
+
+
+def formatted(record: logging.LogRecord, *, is_json: bool) -> str:
+    config = log_config.logging_config(level="INFO", is_json=is_json)["formatters"]["structured"]
+    formatter: logging.Formatter = config.pop("()")(**config)
+    return formatter.format(record)
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_nothing_in_a_line_of_the_log_can_look_like_another_line(is_json: bool) -> None:
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "asked: %s", (FORGED,), None)
+    record.reason, record.actor = FORGED, "staff:eva"
+
+    line = formatted(record, is_json=is_json)
+
+    assert line.isprintable()
+    assert line.isascii()
+    assert "staff:eva" in line
+    if is_json:
+        assert (json.loads(line)["event"], json.loads(line)["reason"]) == (f"asked: {FORGED}", FORGED)
+
+
+def test_a_stack_trace_on_a_console_is_indented() -> None:
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), sys.exc_info())
+
+    first, *trace = formatted(record, is_json=False).splitlines()
+
+    assert "it failed" in first
+    assert len(trace) >= 3
+    assert [line for line in trace if not line.startswith("  ") or "\x1b" in line] == []
