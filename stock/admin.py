@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from django import forms
@@ -22,6 +22,7 @@ from inventory_project.foundation.admin import (
     staff_actor,
 )
 from inventory_project.foundation.errors import Conflict, Refusal
+from inventory_project.foundation.form_fields import IdentifierField, IdField, NameField, WholeNumberField
 from stock import blocking, catalogue
 from stock.links import movements_link
 from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, StockLevel, StockMovement
@@ -30,7 +31,7 @@ from stock.models import Product, SalesBlock, StockDocument, StockDocumentLine, 
 class ProductForm(ModelForm[Product]):
     """The fields of a product that staff edit."""
 
-    low_stock_threshold = forms.IntegerField(
+    low_stock_threshold = WholeNumberField(
         required=False,
         min_value=0,
         max_value=catalogue.MAX_LOW_STOCK_THRESHOLD,
@@ -40,12 +41,13 @@ class ProductForm(ModelForm[Product]):
     class Meta:
         model = Product
         fields = ("id", "sku", "name", "low_stock_threshold")
+        field_classes: ClassVar = {"id": IdField, "sku": IdentifierField, "name": NameField}
 
 
 class ReasonForm(forms.Form):
     """Asks for the reason of a block or of lifting it."""
 
-    reason = forms.CharField(
+    reason = NameField(
         max_length=500,
         widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
         help_text="Recorded with your name and the time.",

@@ -5,7 +5,7 @@ A warehouse is not closed here, because `stock.blocking` closes it under locks. 
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,6 +20,7 @@ from inventory_project.foundation import failures
 from inventory_project.foundation.admin import LargeTableAdmin, ReadOnly, ReportsRefusals, flag
 from inventory_project.foundation.errors import Conflict
 from inventory_project.foundation.failures import Failure
+from inventory_project.foundation.form_fields import IdentifierField, NameField, PlainDecimalField, WholeNumberField
 from warehouses import catalogue, postal_areas
 from warehouses.allocation import geography, policies, words
 from warehouses.allocation.policies import BUILT_IN, PREFERENCES, Policy, Preference, Split
@@ -56,6 +57,17 @@ class WarehouseForm(ModelForm[Warehouse]):
         widget=forms.TextInput(attrs={"class": "vTextField"}),
         help_text="Regions this warehouse ships to, separated by commas (southeast, south). Leave empty for all.",
     )
+
+    class Meta:
+        model = Warehouse
+        fields = ("id", "name", "region", "priority", "postal_code", "latitude", "longitude", "served_regions")
+        field_classes: ClassVar = {
+            "name": NameField,
+            "region": IdentifierField,
+            "priority": WholeNumberField,
+            "latitude": PlainDecimalField,
+            "longitude": PlainDecimalField,
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -178,6 +190,7 @@ class PolicyForm(ModelForm[AllocationPolicy]):
     class Meta:
         model = AllocationPolicy
         fields = ("region", "tolerance_km", "split", "most_parcels")
+        field_classes: ClassVar = {"tolerance_km": PlainDecimalField, "most_parcels": WholeNumberField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
