@@ -12,7 +12,8 @@ from inventory_project.foundation import database
 from warehouses import files
 from warehouses.allocation import policies
 from warehouses.allocation.policies import BUILT_IN, Policy
-from warehouses.files import Replaced, Rule
+from warehouses.catalogue import read_region
+from warehouses.files import Replaced, Rule, number_reader, whole_reader
 from warehouses.models import AllocationPolicy
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 RULED = ("tolerance_km", "split", "most_parcels")
 MAX_PROBLEMS = 20
 MAX_POLICIES = 1_000  # one for each region; far more is a wrong file
+MAX_NUMBER = 10**9  # beyond it, a number is not even told to be too large for a policy
 MAX_BYTES = 1024 * 1024  # several times what that many policies take; the path may be an endless device
 
 
@@ -35,12 +37,11 @@ def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
     changed = [row for region, row in held.items() if region in wanted and row.as_policy() != wanted[region]]
     new = [AllocationPolicy(region=region) for region in wanted if region not in held]
     for row in superfluous:
-        logger.info("the policy for %s is deleted, by %s; it was %s", row, actor, row.as_policy())
+        _log("policy deleted", row, policy=None, actor=actor)
         row.delete()
     for row in (*changed, *new):
         rules = wanted[row.region]
-        before = row.as_policy() if row.pk else "none"
-        logger.info("the policy for %s is %s, by %s; it was %s", row, rules, actor, before)
+        _log("policy put in force", row, policy=rules, actor=actor)
         row.preferences = list(rules.preferences)
         for name in RULED:
             setattr(row, name, getattr(rules, name))
@@ -54,6 +55,11 @@ def put_in_force(wanted: Mapping[str, Policy], *, actor: str) -> Replaced:
         unchanged=len(held) - len(superfluous) - len(changed),
         deleted=len(superfluous),
     )
+
+
+def _log(event: str, row: AllocationPolicy, *, policy: Policy | None, actor: str) -> None:
+    before = row.as_policy() if row.pk else None
+    logger.info(event, extra={"region": str(row), "policy": str(policy), "before": str(before), "actor": actor})
 
 
 def load(path: Path | str) -> dict[str, Policy]:
@@ -80,44 +86,36 @@ def load(path: Path | str) -> dict[str, Policy]:
 
 def _policy(entry: Any) -> tuple[Policy | None, list[str]]:
     """The policy of one entry and no problems, or None and its problems, one sentence each."""
-    wrong = files.problems_of(entry, RULES, form="preferences, and any other settings")
+    found, wrong = files.read_entry(entry, RULES, form="preferences, and any other settings")
     if wrong:
         return None, wrong
     policy = Policy(
-        region=entry.get("region", ""),
-        preferences=tuple(entry["preferences"]),
-        tolerance_km=float(entry.get("tolerance_km", BUILT_IN.tolerance_km)),
-        split=entry.get("split", BUILT_IN.split),
-        most_parcels=entry.get("most_parcels"),
+        region=found.get("region", ""),
+        preferences=tuple(found["preferences"]),
+        tolerance_km=found.get("tolerance_km", BUILT_IN.tolerance_km),
+        split=found.get("split", BUILT_IN.split),
+        most_parcels=found.get("most_parcels"),
     )
     wrong = list(policies.problems(policy).values())
     return (None if wrong else policy), wrong
 
 
-def _is_region(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable() and value == value.strip()
+def _read_names(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError
+    return value
 
 
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) <= 10**9)  # bool is an int to isinstance
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 RULES = {
-    "region": Rule("1 to 64 printable characters; leave it out for every other region", _is_region, False),
-    "preferences": Rule("a list of names", _are_names),
-    "tolerance_km": Rule("a number of kilometres", _is_number, False),
-    "split": Rule(f"one of {', '.join(policies.SPLITS)}", _is_text, False),
-    "most_parcels": Rule("a whole number", _is_whole, False),
+    "region": Rule("1 to 64 printable characters; leave it out for every other region", read_region, False),
+    "preferences": Rule("a list of names", _read_names),
+    "tolerance_km": Rule("a number of kilometres", number_reader(-MAX_NUMBER, MAX_NUMBER), False),
+    "split": Rule(f"one of {', '.join(policies.SPLITS)}", _read_text, False),
+    "most_parcels": Rule("a whole number", whole_reader(-MAX_NUMBER, MAX_NUMBER), False),
 }

@@ -4,20 +4,22 @@ A file is accepted as a whole or rejected, and the problems of all rows are repo
 warehouses exist is not checked here.
 """
 
-import csv
-import io
 import re
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
+from inventory_project.foundation import values
 from inventory_project.foundation.errors import Invalid
 from warehouses import files
 from warehouses.allocation.terms import Line
+from warehouses.files import text_reader
 from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
 
 COLUMNS = ("order", "product_id", "quantity", "postal_code")
@@ -26,8 +28,7 @@ MAX_ROWS = 1_000_000  # all of them are kept in memory, about 1 kB each
 MAX_BYTES = 256 * 1024 * 1024
 MAX_PROBLEMS = 100
 
-PRODUCT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-QUANTITY = re.compile(r"[0-9]{1,9}", re.ASCII)
+MAX_UNITS = 999_999_999  # far above what an order may have, whose own sentence is clearer
 POSTAL_CODE = re.compile(POSTAL_CODE_PATTERN)
 WAREHOUSE_ID = re.compile(ID_PATTERN)
 LineKey = tuple[UUID, str | None]
@@ -66,26 +67,27 @@ class OrderFile:
 def load(path: Path) -> OrderFile:
     """The orders that the CSV file at `path` lists.
 
-    A byte order mark, empty lines and spaces around a value are ignored; line ends may be of any kind. Raises Invalid
-    with one sentence for each problem, also as the list `extra["problems"]`.
+    `files.csv_rows` says what is skipped; line ends may be of any kind. Raises Invalid with one sentence for each
+    problem, also as the list `extra["problems"]`.
     """
-    rows = csv.reader(io.StringIO(files.text(path, max_bytes=MAX_BYTES), newline=""), strict=True)
+    rows = files.csv_rows(files.text(path, max_bytes=MAX_BYTES))
     found = OrderFile(path)
     problems: dict[int, list[str]] = {}
     try:
-        header = tuple(cell.strip() for cell in next(rows, []))
+        header_line, cells = next(rows)
+        header = tuple(cells)
         if header not in (COLUMNS, COLUMNS + OPTIONAL):
             wanted = f"the first line must name the columns {','.join(COLUMNS)}, and {OPTIONAL[0]} where it is used"
-            problems[1] = [f"{wanted}; it is {files.shown(','.join(header))}." if header else f"{wanted}."]
+            problems[header_line] = [f"{wanted}; it is {files.shown(','.join(header))}." if header else f"{wanted}."]
             raise found.refusal(problems)
-        for count, cells in enumerate(filter(None, rows), start=1):  # an empty line has no cells
+        for count, (line, cells) in enumerate(rows, start=1):
             if count > MAX_ROWS:
-                problems.setdefault(rows.line_num, []).append(f"there are more than {MAX_ROWS:,} rows.")
+                problems.setdefault(line, []).append(f"there are more than {MAX_ROWS:,} rows.")
                 break
-            if wrong := _add(found, rows.line_num, header, [cell.strip() for cell in cells]):
-                problems[rows.line_num] = wrong
-    except csv.Error as error:
-        problems.setdefault(rows.line_num, []).append(f"this is not CSV: {error}.")
+            if wrong := _add(found, line, header, cells):
+                problems[line] = wrong
+    except files.NotCSV as error:
+        problems.setdefault(error.line, []).append(str(error))
     for order in found.orders.values():
         if wrong := _too_large(order):
             problems.setdefault(order.line, []).extend(wrong)
@@ -100,23 +102,25 @@ def _add(found: OrderFile, line: int, header: tuple[str, ...], cells: list[str])
     """Add a row to its order. Returns the row's problems, one sentence each; then it was not added."""
     if len(cells) != len(header):
         return [f"a row has {len(header)} values, not {len(cells)}."]
-    problems = [
-        f"{column} must be {RULES[column][0]}, not {files.shown(cell)}."
-        for column, cell in zip(header, cells, strict=True)
-        if not RULES[column][1](cell)
-    ]
+    problems: list[str] = []
+    row: dict[str, Any] = {}
+    for column, cell in zip(header, cells, strict=True):
+        wanted, read = RULES[column]
+        try:
+            row[column] = read(cell)
+        except ValueError:
+            problems.append(f"{column} must be {wanted}, not {files.shown(cell)}.")
     if problems:
         return problems
-    name, product, quantity, postal_code, *rest = cells
+    name, product_id, postal_code = row["order"], row["product_id"], row["postal_code"]
+    warehouse_id = row.get("warehouse_id") or None
     order = found.orders.get(name)
     if order is None:
         order = found.orders[name] = FileOrder(line, postal_code)
     elif order.postal_code != postal_code:
         return [f"order {name} has another postal code in line {order.line}."]
-    product_id = UUID(product)
-    warehouse_id = rest[0] if rest and rest[0] else None
     key = (product_id, warehouse_id)
-    order.units[key] = order.units.get(key, 0) + int(quantity)
+    order.units[key] = order.units.get(key, 0) + row["quantity"]
     found.product_lines.setdefault(product_id, array("L")).append(line)
     if warehouse_id is not None:
         found.warehouse_lines.setdefault(warehouse_id, array("L")).append(line)
@@ -138,31 +142,28 @@ def _too_large(order: FileOrder) -> list[str]:
     return problems
 
 
-def _is_order(text: str) -> bool:
-    return 1 <= len(text) <= 64 and text.isprintable()
+def _read_quantity(text: str) -> int:
+    units = values.read_whole(text)
+    if not 1 <= units <= MAX_UNITS:
+        raise ValueError
+    return units
 
 
-def _is_product_id(text: str) -> bool:
-    return PRODUCT_ID.fullmatch(text) is not None
+def _optional(read: Callable[[Any], str]) -> Callable[[str], str]:
+    return lambda text: read(text) if text else ""
 
 
-def _is_quantity(text: str) -> bool:
-    return QUANTITY.fullmatch(text) is not None and int(text) >= 1
-
-
-def _is_postal_code(text: str) -> bool:
-    return not text or (len(text) <= 16 and POSTAL_CODE.match(text) is not None)
-
-
-def _is_warehouse_id(text: str) -> bool:
-    return not text or (len(text) <= 64 and WAREHOUSE_ID.match(text) is not None)
-
-
-# By column: what the value must be, in words, and a function that checks it.
-RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
-    "order": ("1 to 64 printable characters", _is_order),
-    "product_id": ("a UUID", _is_product_id),
-    "quantity": ("a whole number of units from 1", _is_quantity),
-    "postal_code": ("1 to 16 letters, digits, spaces and hyphens, or empty", _is_postal_code),
-    "warehouse_id": ("the id of a warehouse, or empty", _is_warehouse_id),
+# By column: what the value must be, in words, and a function that returns what it means or raises ValueError.
+RULES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "order": ("1 to 64 printable characters", partial(values.read_identifier, most=64)),
+    "product_id": ("a UUID", values.read_uuid),
+    "quantity": ("a whole number of units from 1", _read_quantity),
+    "postal_code": (
+        "1 to 16 letters, digits, spaces and hyphens, or empty",
+        _optional(text_reader(values.read_identifier, 16, POSTAL_CODE)),
+    ),
+    "warehouse_id": (
+        "the id of a warehouse, or empty",
+        _optional(text_reader(values.read_identifier, 64, WAREHOUSE_ID)),
+    ),
 }

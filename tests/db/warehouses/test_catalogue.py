@@ -55,7 +55,19 @@ def test_a_file_may_name_the_served_regions(tmp_path: Path, text: str, regions: 
 
 
 @pytest.mark.parametrize(
-    "value", ["south", "null", "[7]", "[[south]]", "['']", "['south ']", "['a, b']", "[south, south]", str(["x" * 65])]
+    "value",
+    [
+        "south",
+        "null",
+        "[7]",
+        "[[south]]",
+        "['']",
+        '["so\\tuth"]',
+        '[south, "south "]',
+        "['a, b']",
+        "[south, south]",
+        str(["x" * 65]),
+    ],
 )
 def test_served_regions_of_another_form_are_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "warehouses.yaml"
@@ -142,3 +154,35 @@ def test_the_database_refuses_what_is_no_warehouse(changes: dict[str, object], c
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         saopaulo(**changes).save(force_insert=True)
     assert Warehouse.objects.count() == 0
+
+
+def test_a_first_add_creates_the_warehouses_and_a_repeat_changes_nothing() -> None:
+    assert catalogue.add([saopaulo(), rio()]) == Result(created=2, changed=0, unchanged=0, kept=0)
+    before = list(Warehouse.objects.order_by("id").values())
+
+    assert catalogue.add([rio(), saopaulo()]) == Result(created=0, changed=0, unchanged=2, kept=0)
+
+    assert list(Warehouse.objects.order_by("id").values()) == before
+
+
+def test_an_add_leaves_what_staff_have_edited() -> None:
+    catalogue.add([saopaulo(), rio()])
+    Warehouse.objects.filter(pk="wh-sp-001").update(
+        priority=9, served_regions=["south"], name="Edited", is_active=False
+    )
+    before = list(Warehouse.objects.order_by("id").values())
+
+    result = catalogue.add([saopaulo(), rio(), saopaulo(id="wh-new")])
+
+    assert result == Result(created=1, changed=0, unchanged=1, kept=1)
+    assert str(result) == "1 created, 0 updated, 1 unchanged, 1 left as they are"
+    assert list(Warehouse.objects.exclude(pk="wh-new").order_by("id").values()) == before
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_an_add_takes_as_many_statements_for_one_as_for_many(
+    number: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    warehouses = [Warehouse(id=f"wh-{i}", name="DC", region="north", priority=1) for i in range(number)]
+    with django_assert_num_queries(4):  # a savepoint, look, insert, its release
+        catalogue.add(warehouses)

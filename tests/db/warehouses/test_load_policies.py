@@ -144,11 +144,12 @@ def test_each_policy_is_logged_as_it_was_and_as_it_is(caplog: pytest.LogCaptureF
     AllocationPolicy.objects.create(region="north", preferences=["balance"], split="never", tolerance_km=7)
     with caplog.at_level(logging.INFO, logger=policy_files.__name__):
         load(EXAMPLE)
-    lines = [record.getMessage() for record in caplog.records]
-    assert [line.partition(" by command:load_policies;")[0].partition(" Policy(")[0] for line in lines] == [
-        "the policy for south is deleted,",
-        "the policy for north is",
-        "the policy for every other region is",
+    lines = [vars(record) for record in caplog.records]
+    assert [(line["msg"], line["region"], line["actor"]) for line in lines] == [
+        ("policy deleted", "south", "command:load_policies"),
+        ("policy put in force", "north", "command:load_policies"),
+        ("policy put in force", "every other region", "command:load_policies"),
     ]
-    assert "it was Policy(region='north', preferences=('balance',), tolerance_km=7.0, split='never'" in lines[1]
-    assert lines[2].endswith("it was none")
+    before = "Policy(region='north', preferences=('balance',), tolerance_km=7.0, split='never'"
+    assert lines[1]["before"].startswith(before)
+    assert (lines[0]["policy"], lines[2]["before"]) == ("None", "None")

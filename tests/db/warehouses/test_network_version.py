@@ -134,7 +134,7 @@ def test_a_database_of_sqlite_takes_a_file_of_warehouses_that_changes_one(tmp_pa
     for priority in (1, 2):
         own = tmp_path / "own.yaml"
         own.write_text(f"warehouses: [{{id: wh-a, name: A, region: south, priority: {priority}}}]")
-        done = manage("seed", "--warehouses", "--file", str(own), env=env)
+        done = manage("seed", "--warehouses", "--update", "--file", str(own), env=env)
         assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Warehouses: 0 created, 1 updated, 0 unchanged.\n"
 

@@ -69,12 +69,12 @@ CONTRADICTION = (
         ),
         (
             "{preferences: [fewest_parcels], tolerance_km: .nan}",
-            "Policy 1: The tolerance is 0 to 20,000 km, not nan.",
+            "Policy 1: tolerance_km must be a number of kilometres, not '.nan'.",
         ),
         (
-            "{preferences: [fewest_parcels], region: ' north'}",
-            "Policy 1 ( north): region must be 1 to 64 printable characters; leave it out for every other region, "
-            "not ' north'.",
+            '{preferences: [fewest_parcels], region: "no\\trth"}',
+            "Policy 1 (no\\trth): region must be 1 to 64 printable characters; leave it out for every other region, "
+            "not 'no\\trth'.",
         ),
         (
             "{preferences: [fewest_parcels], region: ''}",
@@ -163,7 +163,7 @@ def test_what_is_very_long_is_told_by_its_beginning(tmp_path: Path) -> None:
         f"Unknown key '{'x' * 76}...; `policies` is the only key.",
         f"{named}: unknown key '{'x' * 76}....",
         f"{named}: {wanted}, not '{'x' * 76}....",
-        f"{named}: preferences must be a list of names, not 0x{'f' * 75}....",
+        f"{named}: preferences must be a list of names, not '0x{'f' * 74}....",
     ]
 
 
