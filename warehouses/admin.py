@@ -338,10 +338,16 @@ class PostalAreaAdmin(ReadOnly, LargeTableAdmin[PostalArea]):
     ) -> tuple[QuerySet[Any], bool]:
         """Search by code or its beginning if the term has a digit, and by name if it has none."""
         term = search_term.strip()
-        code = geography.plain(term)
         if not term:
             return queryset, False
-        found = Q(prefix__startswith=code) | Q(prefix__in=[code[:length] for length in range(1, len(code) + 1)])
-        if not code or not any(map(str.isdigit, code)):
-            found = Q(name__icontains=term)
+        if not any(map(str.isdigit, term)):
+            return queryset.filter(name__icontains=term), False
+        is_british = Q(country__in=geography.BRITISH)
+        found = (is_british & _matches("GB", term)) | (~is_british & _matches("", term))
         return queryset.filter(found), False
+
+
+def _matches(country: str, term: str) -> Q:
+    """The areas that a code may lie in, and those whose prefixes begin with it."""
+    prefixes = geography.prefixes(country, term)
+    return Q(prefix__in=prefixes) | Q(prefix__startswith=geography.prefix_of(country, term))

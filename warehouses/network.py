@@ -15,7 +15,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import Error
 
-from inventory_project.foundation import database
+from inventory_project.foundation import database, values
 from inventory_project.foundation.database import Deferred
 from warehouses.allocation import policies
 from warehouses.allocation.geography import UNKNOWN, Area, Location, Point, PostalAreas, great_circle_km
@@ -188,7 +188,8 @@ def _look() -> None:
 def _read(version: Version, *, areas: PostalAreas) -> Network:
     """Read the whole network, after its version. A change in between has a newer version, so it is read again."""
     sites = {site.warehouse_id: site for site in (_site(row, areas) for row in Warehouse.objects.all())}
-    return Network(version, sites, areas, {row.region: _policy(row) for row in AllocationPolicy.objects.all()})
+    policies_by_region = {values.composed(row.region): _policy(row) for row in AllocationPolicy.objects.all()}
+    return Network(version, sites, areas, policies_by_region)
 
 
 def _read_areas() -> PostalAreas:
@@ -197,7 +198,14 @@ def _read_areas() -> PostalAreas:
     ).iterator(chunk_size=10_000)
     return PostalAreas(
         (
-            Area(intern(country), prefix, Point(latitude, longitude), intern(name), intern(region), is_region)
+            Area(
+                intern(country),
+                prefix,
+                Point(latitude, longitude),
+                intern(name),
+                intern(values.composed(region)),
+                is_region,
+            )
             for country, prefix, latitude, longitude, name, region, is_region in rows
         ),
         home=settings.POSTAL_COUNTRY,
@@ -205,7 +213,7 @@ def _read_areas() -> PostalAreas:
 
 
 def _site(row: Warehouse, areas: PostalAreas) -> Site:
-    served_regions = frozenset(policies.regions_of(row.served_regions))
+    served_regions = frozenset(map(values.composed, policies.regions_of(row.served_regions)))
     if row.latitude is not None and row.longitude is not None:
         return Site(row.id, row.region, row.priority, Point(row.latitude, row.longitude), served_regions)
     area = areas.locate(row.postal_code).area
@@ -217,7 +225,8 @@ def _policy(row: AllocationPolicy) -> Policy | None:
     policy = row.as_policy()
     if wrong := policies.problems(policy):
         logger.warning(
-            "the policy for %s cannot be followed, the built-in one is used: %s", row, " ".join(wrong.values())
+            "a policy cannot be followed, the built-in one is used",
+            extra={"region": str(row), "problems": " ".join(wrong.values())},
         )
         return None
     return policy

@@ -4,21 +4,21 @@ A file is accepted as a whole or rejected. It replaces the areas of the countrie
 countries stay. A repeat writes nothing, so no process has to read the table again.
 """
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
 
-from inventory_project.foundation import database
+from inventory_project.foundation import database, values
 from inventory_project.foundation.errors import Invalid
 from warehouses import files
 from warehouses.allocation import geography, policies
 from warehouses.allocation.geography import Area, Location, Point
+from warehouses.catalogue import read_region
 from warehouses.files import Replaced
 from warehouses.models import POSTAL_CODE_PATTERN, AllocationPolicy, PostalArea, Warehouse
 
@@ -32,7 +32,6 @@ SHRINK_SHARE = 0.5  # of its countries' areas may a file delete; more looks like
 
 COUNTRY = re.compile(r"[A-Za-z]{2}")
 PREFIX = re.compile(POSTAL_CODE_PATTERN)
-NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,20})?")
 Row = TypeVar("Row")
 KEPT = ("latitude", "longitude", "name", "region", "is_region")
 
@@ -59,7 +58,10 @@ def replace(
             f"There would be {others + len(areas):,} postal areas, {others:,} of them of other countries; at most "
             f"{MAX_AREAS:,} can be kept, because each process has all of them in memory. Nothing was changed."
         )
-    held = {(row.country, row.prefix): row for row in PostalArea.objects.filter(country__in=countries)}
+    held = {
+        (row.country, geography.prefix_of(row.country, row.prefix)): row
+        for row in PostalArea.objects.filter(country__in=countries)
+    }
     new, changed, unchanged = [], [], 0
     for area in areas:
         row = held.pop((area.country, area.prefix), None)
@@ -79,12 +81,12 @@ def replace(
     # No statement without rows: even an UPDATE of no row fires the trigger that makes every process read again.
     for ids in _chunks([row.id for row in held.values()]):
         PostalArea.objects.filter(pk__in=ids).delete()
-    for values in _chunks(changed):
-        database.update_rows(PostalArea, ("id", *KEPT), values)
-        on_progress(len(values))
-    for values in _chunks(new):
-        database.insert_rows(PostalArea, ("country", "prefix", *KEPT), values)
-        on_progress(len(values))
+    for rows in _chunks(changed):
+        database.update_rows(PostalArea, ("id", *KEPT), rows)
+        on_progress(len(rows))
+    for rows in _chunks(new):
+        database.insert_rows(PostalArea, ("country", "prefix", *KEPT), rows)
+        on_progress(len(rows))
     return Replaced(created=len(new), changed=len(changed), unchanged=unchanged, deleted=len(held))
 
 
@@ -106,22 +108,23 @@ def locate(postal_code: str) -> Location:
 
     To locate many codes, keep a `geography.PostalAreas` of all areas instead.
     """
-    plain = geography.plain(postal_code)
-    # With and without the first two letters, which may be the country's.
-    prefixes = {code[:length] for code in (plain, plain[2:]) for length in range(1, len(code) + 1)}
-    return geography.PostalAreas(_areas(prefixes), home=settings.POSTAL_COUNTRY).locate(postal_code)
+    country, code = geography.split(postal_code, home=settings.POSTAL_COUNTRY)
+    prefixes = geography.prefixes(country, code)
+    written = {*prefixes, *map(geography.plain, prefixes)}  # rows from before have British codes without their space
+    return geography.PostalAreas(_areas(country, written), home=settings.POSTAL_COUNTRY).locate(postal_code)
 
 
-def _areas(prefixes: set[str]) -> list[Area]:
+def _areas(country: str, prefixes: set[str]) -> list[Area]:
     return [
         Area(row.country, row.prefix, Point(row.latitude, row.longitude), row.name, row.region, row.is_region)
-        for row in PostalArea.objects.filter(prefix__in=prefixes)
+        for row in PostalArea.objects.filter(country=country, prefix__in=prefixes)
     ]
 
 
 def known_regions() -> list[str]:
     """The regions that postal areas name, sorted. A delivery has one of these or none. One SELECT."""
-    return sorted(PostalArea.objects.exclude(region="").values_list("region", flat=True).distinct())
+    regions = PostalArea.objects.exclude(region="").values_list("region", flat=True).distinct()
+    return sorted(set(map(values.composed, regions)))
 
 
 def warning_of_unknown_regions() -> str:
@@ -129,7 +132,7 @@ def warning_of_unknown_regions() -> str:
     named = set(AllocationPolicy.objects.exclude(region="").values_list("region", flat=True))
     for served in Warehouse.objects.values_list("served_regions", flat=True):
         named.update(policies.regions_of(served))
-    unknown = sorted(named.difference(known_regions()))
+    unknown = sorted(set(map(values.composed, named)).difference(known_regions()))
     return (
         "No order uses these regions of policies or warehouses, because no postal area lies in them: "
         f"{', '.join(unknown)}."
@@ -144,9 +147,8 @@ def warning_of_unknown_regions() -> str:
 def load(path: Path | str) -> list[PostalArea]:
     """The areas that the CSV file at `path` lists, not saved.
 
-    Lines before the header that begin with `#`, empty lines, a byte order mark and spaces around a value are ignored;
-    line ends may be of any kind. Countries and prefixes become upper case. Raises Invalid with one sentence for each
-    problem (at most MAX_PROBLEMS), also as the list `extra["problems"]`.
+    `files.csv_rows` says what is skipped; line ends may be of any kind. Countries and prefixes become upper case.
+    Raises Invalid with one sentence for each problem (at most MAX_PROBLEMS), also as the list `extra["problems"]`.
     """
     areas, problems = _read(files.text(path, max_bytes=MAX_BYTES))
     if problems:
@@ -154,51 +156,36 @@ def load(path: Path | str) -> list[PostalArea]:
     return areas
 
 
-def _below_comments(text: str) -> tuple[io.StringIO, int]:
-    """The lines from the header on, and the number of lines above it."""
-    lines = io.StringIO(text, newline="")  # line ends are kept, because csv handles every kind
-    above = position = 0
-    for line in lines:
-        if line.strip() and not line.startswith("#"):
-            break
-        above += 1
-        position += len(line)
-    lines.seek(position)
-    return lines, above
-
-
 def _read(text: str) -> tuple[list[PostalArea], list[str]]:
     """The areas, and one sentence for each problem; a problem that makes the rest unreadable comes last."""
-    lines, above = _below_comments(text)
-    rows = csv.reader(lines, strict=True)
     areas: list[PostalArea] = []
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     count = 0
     try:
-        wrong_header = _header_problem(next(rows, []))
-        if wrong_header:
-            return [], [f"Line {above + 1}: {wrong_header}"]
-        for count, cells in enumerate(filter(None, rows), start=1):  # an empty line has no cells
-            line_number = above + rows.line_num
+        rows = files.csv_rows(text)
+        header_line, header = next(rows)
+        if wrong_header := _header_problem(header):
+            return [], [f"Line {header_line}: {wrong_header}"]
+        for count, (line, cells) in enumerate(rows, start=1):
             if count > MAX_AREAS:
                 problems.append(f"There are more than {MAX_AREAS:,} rows; each process has all of them in memory.")
                 break
-            area, wrong = _area([cell.strip() for cell in cells])
-            first_line = first_lines.setdefault((area.country, area.prefix), line_number) if area else line_number
-            if area and first_line != line_number:
+            area, wrong = _area(cells)
+            first_line = first_lines.setdefault((area.country, area.prefix), line) if area else line
+            if area and first_line != line:
                 wrong.append(f"the prefix {area.prefix} of {area.country} was given before, in line {first_line}.")
-            problems += [f"Line {line_number}: {sentence}" for sentence in wrong]
+            problems += [f"Line {line}: {sentence}" for sentence in wrong]
             areas += [area] if area else []
-    except csv.Error as error:
-        problems.append(f"Line {above + rows.line_num}: this is not CSV: {error}.")
+    except files.NotCSV as error:
+        problems.append(f"Line {error.line}: {error}")
     if not (count or problems):
         problems.append("The file has a header and no rows.")
     return areas, problems
 
 
 def _header_problem(cells: list[str]) -> str | None:
-    if tuple(cell.strip() for cell in cells) == COLUMNS:
+    if tuple(cells) == COLUMNS:
         return None
     wanted = f"the first line without # must name the columns: {','.join(COLUMNS)}"
     return f"{wanted}; it is {_shown(','.join(cells))}." if cells else f"{wanted}; there is none."
@@ -208,57 +195,66 @@ def _area(cells: list[str]) -> tuple[PostalArea | None, list[str]]:
     """The area of one row and no problems, or None and its problems."""
     if len(cells) != len(COLUMNS):
         return None, [f"a row has {len(COLUMNS)} values, not {len(cells)}."]
-    country, prefix, latitude, longitude, name, region, kind = cells
-    problems = [
-        f"{column} must be {wanted}, not {_shown(cell)}."
-        for column, cell, (wanted, accepts) in zip(COLUMNS, cells, RULES, strict=True)
-        if not accepts(cell)
-    ]
+    problems: list[str] = []
+    found: dict[str, Any] = {}
+    for column, cell in zip(COLUMNS, cells, strict=True):
+        wanted, read = RULES[column]
+        try:
+            found[column] = read(cell)
+        except ValueError:
+            problems.append(f"{column} must be {wanted}, not {_shown(cell)}.")
     if problems:
         return None, problems
-    area = PostalArea(
-        country=country.upper(),
-        prefix=geography.plain(prefix),
-        latitude=float(latitude),
-        longitude=float(longitude),
-        name=name,
-        region=region,
-        is_region=KINDS[kind],
-    )
-    return area, []
+    prefix = geography.prefix_of(found["country"], found.pop("prefix"))
+    return PostalArea(**{"is_region": found.pop("kind"), "prefix": prefix, **found}), []
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def _country(text: str) -> bool:
-    return COUNTRY.fullmatch(text) is not None
+def _read_country(text: str) -> str:
+    if not COUNTRY.fullmatch(text):
+        raise ValueError
+    return text.upper()
 
 
-def _prefix(text: str) -> bool:
-    return PREFIX.match(text) is not None and len(geography.plain(text)) <= 16
+def _read_prefix(text: str) -> str:
+    if not PREFIX.match(text) or len(geography.plain(text)) > geography.MAX_PREFIX:
+        raise ValueError
+    return text
 
 
-def _degrees(maximum: int) -> Callable[[str], bool]:
-    return lambda text: NUMBER.fullmatch(text) is not None and abs(float(text)) <= maximum
+def _degrees_reader(most: int) -> Callable[[str], float]:
+    def read_degrees(text: str) -> float:
+        degrees = values.read_decimal(text)
+        if abs(degrees) > most:
+            raise ValueError
+        return degrees
+
+    return read_degrees
 
 
-def _name(text: str) -> bool:
-    return 1 <= len(text) <= 200 and text.isprintable()
+def _read_region(text: str) -> str:
+    region = read_region(text) if text else ""
+    if "," in region:
+        raise ValueError
+    return region
 
 
-def _region(text: str) -> bool:
-    return len(text) <= 64 and text.isprintable() and "," not in text
+def _read_kind(text: str) -> bool:
+    if text not in KINDS:
+        raise ValueError
+    return KINDS[text]
 
 
-# One rule for each of COLUMNS: what the value must be, in words, and a function that checks it.
-RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("the two letters of ISO 3166, such as BR", _country),
-    ("1 to 16 letters and digits", _prefix),
-    ("degrees between -90 and 90, such as -23.55", _degrees(90)),
-    ("degrees between -180 and 180, such as -46.63", _degrees(180)),
-    ("1 to 200 printable characters", _name),
-    ("at most 64 printable characters without a comma", _region),
-    (f"one of {', '.join(KINDS)}", KINDS.__contains__),
-)
+# By column: what the value must be, in words, and a function that returns what it means or raises ValueError.
+RULES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "country": ("the two letters of ISO 3166, such as BR", _read_country),
+    "prefix": ("1 to 16 letters and digits", _read_prefix),
+    "latitude": ("degrees between -90 and 90, such as -23.55", _degrees_reader(90)),
+    "longitude": ("degrees between -180 and 180, such as -46.63", _degrees_reader(180)),
+    "name": ("1 to 200 printable characters", partial(values.read_name, most=200)),
+    "region": ("at most 64 printable characters without a comma", _read_region),
+    "kind": (f"one of {', '.join(KINDS)}", _read_kind),
+}

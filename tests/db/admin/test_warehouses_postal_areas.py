@@ -47,6 +47,8 @@ def found(client: Client, **query: Any) -> list[str]:
         ("013", ["0", "013", "01310"]),
         ("1000-001", ["1000"]),
         ("sw1a 1aa", ["SW1A"]),
+        ("SW1A", ["SW1A"]),
+        ("sw1 0aa", []),  # of the district SW1, in which SW1A is not known to lie
         ("são", ["0", "013"]),
         ("vista", ["01310"]),
         ("Lisbon", []),

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from inventory_project.foundation.errors import Invalid
 from tests import factories
-from warehouses import postal_areas
+from warehouses import network, postal_areas
 from warehouses.allocation.geography import UNKNOWN, Area, Location, Point
 from warehouses.files import Replaced
 from warehouses.models import AllocationPolicy, NetworkVersion, PostalArea, Warehouse
@@ -213,6 +213,104 @@ def test_the_known_regions_are_those_of_areas_alone(django_assert_num_queries: D
     postal_areas.replace([area("013"), area("014"), area("69", region="north"), area("7", region="")])
     with django_assert_num_queries(1):
         assert postal_areas.known_regions() == ["north", "southeast"]
+
+
+# --- British codes -------------------------------------------------------------------------------------------------
+
+BRITISH = "\n".join(
+    [
+        HEADER,
+        "GB,KW1,58.44,-3.09,Wick,scotland,place",
+        "GB,KW15,58.98,-2.96,Kirkwall,islands,place",
+        "GB,PA3,55.85,-4.43,Paisley,scotland,place",
+        "GB,PA32,56.23,-5.07,Inveraray,scotland,place",
+        "GB,E1 7,51.52,-0.07,Spitalfields,england,place",
+        "GB,E1,51.52,-0.06,Whitechapel,england,place",
+        "GB,E17,51.58,-0.02,Walthamstow,england,place",
+        "GB,ec1a1bb,51.52,-0.1,Aldersgate,england,place",
+    ]
+)
+BRITISH_PLACES = [
+    ("GB KW1 5NS", "Wick", "scotland"),
+    ("GB KW15NS", "Wick", "scotland"),
+    ("GB KW15 1NS", "Kirkwall", "islands"),
+    ("GB PA3 2SW", "Paisley", "scotland"),
+    ("GB PA32 8XU", "Inveraray", "scotland"),
+    ("GB E1 7HT", "Spitalfields", "england"),
+    ("GB E1 6HT", "Whitechapel", "england"),
+    ("GB E17 7HT", "Walthamstow", "england"),
+    ("GB EC1A 1BB", "Aldersgate", "england"),
+]
+
+
+@pytest.fixture
+def british(tmp_path: Path) -> list[PostalArea]:
+    """The areas of a file of British districts, loaded."""
+    path = tmp_path / "british.csv"
+    path.write_text(BRITISH)
+    areas = postal_areas.load(path)
+    postal_areas.replace(areas)
+    return areas
+
+
+def test_a_british_prefix_is_stored_with_a_space_behind_its_district(british: list[PostalArea]) -> None:
+    assert prefixes("GB") == {"KW1", "KW15", "PA3", "PA32", "E1 7", "E1", "E17", "EC1A 1BB"}
+    assert postal_areas.replace(british) == Replaced(created=0, changed=0, unchanged=8, deleted=0)
+
+
+@pytest.mark.parametrize(("code", "name", "region"), BRITISH_PLACES)
+def test_a_british_code_has_the_place_and_the_region_of_its_district(
+    british: list[PostalArea], code: str, name: str, region: str
+) -> None:
+    area = postal_areas.locate(code).area
+    delivery = network.current()().seen_from(code).delivery
+
+    assert area is not None
+    assert (area.name, delivery.name, delivery.region) == (name, name, region)
+
+
+def test_an_order_to_wick_is_served_from_the_mainland(british: list[PostalArea]) -> None:
+    product = factories.product({"wh-inv-1": 5, "wh-kirkwall": 5})
+    Warehouse.objects.filter(pk="wh-inv-1").update(served_regions=["scotland"])
+    Warehouse.objects.filter(pk="wh-kirkwall").update(served_regions=["islands"])
+
+    held = factories.hold(product.pk, 2, delivery_postal_code="GB KW1 5NS")
+    other = factories.hold(product.pk, 2, delivery_postal_code="GB KW15 1NS")
+
+    assert [line.warehouse_id for line in (*held.lines, *other.lines)] == ["wh-inv-1", "wh-kirkwall"]
+
+
+def test_a_warehouse_is_placed_by_the_district_of_its_british_code(british: list[PostalArea]) -> None:
+    factories.warehouse("wh-wick")
+    Warehouse.objects.update(postal_code="GB KW1 5NS")
+
+    assert network.current()().sites["wh-wick"].point == Point(58.44, -3.09)
+
+
+def test_british_codes_that_were_stored_without_their_space_keep_their_meaning(british: list[PostalArea]) -> None:
+    PostalArea.objects.filter(prefix="EC1A 1BB").update(prefix="EC1A1BB")
+    before = table()
+
+    found = [postal_areas.locate(code).area for code, _, _ in BRITISH_PLACES]
+    seen = [network.current()().seen_from(code).delivery.name for code, _, _ in BRITISH_PLACES]
+
+    assert [area.name for area in found if area] == seen == [name for _, name, _ in BRITISH_PLACES]
+    assert postal_areas.replace(british) == Replaced(created=0, changed=0, unchanged=8, deleted=0)
+    assert table() == before
+
+
+def test_regions_that_were_stored_in_another_form_are_the_same_regions() -> None:
+    composed, decomposed = "paran\u00e1", "parana\u0301"
+    area("01", region=decomposed).save(force_insert=True)
+    factories.warehouse()
+    Warehouse.objects.update(served_regions=[composed])
+    AllocationPolicy.objects.create(region=composed, preferences=["balance"], split="never")
+
+    seen = network.current()().seen_from("01310-100")
+
+    assert (seen.delivery.region, seen.delivery.policy.preferences) == (composed, ("balance",))
+    assert seen[factories.SP].is_serving
+    assert (postal_areas.known_regions(), postal_areas.warning_of_unknown_regions()) == ([composed], "")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

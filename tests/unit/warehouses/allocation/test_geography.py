@@ -101,7 +101,7 @@ AREAS = PostalAreas([*BRAZIL, *PORTUGAL], home="BR")
         ("PT", None, "unknown"),
         ("PT ", None, "unknown"),
         ("1000-001", None, "unknown"),  # of Brazil, where there is none
-        ("ES 01310-100", None, "unknown"),
+        ("FR 01310-100", None, "unknown"),
         ("013101000", "BR 01310100", "prefix"),
         ("", None, "unknown"),
         (" - ", None, "unknown"),
@@ -133,6 +133,138 @@ def test_without_areas_every_code_is_unknown(code: str) -> None:
 )
 def test_a_code_in_plain_is_its_letters_and_digits(code: str, plain: str) -> None:
     assert geography.plain(code) == plain
+
+
+# Each pair of districts is one of which the first begins the other.
+BRITISH = [
+    *("KW", "KW1", "KW15", "PA3", "PA32", "E1", "E17", "EC1", "EC1A", "EC1A 1BB", "B", "BA1"),
+    *("GY", "GY1", "GY10", "JE2", "JE2 3", "IM1", "GIR"),
+]
+
+
+def british(code: str, *, country: str = "GB", home: str = "GB") -> tuple[str | None, str]:
+    areas = PostalAreas([area(prefix, country=country) for prefix in BRITISH], home=home)
+    found = areas.locate(code)
+    return (found.area.prefix if found.area else None, found.precision)
+
+
+@pytest.mark.parametrize(
+    ("code", "prefix", "precision"),
+    [
+        ("KW1 5NS", "KW1", "prefix"),  # Wick, on the mainland; KW15 is in Orkney
+        ("KW15NS", "KW1", "prefix"),
+        ("kw1-5ns", "KW1", "prefix"),
+        ("K W15 NS", "KW1", "prefix"),
+        ("KW15 1NS", "KW15", "prefix"),
+        ("KW151NS", "KW15", "prefix"),
+        ("KW1", "KW1", "exact"),
+        ("KW15", "KW15", "exact"),
+        ("KW1 5", "KW1", "prefix"),
+        ("KW1 5N", "KW1", "prefix"),
+        ("KW155", "KW15", "prefix"),
+        ("KW17 2SU", "KW", "prefix"),  # of a district that is not known, and not of KW1
+        ("PA3 2SW", "PA3", "prefix"),  # the airport of Glasgow
+        ("PA32 8XU", "PA32", "prefix"),
+        ("E1 7HT", "E1", "prefix"),  # Whitechapel
+        ("E17HT", "E1", "prefix"),
+        ("E17 7HT", "E17", "prefix"),  # Walthamstow
+        ("E17", "E17", "exact"),
+        ("EC1A 1BB", "EC1A 1BB", "exact"),
+        ("EC1A1BB", "EC1A 1BB", "exact"),
+        ("EC1A 1BC", "EC1A", "prefix"),
+        ("EC1V 9AA", "EC1", "prefix"),  # EC1V is a part of EC1
+        ("EC2A 1AA", None, "unknown"),  # and no part of E
+        ("B1 1AA", "B", "prefix"),
+        ("BA11 1AA", None, "unknown"),  # neither in BA1 nor in B
+        ("GIR 0AA", "GIR", "prefix"),
+        ("BFPO 58", None, "unknown"),
+        ("5NS", None, "unknown"),
+        ("", None, "unknown"),
+    ],
+)
+def test_a_british_code_is_in_its_own_district(code: str, prefix: str | None, precision: str) -> None:
+    assert british(code) == (prefix, precision)
+    assert british(f"GB {code}", home="BR") == (prefix, precision)
+
+
+@pytest.mark.parametrize(
+    ("code", "country", "prefix"),
+    [
+        ("GY1 1AA", "GG", "GY1"),
+        ("GY10 1AA", "GG", "GY10"),
+        ("GY101AA", "GG", "GY10"),
+        ("GY9 1AA", "GG", "GY"),
+        ("JE2 3QA", "JE", "JE2 3"),
+        ("JE23QA", "JE", "JE2 3"),
+        ("JE2 4QA", "JE", "JE2"),
+        ("IM1 1AA", "IM", "IM1"),
+        ("IM11AA", "IM", "IM1"),
+    ],
+)
+def test_the_islands_write_their_codes_as_the_british_do(code: str, country: str, prefix: str) -> None:
+    assert british(f"{country} {code}", country=country, home="GB")[0] == prefix
+
+
+def test_control_as_a_row_of_letters_a_british_code_is_in_the_district_whose_digits_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(geography, "BRITISH", frozenset())
+
+    assert british("KW1 5NS") == ("KW15", "prefix")
+
+
+@pytest.mark.parametrize(
+    ("country", "written", "prefix"),
+    [
+        ("BR", "01-310", "01310"),
+        ("PT", "1000", "1000"),
+        ("GB", "kw1", "KW1"),
+        ("GB", "KW1 5", "KW1 5"),
+        ("GB", "KW15", "KW15"),
+        ("GB", "KW15NS", "KW1 5NS"),  # as rows from before this rule have it
+        ("GB", "KW1 5NS", "KW1 5NS"),
+        ("GB", "-", ""),
+        ("BR", "-", ""),
+    ],
+)
+def test_a_prefix_has_one_form(country: str, written: str, prefix: str) -> None:
+    assert geography.prefix_of(country, written) == prefix
+
+
+def test_areas_that_were_stored_without_the_space_are_found() -> None:
+    areas = PostalAreas([area("KW15NS", country="GB"), area("KW15", country="GB")], home="GB")
+
+    assert areas.locate("KW1 5NS").area == area("KW15NS", country="GB")
+    assert areas.locate("KW1 5NT") == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("SP 01310-100", "BR 01310100"),
+        ("sp-01310100", "BR 01310100"),
+        ("ES 01310-100", "BR 01310100"),  # Espirito Santo, and Spain where the code is one of Spain
+        ("BR SP 01310-100", "BR 01310100"),
+        ("BR-ES-01.310-100", "BR 01310100"),
+        ("ES 01310", "ES 01"),
+        ("ES 01310-1000", "ES 01"),
+        ("PT 1000-001", "PT 1000"),
+        ("FR 01310-100", None),  # no state
+    ],
+)
+def test_a_state_of_brazil_before_a_whole_code_is_no_country(code: str, name: str | None) -> None:
+    areas = PostalAreas([*BRAZIL, *PORTUGAL, area("01", country="ES")], home="BR")
+
+    found = areas.locate(code).area
+
+    assert (found.name if found else None) == name
+
+
+def test_elsewhere_two_letters_before_a_code_are_a_country() -> None:
+    areas = PostalAreas([*BRAZIL, area("01", country="ES")], home="PT")
+
+    assert areas.locate("ES 01310-100").area == area("01", country="ES")
+    assert areas.locate("BR ES 01310-100").area == BRAZIL[0]
 
 
 prefixes = st.text("0123", min_size=1, max_size=5)
