@@ -184,6 +184,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "inventory_project.foundation.admin_addresses.AdminAddressMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

@@ -5,6 +5,7 @@ the domain. A refusal is translated by one rule: Invalid becomes a form error, e
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -22,7 +23,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from inventory_project.foundation import failures
+from inventory_project.foundation import failures, values
 from inventory_project.foundation.errors import Invalid, Refusal
 from inventory_project.foundation.failures import Failure
 
@@ -32,6 +33,7 @@ admin.site.site_url = "/api/docs"
 admin.site.enable_nav_sidebar = False  # the lists need its width
 
 MAX_LISTED = 10_000  # rows that can be paged through; search or filter to find others
+MAX_TERM = 255  # characters of a search, as the longest text that is searched
 MAX_SELECTED = 500  # rows for one action, as many as the expiry job releases in one transaction
 MAX_REPORTED = 10  # refusals listed one by one
 BUSY = "Somebody else is changing this right now. Nothing was changed. Try again."
@@ -134,6 +136,8 @@ class LargeTableAdmin(admin.ModelAdmin[Row]):
         term = search_term.strip()
         if not term:
             return queryset, False
+        with suppress(values.WrongValue):  # a row from before the rule may have such a text
+            term = values.read_identifier(term, most=MAX_TERM)
         for lookup in self.get_search_fields(request):
             try:
                 found = queryset.filter(**{lookup: term})
