@@ -1,13 +1,17 @@
 """The command line's door: how our manage.py commands report a refusal or an unusable database."""
 
 import signal
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from threading import Event
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, IntegrityError, OperationalError
 
+from inventory_project.foundation import values
 from inventory_project.foundation.errors import Refusal
 
 
@@ -23,6 +27,29 @@ def require_broker() -> None:
     """Raise CommandError if no RabbitMQ is configured."""
     if not settings.RABBITMQ_URL:
         raise CommandError("RABBITMQ_URL is not set; without RabbitMQ events go to the log.")
+
+
+def id_argument(text: str) -> UUID:
+    """A `type` for add_argument: an id as every other door reads it."""
+    try:
+        return values.read_uuid(text)
+    except values.WrongValue:
+        raise ArgumentTypeError(f"invalid UUID value: {text!r}") from None
+
+
+def whole_argument(least: int, most: int) -> Callable[[str], int]:
+    """A `type` for add_argument: a whole number in these bounds, in plain digits."""
+
+    def read_number(text: str) -> int:
+        try:
+            number = values.read_whole(text)
+        except values.WrongValue:
+            number = least - 1
+        if not least <= number <= most:
+            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return number
+
+    return read_number
 
 
 class ServiceCommand(BaseCommand):

@@ -96,17 +96,21 @@ def test_seed_makes_warehouses_and_products_once(real: dict[str, str]) -> None:
     assert (StockMovement.objects.count(), list(StockLevel.objects.order_by("id").values())) == before
 
 
-def test_a_seed_leaves_what_staff_changed_in_a_product_and_brings_warehouses_to_the_file(real: dict[str, str]) -> None:
+def test_a_seed_leaves_what_staff_changed_unless_it_is_told_to_update_the_warehouses(real: dict[str, str]) -> None:
     assert manage("seed", "--warehouses", "--products", env=real).returncode == 0
     Product.objects.filter(sku="GRINDER-CONICAL").update(name="Grinder, new burrs", low_stock_threshold=7)
     Warehouse.objects.filter(pk=factories.SP).update(priority=9)
     again = manage("seed", "--warehouses", "--products", env=real)
     assert again.stdout.splitlines()[:2] == [
-        "Warehouses: 0 created, 1 updated, 2 unchanged.",
+        "Warehouses: 0 created, 0 updated, 2 unchanged, 1 left as they are.",
         f"Products: 0 created, {Product.objects.count()} unchanged. Receipts: 0 booked, 3 booked before.",
     ]
     product = Product.objects.get(sku="GRINDER-CONICAL")
     assert (product.name, product.low_stock_threshold) == ("Grinder, new burrs", 7)
+    assert Warehouse.objects.get(pk=factories.SP).priority == 9
+
+    updated = manage("seed", "--warehouses", "--update", env=real)
+    assert updated.stdout == "Warehouses: 0 created, 1 updated, 2 unchanged.\n"
     assert Warehouse.objects.get(pk=factories.SP).priority == 1
 
 
@@ -175,6 +179,7 @@ def test_an_audit_of_damaged_books_fails_and_names_the_damage(real: dict[str, st
     ("command", "sentence"),
     [
         (["seed"], "CommandError: Say what to seed: --warehouses, --products or both."),
+        (["seed", "--products", "--update"], "CommandError: --update is about warehouses: give --warehouses too."),
         (["seed", "--warehouses", "--file", "/nowhere.yaml"], "/nowhere.yaml"),
         (["seed", "--warehouses", "--file", "{broken}"], "warehouses"),
         (["expire_reservations", "--reservation", str(uuid4())], "CommandError: There is no reservation "),
@@ -205,6 +210,11 @@ def test_a_refused_command_fails_with_one_clear_line_and_changes_nothing(
     ("command", "complaint"),
     [
         (["expire_reservations", "--reservation", "5"], "argument --reservation: invalid UUID value: '5'"),
+        (
+            ["expire_reservations", "--reservation", "{018f4e3a-7c1b-7d2e-9a40-3f5b6c7d8e9f}"],
+            "invalid UUID value: '{018f",
+        ),
+        (["sync_counters", "--workers", "010"], "argument --workers: '010' is not a whole number from 1 to 64"),
         (["create_api_token", "a", "--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
         (["audit_stock", "--quickly"], "unrecognized arguments: --quickly"),
         (["sync_counters", "--workers", "0"], "argument --workers: '0' is not a whole number from 1 to 64"),

@@ -4,7 +4,6 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,7 +12,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inventory_project.foundation import tracing
+from inventory_project.foundation import tracing, values
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
 from inventory_project.foundation.messaging.outbox import PendingEvent
@@ -21,7 +20,10 @@ from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, P
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_SOURCE, MAX_ID, MAX_TYPE = 255, 128, 64  # characters, as the inbox stores them
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # not allowed in CloudEvents; PostgreSQL cannot store all of them
+UNWANTED = {
+    "control": "must not have control characters.",
+    "invisible": "must not have characters that cannot be seen.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +109,11 @@ def _bare(document: dict[str, Any], delivery: Delivery) -> Message:
 
 
 def _text(name: str, value: object, most: int) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= most:
-        raise Invalid(f"{name} must be a text of 1 to {most} characters.")
-    if CONTROL.search(value):
-        raise Invalid(f"{name} must not have control characters.")
-    return value
+    try:
+        return values.read_identifier(value if isinstance(value, str) else "", most=most)
+    except values.WrongValue as wrong:
+        wanted = UNWANTED.get(wrong.code, f"must be a text of 1 to {most} characters.")
+        raise Invalid(f"{name} {wanted}") from None
 
 
 def _extensions(traceparent: object, request_id: object) -> dict[str, str]:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error, connection
 
 from inventory_project.foundation import database, failures
-from inventory_project.foundation.commands import ServiceCommand, stop_on_signals
+from inventory_project.foundation.commands import ServiceCommand, id_argument, stop_on_signals
 from inventory_project.foundation.errors import Refusal, Unavailable
 from inventory_project.foundation.messaging.heartbeat import Heartbeat
 from reservations import lifecycle
@@ -27,7 +27,9 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         choice = parser.add_mutually_exclusive_group()
-        choice.add_argument("--reservation", type=UUID, metavar="ID", help="expire this reservation now, due or not")
+        choice.add_argument(
+            "--reservation", type=id_argument, metavar="ID", help="expire this reservation now, due or not"
+        )
         choice.add_argument(
             "--forever",
             action="store_true",

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from inventory_project.foundation.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand, whole_argument
 from inventory_project.foundation.errors import Invalid
 from reservations.analysis.simulation import chart, order_file, replay, report, run
 from reservations.analysis.simulation.difference_file import DifferenceFile
@@ -39,7 +39,10 @@ class Command(ServiceCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         orders = parser.add_mutually_exclusive_group(required=True)
         orders.add_argument(
-            "--since", type=_days, metavar="DAYS", help=f"the orders of the last DAYS times 24 hours, 1 to {MAX_DAYS}"
+            "--since",
+            type=whole_argument(1, MAX_DAYS),
+            metavar="DAYS",
+            help=f"the orders of the last DAYS times 24 hours, 1 to {MAX_DAYS}",
         )
         columns = f"{','.join(order_file.COLUMNS)}[,{order_file.OPTIONAL[0]}]"
         orders.add_argument("--orders", type=Path, metavar="FILE", help=f"a CSV file with the columns {columns}")
@@ -133,12 +136,6 @@ def _add(rows: DifferenceFile, difference: Difference) -> None:
         rows.add(difference)
     except OSError as error:
         raise _unwritable(DIFFERENCES, rows.path, error) from error
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 3) or not 1 <= int(text) <= MAX_DAYS:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_DAYS}")
-    return int(text)
 
 
 def _path(text: str, *, endings: Sequence[str]) -> Path:

@@ -1,7 +1,6 @@
 """manage.py sync_counters: make the counters in Redis agree with the database."""
 
 import signal
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -10,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from inventory_project.foundation.commands import ServiceCommand
+from inventory_project.foundation.commands import ServiceCommand, whole_argument
 from stock.counters import sync
 from stock.models import StockLevel
 
@@ -25,7 +24,9 @@ class Command(ServiceCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--warehouse", metavar="ID", help="only the products that this warehouse stocks")
-        parser.add_argument("--workers", type=_workers, metavar="N", help="threads (default: SYNC_WORKERS)")
+        parser.add_argument(
+            "--workers", type=whole_argument(1, MAX_WORKERS), metavar="N", help="threads (default: SYNC_WORKERS)"
+        )
         parser.add_argument(
             "--dry-run", action="store_true", help="report what is missing or wrong, and change nothing"
         )
@@ -51,12 +52,6 @@ class Command(ServiceCommand):
         )
         if not report.is_complete:
             raise CommandError("Interrupted; what was repaired stays so.", returncode=130)
-
-
-def _workers(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MAX_WORKERS:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}")
-    return int(text)
 
 
 @contextmanager

@@ -452,4 +452,4 @@ def test_what_stands_against_it_is_said_in_one_line(real: dict[str, str], mail: 
 def test_a_limit_that_makes_no_sense_is_a_usage_error(limit: str) -> None:
     done = manage("replay_dead_letters", f"--limit={limit}", env=environment(SECRET_KEY=KEY))
     assert done.returncode == 2
-    assert f"argument --limit: {limit!r} is no whole number from 1 to 100000" in done.stderr.splitlines()[-1]
+    assert f"argument --limit: {limit!r} is not a whole number from 1 to 100000" in done.stderr.splitlines()[-1]

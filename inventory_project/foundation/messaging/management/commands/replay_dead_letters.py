@@ -1,11 +1,10 @@
 """manage.py replay_dead_letters: list messages that could not be handled, replay them, or discard them."""
 
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from inventory_project.foundation.commands import ServiceCommand, require_broker
+from inventory_project.foundation.commands import ServiceCommand, require_broker, whole_argument
 from inventory_project.foundation.messaging.admin_letters import in_line
 from inventory_project.foundation.messaging.rabbitmq import dead_letters
 from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
@@ -23,7 +22,11 @@ class Command(ServiceCommand):
         what.add_argument("--list", action="store_true", help="list them and leave them in their queue")
         what.add_argument("--discard", action="store_true", help="discard those named by --id")
         parser.add_argument(
-            "--limit", type=_limit, default=1_000, metavar="N", help="look at N dead letters at most (default: 1000)"
+            "--limit",
+            type=whole_argument(1, MAX_LIMIT),
+            default=1_000,
+            metavar="N",
+            help="look at N dead letters at most (default: 1000)",
         )
         parser.add_argument(
             "--id",
@@ -70,9 +73,3 @@ def _require_all(missing: set[str], limit: int) -> None:
     """Raise CommandError if ids were not found, and name them."""
     if missing:
         raise CommandError(f"Of the oldest {limit} dead letters none has the id {', '.join(sorted(missing))}.")
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_LIMIT:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_LIMIT}")
-    return int(text)
