@@ -67,6 +67,7 @@ def service() -> Iterator[Service]:
             "DATABASE_URL": database,
             "INVENTORY_PORT": str(port),
             "INVENTORY_API_AUTH": "on",
+            "STAFF_SECOND_FACTOR": "optional",
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
         }
         manage(environment, "migrate", "--verbosity", "0")

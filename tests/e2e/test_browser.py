@@ -36,6 +36,18 @@ def test_the_log_in_leads_to_every_list_and_its_first_row(staff: Page) -> None:
         shoot(staff, f"{name}-row")
 
 
+def test_the_pages_of_the_second_factor_and_of_a_periodic_task_load_what_they_need(staff: Page) -> None:
+    staff.get_by_role("link", name="Second factor").click()
+    expect(staff.locator("#qr-path")).to_be_visible()
+    shoot(staff, "second-factor")
+    staff.fill("input[name=code]", "000000")
+    staff.get_by_role("button", name="Set up").click()
+    expect(staff.locator(".errorlist")).to_contain_text("This code is wrong")
+    staff.goto("/admin/django_celery_beat/periodictask/add/")
+    expect(staff.locator(".field-crontab_translation")).to_be_hidden()
+    shoot(staff, "periodic-task")
+
+
 def test_a_product_is_blocked_with_a_reason(staff: Page, service: Service) -> None:
     staff.goto(f"/admin/stock/product/?q={service.product_id}")
     staff.check("input[name=_selected_action]")
