@@ -180,6 +180,13 @@ class Consumer:
         message = envelope.read(delivery)
         if message.type not in self._routes:
             raise Invalid(f"There is no handler for messages of type {message.type}.")
+        [(exchange, routing_key)] = bindings([message.type])
+        if (delivery.exchange, delivery.routing_key) != (exchange, routing_key):
+            # RabbitMQ's rights are by exchange: a sender of orders must not be able to confirm payments.
+            raise Invalid(
+                f"Messages of type {message.type} come over {exchange} with the routing key {routing_key}; "
+                f"this one came over {delivery.exchange or 'the default exchange'} with {delivery.routing_key}."
+            )
         return Task(delivery, self._routes[message.type].read(message))
 
     # --- deciding --------------------------------------------------------------------------------------------------

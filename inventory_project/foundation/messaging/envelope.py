@@ -1,12 +1,13 @@
-"""Reads and writes CloudEvents 1.0 in structured JSON mode. Incoming messages may also be bare JSON.
+"""Writes CloudEvents 1.0 in structured JSON mode, and reads them in structured or binary mode, or bare JSON.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ from inventory_project.foundation.messaging.rabbitmq.messages import Delivery, P
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_SOURCE, MAX_ID, MAX_TYPE = 255, 128, 64  # characters, as the inbox stores them
+ATTRIBUTE_PREFIXES = ("cloudEvents:", "cloudEvents_")  # of headers in binary mode; AMQP clients use either
+MAX_ATTRIBUTE = 20  # characters of its name that a sentence quotes; CloudEvents advises no more
 UNWANTED = {
     "control": "must not have control characters.",
     "invisible": "must not have characters that cannot be seen.",
@@ -28,7 +31,7 @@ UNWANTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message that came in either form. Source and id identify it; `tries` is how often it was delayed."""
+    """A message that came in one of the forms. Source and id identify it; `tries` is how often it was delayed."""
 
     source: str
     id: str
@@ -73,25 +76,66 @@ def publication(event: PendingEvent) -> Publication:
 
 def read(delivery: Delivery) -> Message:
     """The message in a delivery. Raises Invalid, which says what is wrong, if it cannot be read."""
+    if delivery.problem:
+        raise Invalid(delivery.problem)
     if len(delivery.body) > settings.MESSAGE_MAX_BYTES:
         raise Invalid(f"The body has {len(delivery.body)} bytes; {settings.MESSAGE_MAX_BYTES} are the most.")
     document = parse_object(delivery.body)
-    is_cloud_event = str(delivery.content_type).startswith(CONTENT_TYPE) or "specversion" in document
-    return _cloud_event(document, delivery) if is_cloud_event else _bare(document, delivery)
+    attributes = _attributes(delivery.headers)
+    if str(delivery.content_type).startswith(CONTENT_TYPE) or "specversion" in document:
+        _require_agreement(document, attributes)
+        return _cloud_event(document, document.get("data"), delivery)
+    return _cloud_event(attributes, document, delivery) if attributes else _bare(document, delivery)
 
 
-def _cloud_event(document: dict[str, Any], delivery: Delivery) -> Message:
-    if document.get("specversion") != "1.0":
+def _attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that a CloudEvent in binary mode has as headers. Raises Invalid if they contradict each other."""
+    found: dict[str, Any] = {}
+    for name, value in headers.items():
+        if str(name).startswith(ATTRIBUTE_PREFIXES):
+            attribute = str(name)[len(ATTRIBUTE_PREFIXES[0]) :]
+            if not _is_same(found.setdefault(attribute, value), value):
+                raise Invalid(f"Two headers contradict each other: {' and '.join(_headers_of(attribute))}.")
+    return found
+
+
+def _require_agreement(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    """Raise Invalid if a header gives an attribute of the event another value than its body."""
+    for attribute, value in attributes.items():
+        if attribute in document and not _is_same(document[attribute], value):
+            raise Invalid(f"The header {_headers_of(attribute)[0]} contradicts the body.")
+
+
+def _headers_of(attribute: str) -> list[str]:
+    """The two possible headers of an attribute, as a sentence quotes them. The sender chose the name."""
+    return [repr(f"{prefix}{attribute[:MAX_ATTRIBUTE]}") for prefix in ATTRIBUTE_PREFIXES]
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether two values of an attribute are equal. A time may be a text, and in a header also a timestamp."""
+    return one == other or (_moment(one) is not None and _moment(one) == _moment(other))
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value.tzinfo is not None else None
+
+
+def _cloud_event(attributes: Mapping[str, Any], data: object, delivery: Delivery) -> Message:
+    if attributes.get("specversion") != "1.0":
         raise Invalid("specversion must be 1.0.")
-    data = document.get("data")
     if not isinstance(data, dict):
         raise Invalid("data must be an object.")
     return Message(
-        source=_text("source", document.get("source"), MAX_SOURCE),
-        id=_text("id", document.get("id"), MAX_ID),
-        type=_text("type", document.get("type"), MAX_TYPE),
+        source=_text("source", attributes.get("source"), MAX_SOURCE),
+        id=_text("id", attributes.get("id"), MAX_ID),
+        type=_text("type", attributes.get("type"), MAX_TYPE),
         data=data,
-        extensions=_extensions(document.get("traceparent"), document.get("requestid")),
+        extensions=_extensions(attributes.get("traceparent"), attributes.get("requestid")),
         tries=delivery.tries,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from tests.integration.messaging.shops import (
     CLOUD_EVENT,
     JSON,
     ORDERS,
+    PAYMENTS,
     SOURCE,
     Shop,
     cloud_event,
@@ -145,10 +147,6 @@ WRONG_ORDERS: dict[str, tuple[dict[str, Any], str]] = {
         with_items({**LINE, "warehouse_id": "'; DROP TABLE warehouse; --"}),
         "items[0].warehouse_id: The text must be a warehouse id such as wh-sp-001.",
     ),
-    "postal code": (
-        with_items(LINE) | {"delivery_postal_code": "<b>"},
-        "delivery_postal_code: The text must be letters, digits, spaces and hyphens.",
-    ),
 }
 
 
@@ -223,6 +221,71 @@ def test_a_message_id_that_the_inbox_cannot_hold_is_dead(shop: Shop) -> None:
     assert dead(shop, len(BAD_IDS)) == BAD_IDS
 
 
+def test_a_cloud_event_under_the_name_of_another_message_is_dead(shop: Shop) -> None:
+    event = cloud_event("order.created", "1", order_of(ORDER, {PRODUCT: 1}))
+    shop.send(ORDERS, "order.cancelled", written(event), message_id="1", content_type=CLOUD_EVENT)
+    assert dead(shop, 1) == {
+        "1": "Messages of type order.created come over order.events with the routing key order.created; "
+        "this one came over order.events with order.cancelled."
+    }
+
+
+# --- binary mode ---------------------------------------------------------------------------------------------------
+
+ATTRIBUTES = {"specversion": "1.0", "id": "x-1", "source": SOURCE, "type": "order.created"}
+WRONG_ATTRIBUTES: dict[str, tuple[dict[str, Any], str]] = {
+    "only an id": ({"cloudEvents:id": "1"}, "specversion must be 1.0."),
+    "no id": ({"cloudEvents:id": None}, ID_WANTED),
+    "an id that is a number": ({"cloudEvents:id": 5}, ID_WANTED),
+    "no source": ({"cloudEvents:source": None}, SOURCE_WANTED),
+    "no type": ({"cloudEvents:type": None}, TYPE_WANTED),
+    "two ids": (
+        {"cloudEvents_id": "x-2"},
+        "Two headers contradict each other: 'cloudEvents:id' and 'cloudEvents_id'.",
+    ),
+    "two times": (
+        {"cloudEvents:time": "2026-11-22T21:51:07Z", "cloudEvents_time": "2026-11-22T21:51:08Z"},
+        "Two headers contradict each other: 'cloudEvents:time' and 'cloudEvents_time'.",
+    ),
+    "another type": (
+        {"cloudEvents:type": "order.cancelled"},
+        "Messages of type order.cancelled come over order.events with the routing key order.cancelled; "
+        "this one came over order.events with order.created.",
+    ),
+}
+CONTRADICTIONS: dict[str, tuple[str, Any]] = {
+    "id": ("cloudEvents:id", "2"),
+    "source": ("cloudEvents_source", "/market"),
+    "type": ("cloudEvents:type", "order.cancelled"),
+    "time": ("cloudEvents:time", datetime(2026, 11, 22, 21, 51, 8, tzinfo=UTC)),
+    "subject": ("cloudEvents_subject", "cart-2"),
+}
+
+
+def in_binary_mode(**changes: object) -> dict[str, Any]:
+    """The headers of an event in binary mode; one of None is left out."""
+    headers = {f"cloudEvents:{name}": value for name, value in ATTRIBUTES.items()} | changes
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def test_attributes_in_binary_mode_that_are_missing_wrong_or_contradict_each_other_are_dead(shop: Shop) -> None:
+    body = written(order_of(ORDER, {PRODUCT: 1}))
+    for name, (changes, _) in WRONG_ATTRIBUTES.items():
+        headers = changes if name == "only an id" else in_binary_mode(**changes)
+        shop.send(ORDERS, "order.created", body, message_id=name, headers=headers)
+    assert dead(shop, len(WRONG_ATTRIBUTES)) == {name: reason for name, (_, reason) in WRONG_ATTRIBUTES.items()}
+
+
+def test_headers_that_contradict_the_event_in_the_body_are_dead(shop: Shop) -> None:
+    more = {"time": "2026-11-22T21:51:07Z", "subject": "cart-1"}
+    body = written(cloud_event("order.created", "1", order_of(ORDER, {PRODUCT: 1}), **more))
+    for name, (header, value) in CONTRADICTIONS.items():
+        shop.send(ORDERS, "order.created", body, message_id=name, content_type=CLOUD_EVENT, headers={header: value})
+    assert dead(shop, len(CONTRADICTIONS)) == {
+        name: f"The header 'cloudEvents:{name}' contradicts the body." for name in CONTRADICTIONS
+    }
+
+
 def test_a_message_that_is_put_into_the_queue_itself_has_no_type(shop: Shop) -> None:
     shop.send("", topology.QUEUE, written(order_of(ORDER, {PRODUCT: 1})), message_id="1", content_type=JSON)
     assert dead(shop, 1) == {"1": "There is no handler for messages of type inventory.orders."}
@@ -248,12 +311,12 @@ def test_fields_that_nobody_knows_are_left_alone(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("content_type", [None, JSON, "text/plain", CLOUD_EVENT, f"{CLOUD_EVENT}; charset=utf-8"])
-def test_an_object_with_specversion_is_a_cloud_event_and_its_own_type_counts(
+def test_an_object_with_specversion_is_a_cloud_event_and_its_own_id_and_source_count(
     shop: Shop, content_type: str | None
 ) -> None:
     product = factories.product({SP: 5})
     event = cloud_event("order.created", "i" * 128, order_of(ORDER, {product.pk: 2}), source="s" * 255)
-    shop.send(ORDERS, "order.cancelled", written(event), message_id="another", content_type=content_type)
+    shop.send(ORDERS, "order.created", written(event), message_id="another", content_type=content_type)
     assert taken(1) == [("s" * 255, "i" * 128, "reserved")]
 
 
@@ -279,6 +342,43 @@ def test_without_an_id_the_content_is_the_id(shop: Shop) -> None:
     shop.say("order.created", order_of(ORDER, {product.pk: 1}), message_id="behind all of them")
     assert taken(3)[2] == (ORDERS, "behind all of them", "reserved")
     assert factories.numbers(product.pk) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("prefix", ["cloudEvents:", "cloudEvents_"])
+def test_an_event_in_binary_mode_is_known_by_its_headers(shop: Shop, prefix: str) -> None:
+    product = factories.product({SP: 5})
+    held = factories.hold(product.pk, 4)
+    attributes = ATTRIBUTES | {"type": "order.cancelled", "time": "2026-11-22T21:51:07Z", "subject": "cart-1"}
+    body = written(order_of(held.order_id, {product.pk: 1}))
+    for message_id in ("x-1", "x-2", "x-1"):
+        headers = {f"{prefix}{name}": value for name, value in (attributes | {"id": message_id}).items()}
+        shop.send(ORDERS, "order.cancelled", body, content_type=JSON, headers=headers)
+    shop.say("order.created", order_of(ORDER, {product.pk: 1}), message_id="behind all of them")
+    assert taken(3) == [
+        (SOURCE, "x-1", "released"),
+        (SOURCE, "x-2", "released"),
+        (ORDERS, "behind all of them", "reserved"),
+    ]
+    assert factories.numbers(product.pk) == (2, 3, 0)
+
+
+def test_an_event_in_binary_mode_keeps_its_id_while_it_is_delayed(shop: Shop) -> None:
+    product = factories.product({SP: 5})
+    attributes = ATTRIBUTES | {"type": "payment.confirmed", "requestid": "cart-1"}
+    headers = {f"cloudEvents_{name}": value for name, value in attributes.items()}
+    shop.send(PAYMENTS, "payment.confirmed", written(order_of(ORDER)), content_type=JSON, headers=headers)
+    wait_until(lambda: shop.number_in(topology.DELAY_QUEUE) == 1, "delayed")
+    shop.say("order.created", order_of(ORDER, {product.pk: 2}), message_id="order")
+    assert taken(2) == [(ORDERS, "order", "reserved"), (SOURCE, "x-1", "confirmed")]
+    assert factories.numbers(product.pk) == (3, 0, 0)
+
+
+def test_headers_that_agree_with_the_event_in_the_body_do_no_harm(shop: Shop) -> None:
+    product = factories.product({SP: 5})
+    event = cloud_event("order.created", "1", order_of(ORDER, {product.pk: 2}), time="2026-11-22T21:51:07Z")
+    headers = {"cloudEvents:id": "1", "cloudEvents_time": datetime(2026, 11, 22, 21, 51, 7, tzinfo=UTC)}
+    shop.send(ORDERS, "order.created", written(event), content_type=CLOUD_EVENT, headers=headers)
+    assert taken(1) == [(SOURCE, "1", "reserved")]
 
 
 def test_one_id_of_two_sources_is_two_messages(shop: Shop) -> None:

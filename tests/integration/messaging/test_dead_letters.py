@@ -21,7 +21,7 @@ from inventory_project.foundation.messaging.rabbitmq.connection import BrokerUna
 from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from inventory_project.foundation.messaging.rabbitmq.topology import DEAD_QUEUE, QUEUE
 from reservations.models import Reservation
-from tests import factories
+from tests import amqp, factories
 from tests.integration.messaging.mail import NO_ID, REASON, Mail
 from tests.integration.messaging.programs import command
 from tests.servers import RABBITMQ_BIN, RabbitMQ, free_port
@@ -382,6 +382,19 @@ def test_the_command_lists_them_and_leaves_them(real: dict[str, str], mail: Mail
     assert run(real, "--list", "--limit", "1") == (0, listed[0] + "Dead letters: 3.\n", "")
     assert run(real, "--list", "--id", key[NO_ID]) == (0, listed[1] + "Dead letters: 3.\n", "")
     assert mail.number(DEAD_QUEUE) == 3
+
+
+def test_letters_with_headers_that_cannot_be_read_are_listed_and_sent_back_too(
+    real: dict[str, str], mail: Mail
+) -> None:
+    for name, value in amqp.UNREADABLE.items():
+        ours = [amqp.header("x-exchange", amqp.text(b"order.events")), amqp.header("x-reason", amqp.text(b"of old"))]
+        properties = amqp.RawHeaders(*ours, amqp.header("odd", value), message_id=name, delivery_mode=2)
+        mail.channel.basic_publish("", DEAD_QUEUE, b"{}", properties, mandatory=True)
+    listed = "".join(f"{name}  inventory.orders.dead  tries: 0  of old\n    {{}}\n" for name in amqp.UNREADABLE)
+    assert run(real, "--list") == (0, f"{listed}Dead letters: {len(amqp.UNREADABLE)}.\n", "")
+    assert run(real) == (0, f"Put back into the queue: {len(amqp.UNREADABLE)}.\n", "")
+    assert [(name, headers["odd"]) for name, _, headers in mail.take()] == [(name, None) for name in amqp.UNREADABLE]
 
 
 def test_the_command_sends_all_of_them_the_oldest_or_those_with_an_id(real: dict[str, str], mail: Mail) -> None:

@@ -6,6 +6,11 @@ from typing import Any
 
 import pika
 
+from inventory_project.foundation.messaging.rabbitmq.properties import Properties
+from inventory_project.foundation.messaging.rabbitmq.topology import QUEUE
+
+DELIVERY_LIMIT = "delivery_limit"  # RabbitMQ's reason for moving a message that was delivered too often
+
 # Headers that the broker adds to a message; they are removed when it is sent on.
 THE_BROKERS = (
     *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
@@ -43,7 +48,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message that was received. `exchange` and `routing_key` are those of its first publication."""
+    """A message that was received. `exchange` and `routing_key` are those of its first publication.
+
+    `problem` is empty, or says what of its properties cannot be read.
+    """
 
     tag: int
     exchange: str
@@ -53,6 +61,7 @@ class Delivery:
     content_type: str | None
     correlation_id: str | None
     headers: dict[str, Any]
+    problem: str = ""
     was_delivered_before: bool = False
 
     @property
@@ -63,9 +72,12 @@ class Delivery:
 
     @property
     def reason(self) -> str:
-        """Why it is a dead letter: the reason that this service set as a header, otherwise the broker's."""
-        reason = self.headers.get(REASON_HEADER)
-        return str(reason) if reason is not None else str(_death(self.headers, 0).get("reason", ""))
+        """Why it is a dead letter: the broker's reason if it moved the message itself, otherwise this service's."""
+        ours, death = self.headers.get(REASON_HEADER), _death(self.headers)
+        # What this service sends on has no record of a death, so here the header is the sender's.
+        if ours is None or death.get("queue") == QUEUE:
+            return str(death.get("reason", ""))
+        return str(ours)
 
     def sent_on(self, queue: str, **headers: object) -> Publication:
         """The same message for another of our queues. A header of None is removed."""
@@ -82,29 +94,48 @@ class Delivery:
         )
 
 
-def _death(headers: dict[str, Any], place: int) -> dict[str, Any]:
-    """The broker's record of moving the message to another queue, latest first. It is untrusted: anybody can set it."""
+def _death(headers: dict[str, Any]) -> dict[str, Any]:
+    """The broker's latest record of moving the message to another queue. The sender may have forged it."""
     deaths = headers.get("x-death")
-    return deaths[place] if isinstance(deaths, list) and deaths and isinstance(deaths[place], dict) else {}
+    return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
 
 
 def delivery_of(method: Any, properties: pika.BasicProperties, body: bytes) -> Delivery:
     """The Delivery for a message from pika."""
-    headers = dict(properties.headers or {})
-    death = _death(headers, -1)
-    keys = death.get("routing-keys")
-    routing_key = keys[0] if keys and isinstance(keys, list) else method.routing_key
+    headers: dict[str, Any] = dict(properties.headers or {})
+    exchange, routing_key = _origin(method, headers)
     return Delivery(
         tag=method.delivery_tag,
-        exchange=str(headers.get(EXCHANGE_HEADER, death.get("exchange", method.exchange))),
-        routing_key=str(headers.get(ROUTING_KEY_HEADER, routing_key)),
+        exchange=exchange,
+        routing_key=routing_key,
         body=body,
         message_id=properties.message_id,
         content_type=properties.content_type,
         correlation_id=properties.correlation_id,
         headers=headers,
+        problem=properties.problem if isinstance(properties, Properties) else "",
         was_delivered_before=method.redelivered,
     )
+
+
+def _origin(method: Any, headers: dict[str, Any]) -> tuple[str, str]:
+    """The exchange and the routing key of the first publication.
+
+    Headers are whatever the sender wrote. They are believed only in a message that came over the default exchange,
+    where this service sends messages on and shops have no right to publish. RabbitMQ moves messages over it too, with
+    the sender's headers. Of those, it is known where a message that was delivered too often came from: RabbitMQ says
+    so. One that has expired in our queue is not believed, because its sender chose the time, and with it this way.
+    """
+    if method.exchange:
+        return method.exchange, method.routing_key
+    death = _death(headers)
+    if death.get("queue") == QUEUE:
+        keys = death.get("routing-keys")
+        if death.get("reason") != DELIVERY_LIMIT:
+            return "", method.routing_key
+        if death.get("exchange") and isinstance(keys, list) and keys:
+            return str(death["exchange"]), str(keys[0])
+    return str(headers.get(EXCHANGE_HEADER, "")), str(headers.get(ROUTING_KEY_HEADER, method.routing_key))
 
 
 def key_of(delivery: Delivery) -> str:

@@ -1,12 +1,10 @@
 """Messages that nobody can handle (F14): each ends as a dead letter with its reason, and what is behind it moves on."""
 
-import calendar
 import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +16,7 @@ from inventory_project.foundation.messaging.models import InboxMessage
 from inventory_project.foundation.messaging.rabbitmq import dead_letters, topology
 from inventory_project.foundation.messaging.rabbitmq.messages import Delivery
 from reservations.models import Reservation
-from tests import factories
+from tests import amqp, factories
 from tests.integration.messaging.faults import mortal
 from tests.integration.messaging.faults.commands import Commands
 from tests.integration.messaging.faults.neighbours import Neighbour, reasons_of_dead_letters
@@ -159,21 +157,35 @@ def test_a_message_may_come_back_twenty_times_outside_of_these_tests() -> None:
     assert own.MESSAGE_MAX_DELIVERIES == 20
 
 
-@pytest.mark.parametrize("poison", ["a moment that no calendar has", "headers as long as a frame"])
-def test_a_message_that_breaks_every_connection_is_dead_after_the_limit_and_none_of_its_neighbours_is(
-    commands: Commands, neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch, poison: str
+# --- headers that cannot be read -----------------------------------------------------------------------------------
+
+ODD_HEADERS = {
+    **{name: [amqp.header("odd", value)] for name, value in amqp.UNREADABLE.items()},
+    "as long as a frame": [amqp.header("odd", amqp.text(b"x" * 130_950))],
+}
+
+
+def test_messages_with_headers_that_cannot_be_read_are_dead_at_once_and_end_no_connection(
+    commands: Commands, neighbour: Neighbour
 ) -> None:
     product_id = factories.product({factories.SP: 100}).pk
-    neighbour.send_orders(product_id, 10)
-    if poison == "a moment that no calendar has":
-        with monkeypatch.context() as patch:
-            patch.setattr(calendar, "timegm", lambda _moment: 2**62)
-            neighbour.send_bytes("order.created", b"{}", headers={"at": datetime.now(UTC)})
-    else:
-        neighbour.send_bytes("order.created", GARBAGE, headers={"long": "x" * 130_950})
-    neighbour.send_orders(product_id, 10)
+    with neighbour.channel() as channel:
+        channel.confirm_delivery()
+        for number in range(2):
+            for name, headers in ODD_HEADERS.items():
+                properties = amqp.RawHeaders(*headers, message_id=f"{name}, {number}", delivery_mode=2)
+                channel.basic_publish("order.events", "order.created", b"{}", properties, mandatory=True)
+    neighbour.send_orders(product_id, 1)
+
     with commands.consumer() as consumer:
-        wait_until(lambda: neighbour.depth(topology.DEAD_QUEUE) == 1, "dead")
-        wait_until(lambda: outcomes() == {"reserved": 20}, "all neighbours handled")
-        assert consumer.output.count("trying again") >= settings.MESSAGE_MAX_DELIVERIES
-        consumer.wait_for("working")
+        wait_until(lambda: outcomes() == {"reserved": 1}, "the order behind them is handled")
+        wait_until(lambda: neighbour.depth(topology.DEAD_QUEUE) == 2 * len(ODD_HEADERS), "all of them are dead")
+        assert consumer.stop() == 0
+
+    assert consumer.output.count("trying again") == 0
+    too_large = "The properties have 130988 bytes; 65536 are the most."
+    assert reasons_of_dead_letters() == {
+        f"{name}, {number}": "The header 'odd' cannot be read." if name in amqp.UNREADABLE else too_large
+        for name in ODD_HEADERS
+        for number in range(2)
+    }
