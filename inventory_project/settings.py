@@ -330,7 +330,13 @@ OTP_TOTP_ISSUER = "Inventory Service"  # what an app for codes shows next to the
 
 CELERY_BROKER_URL = RABBITMQ_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_DEFAULT_QUEUE = "inventory-jobs"  # not Celery's default "celery", which others at the same broker may use
+CELERY_TASK_DEFAULT_QUEUE = "inventory-tasks"  # not Celery's default "celery", which others at the same broker may use
+# RabbitMQ drops a task that has ended its worker three times: no malformed message keeps the workers from working.
+TASK_QUEUE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": 2}
+CELERY_TASK_QUEUES = {
+    CELERY_TASK_DEFAULT_QUEUE: {"exchange": CELERY_TASK_DEFAULT_QUEUE, "queue_arguments": TASK_QUEUE_ARGUMENTS}
+}
+CELERY_WORKER_CONSUMER = "inventory_project.worker:Consumer"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics

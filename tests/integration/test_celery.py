@@ -12,14 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pika
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from kombu import Connection
+from kombu.simple import SimpleQueue
 
-from tests import factories
+from inventory_project.celery import app
+from tests import amqp, factories
 from tests.servers import Postgres, RabbitMQ, Redis, free_port
 from tests.service import (
     KEY,
@@ -36,13 +40,24 @@ from tests.service import (
 CELERY = [sys.executable, "-m", "celery", "--app", "inventory_project", "--quiet"]
 RETIRED_TASK = "reservations.tasks.expire_reservations"
 BEAT = [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+WORKER = [
+    *(*CELERY, "worker", "--pool", "solo", "--loglevel", "WARNING"),
+    *("--without-gossip", "--without-mingle"),
+]
+AUDITED = 'inventory_job_last_success_timestamp_seconds{job="audit_stock"} '
+
+
+def tasks(broker: Connection) -> SimpleQueue:
+    """The queue of the workers, declared as they declare it."""
+    queue: Any = app.amqp.queues[settings.CELERY_TASK_DEFAULT_QUEUE]  # the stubs know queues by name only
+    return broker.SimpleQueue(queue)
 
 
 @pytest.fixture
 def empty_queue() -> None:
     """No task of an earlier run waits at the broker."""
     with Connection(settings.RABBITMQ_URL) as broker:
-        queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+        queue = tasks(broker)
         queue.clear()
         queue.close()
 
@@ -61,29 +76,65 @@ def test_worker_and_beat_run_the_audit_and_forget_the_task_of_the_version_before
     every_second = IntervalSchedule.objects.create(every=1, period="seconds")
     for name, task in (("expire_reservations", RETIRED_TASK), ("ours", "reservations.tasks.audit_stock")):
         PeriodicTask.objects.create(name=name, task=task, interval=every_second)
-    worker_command = [
-        *CELERY,
-        "worker",
-        "--pool",
-        "solo",
-        "--loglevel",
-        "WARNING",
-        "--without-gossip",
-        "--without-mingle",
-    ]
-    audited = 'inventory_job_last_success_timestamp_seconds{job="audit_stock"} '
     with (
         Process(BEAT, env=env, log=tmp_path / "beat.log") as beat,
-        Process(worker_command, env=env, log=tmp_path / "worker.log") as worker,
+        Process(WORKER, env=env, log=tmp_path / "worker.log") as worker,
     ):
         beat.wait_until(lambda: not PeriodicTask.objects.filter(task=RETIRED_TASK).exists(), "forgotten")
         worker.wait_until(lambda: is_listening("127.0.0.2", port), "serves its metrics")
-        worker.wait_until(lambda: audited in metrics_of("127.0.0.2", port), "audited")
+        worker.wait_until(lambda: AUDITED in metrics_of("127.0.0.2", port), "audited")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
         assert (beat.stop(signal.SIGTERM), worker.stop(signal.SIGTERM)) == (0, 0)
     assert PeriodicTask.objects.filter(name="ours").exists()
     assert "Traceback" not in worker.output + beat.output
+
+
+MALFORMED = {
+    "a content type without a meaning": pika.BasicProperties(
+        content_type="application/data", headers={"task": "reservations.tasks.audit_stock", "id": "1"}, delivery_mode=2
+    ),
+    "a moment that no calendar has": amqp.RawHeaders(amqp.header("at", amqp.moment(2**63)), delivery_mode=2),
+}
+
+
+def number_of_tasks(broker: pika.BlockingConnection) -> int:
+    """How many tasks wait once no worker is there."""
+
+    def look() -> tuple[int, int]:
+        found = broker.channel().queue_declare(settings.CELERY_TASK_DEFAULT_QUEUE, passive=True).method
+        return found.consumer_count, found.message_count
+
+    wait_until(lambda: look()[0] == 0, "no worker is there")
+    return look()[1]
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_task_that_ends_its_worker_three_times_is_dropped_and_the_next_one_is_run(
+    transactional_db: None, empty_queue: None, tmp_path: Path, kind: str
+) -> None:
+    env = environment(
+        DATABASE_URL=url_of_test_database(),
+        RABBITMQ_URL=settings.RABBITMQ_URL,
+        SECRET_KEY=KEY,
+        WORKER_METRICS_PORT=(port := free_port()),
+        INVENTORY_HOST="127.0.0.1",
+    )
+    ends = 0
+    with closing(pika.BlockingConnection(pika.URLParameters(settings.RABBITMQ_URL))) as broker:
+        broker.channel().basic_publish("", settings.CELERY_TASK_DEFAULT_QUEUE, b"x", MALFORMED[kind])
+        wait_until(lambda: number_of_tasks(broker) == 1, "sent")
+        while ends < 6 and number_of_tasks(broker):
+            with Process(WORKER, env=env, log=tmp_path / f"worker-{ends}.log") as worker:
+                worker.process.wait(PATIENCE_SECONDS)  # it ends by itself
+            ends += 1
+
+    assert ends == 3
+    app.send_task("reservations.tasks.audit_stock")
+    with Process(WORKER, env=env, log=tmp_path / "worker.log") as worker:
+        worker.wait_until(lambda: is_listening("127.0.0.1", port), "serves its metrics")
+        worker.wait_until(lambda: AUDITED in metrics_of("127.0.0.1", port), "audited")
+        assert worker.stop(signal.SIGTERM) == 0
 
 
 def is_listening(host: str, port: int) -> bool:
@@ -103,7 +154,7 @@ def test_a_task_expires_so_that_a_worker_that_was_away_does_not_find_thousands(
         AUDIT_INTERVAL_SECONDS=1,
     )
     with Process(BEAT, env=env, log=tmp_path / "beat.log"), Connection(settings.RABBITMQ_URL) as broker:
-        queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+        queue = tasks(broker)
         message = queue.get(timeout=PATIENCE_SECONDS)
         message.ack()
         queue.close()
@@ -142,7 +193,7 @@ def test_beat_stops_while_rabbitmq_is_frozen(transactional_db: None, tmp_path: P
         )
         with Process(BEAT, env=env, log=tmp_path / "beat.log") as beat:
             with Connection(rabbitmq.url) as broker:
-                queue = broker.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+                queue = tasks(broker)
                 queue.get(timeout=PATIENCE_SECONDS).ack()
                 queue.close()
             rabbitmq.send(signal.SIGSTOP)
