@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
+from rest_framework.fields import empty
 
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http import problems
@@ -16,16 +17,32 @@ from inventory_project.foundation.messaging.consumer import Route
 from inventory_project.foundation.messaging.envelope import Message
 from inventory_project.foundation.messaging.inbox import Received
 from reservations import orders
-from reservations.bodies import ItemIn, items_field, items_of, part_of
+from reservations.bodies import ItemIn, PartItemIn, items_field, items_of, part_field, part_of
 from reservations.requests import CallOff, CallOffReason, Pay, Reserve
 from warehouses.fields import PostalCodeField
 
 MAX_SHOWN = 5  # problems named in the reason of a dead letter
 MAX_REFERENCE = 128  # characters, as the ledger stores them
+UNREADABLE = "?"  # in place of a postal code that cannot be stored; nothing is known of it either
 
 
 class MessageItemIn(ItemIn):
     ignores_unknown = True
+
+
+class MessagePartItemIn(PartItemIn):
+    ignores_unknown = True
+
+
+class AnyPostalCodeField(PostalCodeField):
+    """A postal code, or UNREADABLE in place of any other value, because no order is lost for its postal code."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """The postal code; empty or None if there is none."""
+        try:
+            return super().run_validation(data)
+        except ValidationError:
+            return UNREADABLE
 
 
 class OrderIn(StrictSerializer):
@@ -36,11 +53,11 @@ class OrderIn(StrictSerializer):
 
 class OrderCreatedIn(OrderIn):
     items = items_field(MessageItemIn)
-    delivery_postal_code = PostalCodeField(required=False)
+    delivery_postal_code = AnyPostalCodeField(required=False, allow_blank=True, allow_null=True)
 
 
 class OrderCancelledIn(OrderIn):
-    items = items_field(MessageItemIn, required=False)
+    items = part_field(MessagePartItemIn)
 
 
 def _read(serializer: type[StrictSerializer], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +83,7 @@ def _read_created(message: Message) -> Received[Reserve]:
     request = Reserve(
         order_id=body["order_id"],
         items=items_of(body["items"]),
-        delivery_postal_code=body.get("delivery_postal_code", ""),
+        delivery_postal_code=body.get("delivery_postal_code") or "",
         actor=_actor(message),
         extensions=message.extensions,
     )

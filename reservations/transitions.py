@@ -161,11 +161,14 @@ def fill(
         return Invalid("`items` must contain at least one item, each with a quantity of 1 or more.")
     left = {line.id: room(line) for line in hold.lines}
     units: dict[UUID, int] = defaultdict(int)
+    lines_of: dict[UUID, list[HoldLine]] = defaultdict(list)
+    for line in hold.lines:
+        lines_of[line.product_id].append(line)
     # Items that name a warehouse come first, so that the others do not take their lines.
     for item in sorted(items, key=lambda item: item.warehouse_id is None):
         wanted = item.quantity
-        for line in hold.lines:
-            if line.product_id == item.product_id and item.warehouse_id in (None, line.warehouse_id):
+        for line in lines_of[item.product_id]:
+            if item.warehouse_id in (None, line.warehouse_id):
                 taken = min(wanted, left[line.id])
                 left[line.id] -= taken
                 units[line.id] += taken

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from inventory_project.foundation.http.fields import TextField
-from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
+from warehouses.models import ID_PATTERN, MAX_POSTAL_CODE
 
 
 class WarehouseIdField(TextField):
@@ -16,13 +16,12 @@ class WarehouseIdField(TextField):
 
 
 class PostalCodeField(TextField):
-    """A postal code of any country."""
+    """A postal code of any country, as a customer has typed it. Text that is no postal code is one that is unknown."""
 
     def __init__(self, **kwargs: Any) -> None:
-        hint = "letters, digits, spaces and hyphens"
-        super().__init__(pattern=POSTAL_CODE_PATTERN, pattern_hint=hint, max_length=16, **kwargs)
+        super().__init__(max_length=MAX_POSTAL_CODE, **kwargs)
 
 
-# The same two for bodies that msgspec reads. It does not trim texts, so one with white space before it does not match.
+# The same two for bodies in ASCII that msgspec reads. It does not trim texts: an id with white space does not match.
 WarehouseIdText = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
-PostalCodeText = Annotated[str, Meta(pattern=POSTAL_CODE_PATTERN, max_length=16)]
+PostalCodeText = Annotated[str, Meta(pattern=r"^[ -~]*\Z", max_length=MAX_POSTAL_CODE)]

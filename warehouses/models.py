@@ -16,6 +16,7 @@ from warehouses.allocation.policies import MAX_PARCELS, MAX_TOLERANCE_KM, Policy
 # \Z and not $, which would let a line break through at the end.
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\Z"
 POSTAL_CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 -]*\Z"
+MAX_POSTAL_CODE = 16  # characters
 
 
 class Warehouse(models.Model):

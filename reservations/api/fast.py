@@ -20,6 +20,7 @@ from inventory_project.foundation.http.fast_path import ID, Call, Operation
 from inventory_project.foundation.http.plain_json import UUIDText
 from reservations import lifecycle
 from reservations.api.reservations import order_result, reserve_answer, to_json
+from reservations.bodies import MAX_PART_ITEMS, MAX_PART_QUANTITY
 from reservations.requests import Cancel, Confirm, Item, Outcome, Reserve, weight
 from warehouses.fields import PostalCodeText, WarehouseIdText
 
@@ -31,16 +32,19 @@ KEPT_SECONDS = 60.0  # a verb's thread exchanges its session after the first bat
 class _Item(Struct, forbid_unknown_fields=True):
     product_id: UUIDText
     quantity: Annotated[int, Meta(ge=1, le=settings.RESERVATION_MAX_QUANTITY)]
-    warehouse_id: WarehouseIdText | UnsetType = UNSET
+    warehouse_id: WarehouseIdText | UnsetType | None = UNSET
 
 
-_Items = Annotated[list[_Item], Meta(min_length=1, max_length=settings.RESERVATION_MAX_LINES)]
+class _PartItem(Struct, forbid_unknown_fields=True):
+    product_id: UUIDText
+    quantity: Annotated[int, Meta(ge=1, le=MAX_PART_QUANTITY)]
+    warehouse_id: WarehouseIdText | UnsetType | None = UNSET
 
 
 class _Order(Struct, forbid_unknown_fields=True):
     order_id: UUIDText
-    items: _Items
-    delivery_postal_code: PostalCodeText | UnsetType = UNSET
+    items: Annotated[list[_Item], Meta(min_length=1, max_length=settings.RESERVATION_MAX_LINES)]
+    delivery_postal_code: PostalCodeText | UnsetType | None = UNSET
     ttl_minutes: Annotated[int, Meta(ge=1, le=settings.RESERVATION_TTL_MAX_MINUTES)] | UnsetType = UNSET
     allow_split: bool | UnsetType = UNSET
 
@@ -50,7 +54,7 @@ class _Bulk(Struct, forbid_unknown_fields=True):
 
 
 class _Part(Struct, forbid_unknown_fields=True):
-    items: _Items | UnsetType = UNSET
+    items: Annotated[list[_PartItem], Meta(min_length=1, max_length=MAX_PART_ITEMS)] | UnsetType = UNSET
 
 
 _ORDER = msgspec.json.Decoder(_Order)
@@ -136,15 +140,19 @@ def _reserve(order: _Order, actor: str) -> Reserve:
     return Reserve(
         order_id=UUID(order.order_id),
         items=_domain_items(order.items),
-        delivery_postal_code="" if postal_code is UNSET else postal_code.strip(),
+        delivery_postal_code=postal_code.strip() if isinstance(postal_code, str) else "",
         ttl_minutes=None if ttl_minutes is UNSET else ttl_minutes,
         allow_split=order.allow_split is not False,
         actor=actor,
     )
 
 
-def _domain_items(items: Sequence[_Item]) -> tuple[Item, ...]:
+def _domain_items(items: Sequence[_Item | _PartItem]) -> tuple[Item, ...]:
     return tuple(
-        Item(UUID(item.product_id), item.quantity, None if item.warehouse_id is UNSET else item.warehouse_id)
+        Item(
+            UUID(item.product_id),
+            item.quantity,
+            item.warehouse_id if isinstance(item.warehouse_id, str) else None,
+        )
         for item in items
     )

@@ -33,7 +33,7 @@ from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
 from reservations import lifecycle
 from reservations.api.allocation import AllocationOut
-from reservations.bodies import items_field, items_of, part_of
+from reservations.bodies import items_field, items_of, part_field, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
 from reservations.requests import Cancel, Confirm, Expire, Extend, Outcome, Reserve, Return
@@ -69,7 +69,7 @@ from warehouses.fields import PostalCodeField
 class ReserveIn(StrictSerializer):
     order_id = StrictUUIDField()
     items = items_field(help_text="Equal lines are added up. Without warehouse_id the service chooses.")
-    delivery_postal_code = PostalCodeField(required=False)
+    delivery_postal_code = PostalCodeField(required=False, allow_blank=True, allow_null=True)
     ttl_minutes = StrictIntegerField(
         required=False,
         min_value=1,
@@ -113,7 +113,7 @@ class BulkReserveIn(StrictSerializer):
     ]
 )
 class ConfirmIn(StrictSerializer):
-    items = items_field(required=False, help_text="Only this part; the rest is released.")
+    items = part_field(help_text="Only this part; the rest is released.")
 
 
 @extend_schema_serializer(examples=[schema.example("Ten minutes", {"minutes": 10, "reference": "slow-payment-1"})])
@@ -138,7 +138,7 @@ class ExtendIn(StrictSerializer):
 )
 class ReturnIn(StrictSerializer):
     reference = ReferenceField()
-    items = items_field(required=False, help_text="Only these; without it, all that has not been returned yet.")
+    items = part_field(help_text="Only these; without it, all that has not been returned yet.")
 
 
 # --- out -----------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def _reserve(body: dict[str, Any], actor: str) -> Reserve:
     return Reserve(
         order_id=body["order_id"],
         items=items_of(body["items"]),
-        delivery_postal_code=body.get("delivery_postal_code", ""),
+        delivery_postal_code=body.get("delivery_postal_code") or "",
         ttl_minutes=body.get("ttl_minutes"),
         allow_split=body["allow_split"],
         actor=actor,

@@ -23,7 +23,12 @@ POSTAL_CODE_HELP = "The delivery: distances are to there, and served_by names th
 
 
 class AvailabilityQuery(StrictSerializer):
-    quantity = DigitsField(required=False, min_value=1, help_text="Adds is_sufficient to the answer.")
+    quantity = DigitsField(
+        required=False,
+        min_value=1,
+        max_value=settings.RESERVATION_MAX_QUANTITY,
+        help_text="Adds is_sufficient to the answer.",
+    )
     warehouse_id = WarehouseIdField(required=False)
     postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
 
@@ -31,7 +36,7 @@ class AvailabilityQuery(StrictSerializer):
 @extend_schema_serializer(examples=[schema.example("Two products", {"product_ids": [BEANS, MACHINE]})])
 class BulkAvailabilityIn(StrictSerializer):
     product_ids = BoundedListField(child=StrictUUIDField(), max_length=settings.AVAILABILITY_MAX_PRODUCTS)
-    postal_code = PostalCodeField(required=False, help_text=POSTAL_CODE_HELP)
+    postal_code = PostalCodeField(required=False, allow_blank=True, allow_null=True, help_text=POSTAL_CODE_HELP)
 
 
 class WarehouseAvailabilityOut(serializers.Serializer[Any]):
@@ -55,7 +60,7 @@ class AvailabilityOut(serializers.Serializer[Any]):
     available = serializers.IntegerField(help_text="Units that can be sold now.")
     state = serializers.ChoiceField(
         choices=["in_stock", "low_stock", "reserved", "out_of_stock", "blocked"],
-        help_text="`reserved`: nothing is free now, but holds may come back.",
+        help_text="`reserved`: nothing is free now, but holds at open warehouses may come back.",
     )
     incoming = serializers.IntegerField()
     warehouses = WarehouseAvailabilityOut(many=True)
@@ -113,4 +118,5 @@ class AvailabilityViewSet(ViewSet[Product]):
     def bulk(self, request: Request) -> Response:
         """What can be sold of up to 500 products now, in the order asked."""
         body = BulkAvailabilityIn.read(request.data)
-        return Response({"products": [to_json(found) for found in availability.of_products(**body)]})
+        found = availability.of_products(body["product_ids"], postal_code=body.get("postal_code") or "")
+        return Response({"products": [to_json(product) for product in found]})

@@ -37,7 +37,7 @@ MAX_WAITING = 4_096  # questions in one process; beyond it they are refused
 
 class _Bulk(Struct, forbid_unknown_fields=True):
     product_ids: Annotated[list[UUIDText], Meta(min_length=1, max_length=settings.AVAILABILITY_MAX_PRODUCTS)]
-    postal_code: PostalCodeText | UnsetType = UNSET
+    postal_code: PostalCodeText | UnsetType | None = UNSET
 
 
 _BULK = msgspec.json.Decoder(_Bulk)
@@ -101,7 +101,7 @@ def _as_json(products: Sequence[ProductAvailability]) -> Products:
 
 
 def _question(bulk: _Bulk) -> Question:
-    postal_code = "" if bulk.postal_code is UNSET else bulk.postal_code.strip()
+    postal_code = bulk.postal_code.strip() if isinstance(bulk.postal_code, str) else ""
     return Question(product_ids=tuple(map(UUID, bulk.product_ids)), postal_code=postal_code)
 
 

@@ -20,7 +20,7 @@ from inventory_project.foundation.errors import Invalid
 from warehouses import files
 from warehouses.allocation.terms import Line
 from warehouses.files import text_reader
-from warehouses.models import ID_PATTERN, POSTAL_CODE_PATTERN
+from warehouses.models import ID_PATTERN, MAX_POSTAL_CODE
 
 COLUMNS = ("order", "product_id", "quantity", "postal_code")
 OPTIONAL = ("warehouse_id",)
@@ -29,7 +29,6 @@ MAX_BYTES = 256 * 1024 * 1024
 MAX_PROBLEMS = 100
 
 MAX_UNITS = 999_999_999  # far above what an order may have, whose own sentence is clearer
-POSTAL_CODE = re.compile(POSTAL_CODE_PATTERN)
 WAREHOUSE_ID = re.compile(ID_PATTERN)
 LineKey = tuple[UUID, str | None]
 
@@ -159,8 +158,8 @@ RULES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "product_id": ("a UUID", values.read_uuid),
     "quantity": ("a whole number of units from 1", _read_quantity),
     "postal_code": (
-        "1 to 16 letters, digits, spaces and hyphens, or empty",
-        _optional(text_reader(values.read_identifier, 16, POSTAL_CODE)),
+        f"at most {MAX_POSTAL_CODE} printable characters",
+        _optional(partial(values.read_name, most=MAX_POSTAL_CODE)),
     ),
     "warehouse_id": (
         "the id of a warehouse, or empty",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from django.conf import settings
 
+from reservations.bodies import MAX_PART_ITEMS, MAX_PART_QUANTITY
 from tests import factories
 from tests.db.http.bad_inputs import API, NOBODY, ORDER, Send, refusal
 
@@ -40,16 +41,14 @@ class NumberField:
 NUMBER_FIELDS = (
     NumberField("POST", "/reservations", RESERVE, "items[0].quantity", settings.RESERVATION_MAX_QUANTITY),
     NumberField("POST", "/reservations", RESERVE_FOR, "ttl_minutes", settings.RESERVATION_TTL_MAX_MINUTES),
-    NumberField(
-        "POST", "/reservations/<active>/confirm", PART % "", "items[0].quantity", settings.RESERVATION_MAX_QUANTITY
-    ),
+    NumberField("POST", "/reservations/<active>/confirm", PART % "", "items[0].quantity", MAX_PART_QUANTITY),
     NumberField("POST", "/reservations/<active>/extend", EXTENSION, "minutes", settings.RESERVATION_EXTEND_MAX_MINUTES),
     NumberField(
         "POST",
         "/reservations/<confirmed>/return",
         PART % '"reference": "b", ',
         "items[0].quantity",
-        settings.RESERVATION_MAX_QUANTITY,
+        MAX_PART_QUANTITY,
     ),
     NumberField("POST", "/receipts", RECEIPT, "items[0].quantity", settings.DOCUMENT_MAX_QUANTITY),
     NumberField("POST", "/adjustments", ADJUSTMENT, "items[0].delta", settings.DOCUMENT_MAX_QUANTITY, ("-1",), ("0",)),
@@ -99,8 +98,8 @@ ITEM_DOORS = (
     ("/reservations", f'"order_id": "{ORDER}"', LINE, settings.RESERVATION_MAX_LINES + 1),
     ("/receipts", DOCUMENT, LINE, settings.DOCUMENT_MAX_LINES + 1),
     ("/adjustments", f'{DOCUMENT}, "reason": "x"', LINE.replace("quantity", "delta"), settings.DOCUMENT_MAX_LINES + 1),
-    ("/reservations/<confirmed>/return", '"reference": "b"', LINE, settings.RESERVATION_MAX_LINES + 1),
-    ("/reservations/<active>/confirm", "", LINE, settings.RESERVATION_MAX_LINES + 1),
+    ("/reservations/<confirmed>/return", '"reference": "b"', LINE, MAX_PART_ITEMS + 1),
+    ("/reservations/<active>/confirm", "", LINE, MAX_PART_ITEMS + 1),
 )
 
 
@@ -122,8 +121,8 @@ def with_items(rest: str, items: str) -> str:
     ],
 )
 def test_items_are_a_list_of_bounded_length(send: Send, items: str, code: str) -> None:
-    for path, rest, item, too_many in ITEM_DOORS:
-        written = f"[{','.join([item] * too_many)}]" if items == "too many" else items
+    for path, rest, _, too_many in ITEM_DOORS:
+        written = f"[{','.join(['{}'] * too_many)}]" if items == "too many" else items
         response = send("POST", API + path, with_items(rest, written))
         assert refusal(response) == (400, "invalid", {"items"}), (path, response.content)
         assert [error["code"] for error in json.loads(response.content)["errors"]] == [code]

@@ -60,6 +60,7 @@ TEXT_FIELDS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("POST", "/admin/products/<product>/block-sales", {}, "reason"),
     ("POST", "/admin/products/<product>/unblock-sales", {}, "reason"),
 )
+NO_CODE = {"empty", "blank", "null"}
 BAD_TEXTS = {
     "100_kB": "x" * 100_000,
     "empty": "",
@@ -81,6 +82,8 @@ BAD_TEXTS = {
 @pytest.mark.parametrize("kind", BAD_TEXTS)
 def test_text_is_one_bounded_line(send: Send, kind: str) -> None:
     for method, path, rest, field in TEXT_FIELDS:
+        if field == "delivery_postal_code" and kind in NO_CODE:
+            continue  # an order without one
         response = send(method, path, json.dumps(rest | {field: BAD_TEXTS[kind]}))
         assert refusal(response) == (400, "invalid", {field}), (path, response.content)
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from django.test import Client
 
 from inventory_project.foundation.database import database_now
@@ -51,6 +52,40 @@ def test_the_same_order_with_the_same_content_gets_its_reservation_again(api: Cl
     assert again.json() == first.json()
     assert "Location" not in again
     assert factories.numbers(product.pk) == (8, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept", "note"),
+    [
+        (None, "", "no_postal_code"),
+        ("", "", "no_postal_code"),
+        ("  ", "", "no_postal_code"),
+        ("N/A", "N/A", "unknown_postal_code"),
+        ("-", "-", "unknown_postal_code"),
+        (" 01.310-100 ", "01.310-100", "unknown_postal_code"),  # no postal area is loaded here
+        ("Åland 22", "Åland 22", "unknown_postal_code"),
+    ],
+)
+def test_no_order_is_refused_for_what_stands_in_place_of_a_postal_code(
+    api: Client, code: str | None, kept: str, note: str
+) -> None:
+    product = factories.product({SP: 10})
+
+    made = reserve(api, product.pk, 2, delivery_postal_code=code)
+
+    assert made.status_code == 201
+    why = api.get(f"{API}/reservations/{made.json()['id']}/allocation").json()
+    assert (why["delivery_postal_code"], [each["code"] for each in why["allocation"]["notes"]]) == (kept, [note])
+
+
+@pytest.mark.parametrize("warehouse_id", [None, "", " "])
+def test_a_line_whose_warehouse_is_null_or_empty_is_served_from_any(api: Client, warehouse_id: str | None) -> None:
+    product = factories.product({RJ: 10})
+    items = [{"product_id": str(product.pk), "quantity": 2, "warehouse_id": warehouse_id}]
+
+    made = post(api, f"{API}/reservations", {"order_id": str(uuid4()), "items": items})
+
+    assert (made.status_code, [item["warehouse_id"] for item in made.json()["items"]]) == (201, [RJ])
 
 
 def test_the_same_order_with_other_content_is_409_order_conflict(api: Client) -> None:

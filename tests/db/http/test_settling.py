@@ -55,6 +55,37 @@ def test_no_more_can_be_confirmed_than_is_held(api: Client) -> None:
     assert factories.numbers(product.pk) == (8, 2, 0)
 
 
+def test_the_items_of_an_order_that_was_split_can_be_confirmed_and_returned_as_they_were_answered(api: Client) -> None:
+    products = [factories.product({SP: 1, RJ: 1}).pk for _ in range(60)]
+    lines = [{"product_id": str(product_id), "quantity": 2} for product_id in products]
+    made = post(api, f"{API}/reservations", {"order_id": str(uuid4()), "items": lines}).json()
+    items = [{name: item[name] for name in ("product_id", "warehouse_id", "quantity")} for item in made["items"]]
+    assert len(items) == 120
+
+    done = act(api, made["id"], "confirm", {"items": items})
+    back = act(api, made["id"], "return", {"reference": "rma-1", "items": items})
+
+    assert [(item["confirmed"], item["released"]) for item in done.json()["items"]] == [(1, 0)] * 120
+    assert [item["returned"] for item in back.json()["items"]] == [1] * 120
+    assert {factories.numbers(product_id, place) for product_id in products for place in (SP, RJ)} == {(1, 0, 0)}
+
+
+def test_an_item_of_two_full_lines_can_be_confirmed_and_returned_as_it_was_answered(api: Client) -> None:
+    product = factories.product({SP: 20_000})
+    line = {"product_id": str(product.pk), "quantity": 10_000}
+    wanted = {"order_id": str(uuid4()), "items": [line, line | {"warehouse_id": SP}]}
+    made = post(api, f"{API}/reservations", wanted).json()
+    assert [item["quantity"] for item in made["items"]] == [20_000]
+    items = [line | {"quantity": 20_000}]
+
+    done = act(api, made["id"], "confirm", {"items": items})
+    back = act(api, made["id"], "return", {"reference": "rma-1", "items": items})
+
+    assert [item["confirmed"] for item in done.json()["items"]] == [20_000]
+    assert [item["returned"] for item in back.json()["items"]] == [20_000]
+    assert factories.numbers(product.pk) == (20_000, 0, 0)
+
+
 def test_cancelling_twice_releases_once(api: Client) -> None:
     product = factories.product({SP: 10})
     held = factories.hold(product.pk, 3)

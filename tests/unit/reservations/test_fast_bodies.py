@@ -73,7 +73,7 @@ def fast_many(body: bytes) -> object:
 
 def strict_many(body: bytes) -> object:
     wanted = availability.BulkAvailabilityIn.read(parsing.parse_object(body))
-    return Question(**wanted | {"product_ids": tuple(wanted["product_ids"])})
+    return Question(product_ids=tuple(wanted["product_ids"]), postal_code=wanted.get("postal_code") or "")
 
 
 KINDS: dict[str, tuple[Read, Read, list[object]]] = {
