@@ -102,7 +102,7 @@ def _answered_or_none(question: Question, reading: Reading) -> list[ProductAvail
 
 
 def _answered(question: Question, reading: Reading) -> list[ProductAvailability] | None:
-    views = [reading.products.get(product_id) for product_id in dict.fromkeys(question.product_ids)]
+    views = [reading.products.get(product_id) for product_id in question.product_ids]
     place = question.warehouse_id
     if any(view is None or (place is not None and place not in view.levels) for view in views):
         return None
@@ -151,7 +151,7 @@ def of_product(
 
 
 def of_products(product_ids: Sequence[UUID], *, postal_code: str = "") -> list[ProductAvailability]:
-    """Many products, in the order asked, as orders to the postal code would find each of them.
+    """Many products, as orders to the postal code would find each: one answer for each id, in the order asked.
 
     Raises Invalid (`unknown_ids`) naming every one that does not exist.
     """
@@ -169,7 +169,7 @@ def of_products(product_ids: Sequence[UUID], *, postal_code: str = "") -> list[P
             found[product_id] = _summed(view, destination=destination, source="database", at=now)
     if unknown := [str(product_id) for product_id in lacking if product_id not in found]:
         raise unknown_ids(product_ids=unknown)
-    return [found[product_id] for product_id in asked]
+    return [found[product_id] for product_id in product_ids]
 
 
 def candidates(view: ProductCounters, destination: View) -> list[Candidate]:
@@ -224,19 +224,19 @@ def _summed(
     at: datetime,
 ) -> ProductAvailability:
     places = []
-    available = reserved = incoming = 0
+    available = returning = incoming = 0
     for place in sorted(view.levels) if warehouse_id is None else view.levels.keys() & {warehouse_id}:
         level = view.levels[place]
         distance_km = destination[place].distance_km if destination is not None else None
         places.append(WarehouseAvailability(place, level.sellable, level.reserved, level.incoming, distance_km))
         available += level.sellable
-        reserved += level.reserved
+        returning += level.reserved if level.is_sellable else 0
         incoming += level.incoming
     threshold = settings.LOW_STOCK_THRESHOLD if view.threshold is None else view.threshold
     return ProductAvailability(
         product_id=view.product_id,
         available=available,
-        state=state_of(is_blocked=view.is_blocked, available=available, reserved=reserved, threshold=threshold),
+        state=state_of(is_blocked=view.is_blocked, available=available, returning=returning, threshold=threshold),
         incoming=incoming,
         warehouses=places,
         is_sufficient=None if quantity is None else available >= quantity,
@@ -258,10 +258,10 @@ def _served_by(view: ProductCounters, line: Line, destination: View | None) -> l
     return [Serving(part.warehouse_id, part.quantity, destination[part.warehouse_id].distance_km) for part in parts]
 
 
-def state_of(*, is_blocked: bool, available: int, reserved: int, threshold: int) -> State:
-    """One word for a product's totals: `reserved` means that nothing is free now, but holds may come back."""
+def state_of(*, is_blocked: bool, available: int, returning: int, threshold: int) -> State:
+    """One word for a product's totals. `returning` are units on hold that could be sold if they were released."""
     if is_blocked:
         return "blocked"
     if available == 0:
-        return "reserved" if reserved > 0 else "out_of_stock"
+        return "reserved" if returning > 0 else "out_of_stock"
     return "low_stock" if available < threshold else "in_stock"

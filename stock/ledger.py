@@ -26,6 +26,7 @@ from inventory_project.foundation import database
 from inventory_project.foundation.database import Deferred
 from inventory_project.foundation.errors import BooksDamaged, Conflict
 from inventory_project.foundation.faults import crash_point
+from inventory_project.foundation.messaging import outbox
 from inventory_project.foundation.messaging.outbox import Event
 from stock import events, replenishment
 from stock.counters import copies
@@ -115,9 +116,11 @@ class LockedLevel:
     version: int
     last_movement: int
     before: tuple[int, int, int, int] = field(init=False)
+    sellable_before: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = (self.available, self.reserved, self.incoming, self.last_movement)
+        self.sellable_before = self.sellable
 
     @property
     def threshold(self) -> int:
@@ -127,6 +130,11 @@ class LockedLevel:
     @property
     def is_low(self) -> bool:
         return self.available < self.threshold
+
+    @property
+    def sellable(self) -> int:
+        """Units that can be sold now: nothing of a blocked product, nothing at a closed warehouse."""
+        return 0 if self.is_blocked or self.is_closed else self.available
 
     @property
     def deltas(self) -> tuple[int, int, int, int]:
@@ -298,7 +306,10 @@ def create(product_ids: Collection[UUID], warehouse_id: str) -> None:
 
 
 def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
-    """Set `is_blocked`, `is_closed` or `low_stock_threshold` of these locked levels."""
+    """Set `is_blocked`, `is_closed` or `low_stock_threshold` of these locked levels.
+
+    An event reports each level of which something, or nothing, can be sold from now on.
+    """
     now = database.database_now()
     for level in marked:
         for name, value in marks.items():
@@ -309,6 +320,7 @@ def mark(marked: Collection[LockedLevel], **marks: bool | int | None) -> None:
         for level in marked
     ]
     database.update_rows(StockLevel, MARK_COLUMNS, values)
+    outbox.record(list(_crossings(marked)), at=now)
 
 
 def lock_products_and_warehouses(
@@ -388,20 +400,14 @@ def _movement(posted: Posted, *, at: datetime) -> tuple[Any, ...]:
 def _crossings(levels: Iterable[LockedLevel]) -> Iterable[Event]:
     """At most one event for each level, from its numbers before and after the transaction, not from each posting."""
     for level in levels:
-        before, now = level.before[0], level.available
-        if before > 0 and now == 0:
-            name = events.OUT_OF_STOCK
-        elif before >= level.threshold > now:
-            name = events.LOW_STOCK
-        elif before == 0 and now > 0:
-            name = events.BACK_IN_STOCK
-        else:
+        name = events.crossing(level.sellable_before, level.sellable, threshold=level.threshold)
+        if name is None:
             continue
         yield events.stock_event(
             name,
             product_id=level.product_id,
             warehouse_id=level.warehouse_id,
-            available=now,
+            available=level.sellable,
             threshold=level.threshold,
             version=level.version,
         )

@@ -69,10 +69,47 @@ def test_each_state_of_availability(api: Client) -> None:
     ]
 
 
+def test_units_held_at_a_closed_warehouse_are_not_said_to_come_back(api: Client) -> None:
+    product = factories.product({SP: 5, RJ: 5})
+    factories.hold(product.pk, 5, SP)
+    path = f"{API}/products/{product.pk}/availability"
+
+    def state() -> tuple[str, int, list[int]]:
+        body = api.get(path).json()
+        return body["state"], body["available"], [place["reserved"] for place in body["warehouses"]]
+
+    blocking.close_warehouse(SP, actor=factories.ACTOR)
+    assert state() == ("low_stock", 5, [0, 5])
+    blocking.close_warehouse(RJ, actor=factories.ACTOR)
+    assert state() == ("out_of_stock", 0, [0, 5])
+    blocking.reopen_warehouse(SP, actor=factories.ACTOR)
+    assert state() == ("reserved", 0, [0, 5])
+
+
+def test_a_product_that_is_asked_for_twice_is_answered_twice_in_its_places(api: Client) -> None:
+    one, other = factories.product({SP: 5}), factories.product({SP: 7})
+    asked = [str(product.pk) for product in (one, one, other, one)]
+
+    rows = post(api, f"{API}/availability", {"product_ids": asked}).json()["products"]
+
+    assert [(row["product_id"], row["available"]) for row in rows] == list(zip(asked, [5, 5, 7, 5], strict=True))
+
+
+def test_a_quantity_that_no_order_may_have_is_refused(api: Client) -> None:
+    product = factories.product({SP: 60_000})
+    path = f"{API}/products/{product.pk}/availability"
+
+    refused = api.get(path, {"quantity": "10001"})
+
+    assert api.get(path, {"quantity": "10000"}).json()["is_sufficient"] is True
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    assert [(error["field"], error["code"]) for error in refused.json()["errors"]] == [("quantity", "max_value")]
+
+
 def test_one_and_many_products_are_answered_alike(api: Client) -> None:
     product = product_in_known_places()
     one = api.get(f"{API}/products/{product.pk}/availability", {"postal_code": "01310-100"}).json()
-    body = {"product_ids": [str(product.pk)] * 2, "postal_code": "01310-100"}
+    body = {"product_ids": [str(product.pk)], "postal_code": "01310-100"}
     (many,) = post(api, f"{API}/availability", body).json()["products"]
     assert one | {"as_of": None} == many | {"as_of": None}
 

@@ -6,7 +6,8 @@ import pytest
 from pytest_django import Settings
 
 from reservations import lifecycle
-from stock import documents
+from stock import blocking, catalogue, documents
+from stock.catalogue import ProductRequest
 from stock.documents import DocumentRequest, Kind
 from stock.models import Product
 from tests import factories
@@ -144,3 +145,55 @@ def test_a_threshold_of_0_means_that_nothing_is_ever_low() -> None:
     factories.hold(product.pk, 1)
     factories.hold(product.pk, 1)
     assert stock_events(after=start) == [event("out_of_stock", product, 0, 3, threshold=0)]
+
+
+def test_what_cannot_be_bought_is_not_back_in_stock_until_it_can_be() -> None:
+    product = factories.product({SP: 5}, low_stock_threshold=3)
+    held = factories.hold(product.pk, 5)
+    blocking.close_warehouse(SP, actor=ACTOR)
+    start = records.last_event()
+
+    verbs.cancel(held)
+    factories.receive(product.pk, SP, 2)
+
+    assert stock_events(after=start) == []
+    blocking.reopen_warehouse(SP, actor=ACTOR)
+    assert stock_events(after=start) == [event("back_in_stock", product, 7, 6)]
+
+
+def test_a_block_ends_what_can_be_bought_and_its_end_brings_it_back() -> None:
+    product, empty = factories.product({SP: 5}, low_stock_threshold=3), factories.product({SP: 1})
+    factories.hold(empty.pk, 1)
+    start = records.last_event()
+
+    for each in (product, empty):
+        blocking.block_product(each.pk, reason="recall", actor=ACTOR)
+    adjust(product, -3, "a")
+    blocking.block_product(product.pk, reason="again", actor=ACTOR)
+    for each in (product, empty):
+        blocking.unblock_product(each.pk, reason="over", actor=ACTOR)
+
+    assert stock_events(after=start) == [
+        event("out_of_stock", product, 0, 2),
+        event("back_in_stock", product, 2, 4),
+    ]
+
+
+def test_a_blocked_product_at_a_warehouse_that_is_opened_again_stays_out_of_stock() -> None:
+    product = factories.product({SP: 5}, low_stock_threshold=3)
+    blocking.block_product(product.pk, reason="recall", actor=ACTOR)
+    blocking.close_warehouse(SP, actor=ACTOR)
+    start = records.last_event()
+
+    blocking.reopen_warehouse(SP, actor=ACTOR)
+
+    assert stock_events(after=start) == []
+
+
+def test_a_new_threshold_is_no_event() -> None:
+    product = factories.product({SP: 5}, low_stock_threshold=3)
+    start = records.last_event()
+
+    catalogue.put(ProductRequest(product_id=product.pk, sku=product.sku, name=product.name, low_stock_threshold=9))
+
+    assert stock_events(after=start) == []

@@ -225,6 +225,19 @@ def test_only_what_the_counters_lack_is_read_from_the_database_and_then_they_hav
     assert [one.source for one in availability.of_products(asked)] == ["counters", "counters"]
 
 
+def test_a_product_that_is_asked_for_twice_is_answered_twice_in_its_places() -> None:
+    one, other = counted({SP: 5}).pk, counted({SP: 7}).pk
+    asked = (one, one, other, one)
+
+    by_view = availability.of_products(asked)
+    [by_fast_path] = availability.from_counters([Question(product_ids=asked)])
+
+    for found in (by_view, by_fast_path or []):
+        assert [(row.product_id, row.available, row.source) for row in found] == [
+            (product_id, units, "counters") for product_id, units in zip(asked, (5, 5, 7, 5), strict=True)
+        ]
+
+
 def test_counters_in_the_form_of_the_version_before_are_read_from_the_database_once_and_then_made_anew(
     client: redis.Redis,
 ) -> None:

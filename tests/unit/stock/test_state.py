@@ -6,7 +6,7 @@ from stock.availability import State, state_of
 
 
 @pytest.mark.parametrize(
-    ("is_blocked", "available", "reserved", "threshold", "state"),
+    ("is_blocked", "available", "returning", "threshold", "state"),
     [
         (True, 0, 0, 10, "blocked"),
         (True, 0, 7, 10, "blocked"),
@@ -22,6 +22,6 @@ from stock.availability import State, state_of
     ],
 )
 def test_blocked_rules_before_out_of_stock_before_low(
-    is_blocked: bool, available: int, reserved: int, threshold: int, state: State
+    is_blocked: bool, available: int, returning: int, threshold: int, state: State
 ) -> None:
-    assert state_of(is_blocked=is_blocked, available=available, reserved=reserved, threshold=threshold) == state
+    assert state_of(is_blocked=is_blocked, available=available, returning=returning, threshold=threshold) == state
