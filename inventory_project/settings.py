@@ -341,6 +341,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics
 CELERY_TIMEZONE = "UTC"
+                "PARSER_CLASS": "stock.counters.parser.Parser",  # a time limit for each answer, not for each packet
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # --- events --------------------------------------------------------------------------------------------------------

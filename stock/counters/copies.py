@@ -121,14 +121,14 @@ def publish(
         key = f"reservation:{reservation_id}"
         left_ms = 0 if lasts is None else lasts // timedelta(milliseconds=1)
         commands.append(("SET", key, "1", "PX", left_ms) if left_ms > 0 else ("DEL", key))
-    answers = _ask("publish", commands)
+    answers = ask("publish", commands)
     if answers is None:
         return False
     forgotten = [
         command for command, answer in zip(commands, answers, strict=True) if isinstance(answer, NoScriptError)
     ]
     if forgotten:
-        again = _ask("publish", [("EVAL", PUBLISH, *command[2:]) for command in forgotten])
+        again = ask("publish", [("EVAL", PUBLISH, *command[2:]) for command in forgotten])
         if again is None:
             return False
         answers = [answer for answer in answers if not isinstance(answer, NoScriptError)] + again
@@ -143,7 +143,7 @@ def read(product_ids: Collection[UUID]) -> dict[UUID, ProductCounters]:
 
 def read_at(product_ids: Collection[UUID]) -> Reading | None:
     """Like `read`, with the time of the reading; None if Redis is unreachable. Never raises."""
-    answers = _ask("read", [("TIME",), *(("HGETALL", _key(product_id)) for product_id in product_ids)])
+    answers = ask("read", [("TIME",), *(("HGETALL", _key(product_id)) for product_id in product_ids)])
     if answers is None or _is_refused("read", answers[:1]):
         return None
     (seconds, microseconds), *hashes = answers
@@ -160,7 +160,7 @@ def read_raw(product_ids: Collection[UUID]) -> dict[UUID, dict[str, str]] | None
 
     Empty for a product without a hash, and for one whose key is of another type.
     """
-    answers = _ask("read", [("HGETALL", _key(product_id)) for product_id in product_ids])
+    answers = ask("read", [("HGETALL", _key(product_id)) for product_id in product_ids])
     if answers is None:
         return None
     return {
@@ -195,8 +195,8 @@ def probe(product_ids: Collection[UUID]) -> set[UUID] | None:
 
     None if Redis does not answer or accepts no writes; then no request is rejected early. Never raises.
     """
-    answers = _ask(
-        "probe", [("SET", f"probe:{product_id}", "1", "NX", "PX", PROBE_INTERVAL_MS) for product_id in product_ids]
+    answers = ask(
+        "probe", [("SET", _probe_key(product_id), "1", "NX", "PX", PROBE_INTERVAL_MS) for product_id in product_ids]
     )
     if answers is None or _is_refused("probe", answers):
         return None
@@ -204,8 +204,11 @@ def probe(product_ids: Collection[UUID]) -> set[UUID] | None:
 
 
 def forget(product_ids: Collection[UUID]) -> bool:
-    """Delete the products' counters, valid or not. Returns False if Redis did not. Never raises."""
-    answers = _ask("forget", [("DEL", _key(product_id)) for product_id in product_ids])
+    """Delete the products' counters, valid or not. Returns False if Redis did not. Never raises.
+
+    Their probes go too: one that never ends, which this service did not write, would let no request through again.
+    """
+    answers = ask("forget", [("DEL", _key(product_id), _probe_key(product_id)) for product_id in product_ids])
     return answers is not None and not _is_refused("forget", answers)
 
 
@@ -224,6 +227,10 @@ def is_reachable() -> bool:
 
 def _key(product_id: UUID) -> str:
     return f"stock:{product_id}"
+
+
+def _probe_key(product_id: UUID) -> str:
+    return f"probe:{product_id}"
 
 
 def _level_fields(view: ProductCounters) -> dict[str, str]:
@@ -282,7 +289,7 @@ def _parsed_level(text: bytes) -> LevelCounter | None:
 # --- the way to Redis ----------------------------------------------------------------------------------------------
 
 
-def _ask(operation: str, commands: Sequence[Command]) -> list[Any] | None:
+def ask(operation: str, commands: Sequence[Command]) -> list[Any] | None:
     """Redis' answers, error answers included. None if it did not answer, was not asked, or is not configured."""
     if not settings.REDIS_URL:
         return None

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -179,26 +180,34 @@ class _Memory:
     runs: int
 
 
-def _recall() -> _Memory | None:
-    """The stored mark; None if there is none, or if it is not one that this module wrote."""
-    kept = cache.get(MARKER)
+def _stored() -> Any:
+    """What Redis has as the mark; None also for what cannot be read, because anyone may have written it."""
+    try:
+        return cache.get(MARKER)
+    except (ValueError, RecursionError):  # it is not UTF-8, not JSON, or nested too deep
+        return None
+
+
+def _recall(now: datetime) -> _Memory | None:
+    """The stored mark; None if there is none, or if this module cannot have written it by `now`."""
+    kept = _stored()
     try:
         memory = _Memory(datetime.fromisoformat(kept["since"]), kept["runs"])
-        is_valid = memory.since.tzinfo is not None and 0 <= memory.runs < FULL_EVERY
-        return memory if is_valid and memory.since - MARGIN <= memory.since else None
-    except (TypeError, KeyError, ValueError, OverflowError):
+        is_valid = memory.runs in range(FULL_EVERY) and memory.since - MARGIN <= memory.since <= now
+        return memory if is_valid else None
+    except (TypeError, KeyError, ValueError, OverflowError):  # TypeError also for a time without its offset
         return None
 
 
 def _remembered(choose: Callable[[_Memory | None], Run]) -> Report:
     """Do the run that fits the stored mark, and update the mark unless Redis was emptied or replaced meanwhile."""
-    memory = _recall()
     since = database.database_now()
+    memory = _recall(since)
     run = choose(memory)
     mark = {"run": str(uuid4())} | ({} if memory is None else {"since": memory.since.isoformat(), "runs": memory.runs})
     cache.set(MARKER, mark, timeout=None)
     report = run.run()
-    if report.is_complete and cache.get(MARKER) == mark:
+    if report.is_complete and _stored() == mark:
         runs = 0 if memory is None or report.kind == "full" else memory.runs + 1
         cache.set(MARKER, {"since": since.isoformat(), "runs": runs}, timeout=None)
     return report
