@@ -68,27 +68,36 @@ def country(name: str, default: str) -> str:
 
 
 def server_url(name: str, schemes: tuple[str, ...], *, password: str) -> str:
-    """A server's URL, or an empty string. A URL without a password gets `password`, which is quoted as needed."""
+    """A server's URL, or an empty string. A URL without a password gets `password`, which is quoted as needed.
+
+    No error repeats any part of the URL, because it may be a part of a password.
+    """
     value = text(name)
     if not value:
         return ""
     if value.partition("://")[0] not in schemes:
         raise ImproperlyConfigured(f"{name} must begin with {' or '.join(s + '://' for s in schemes)}.")
-    try:
-        parts = urlsplit(value)
-        for address in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
-            _ = urlsplit(f"//{address}").port  # raises ValueError if the rest of a password stands in place of the port
-        if parts.fragment:
-            raise ValueError("it contains #")
-    except ValueError as error:
+    if not _can_be_read(value):
         raise ImproperlyConfigured(
-            f"{name} cannot be read: {error}. If its password has special characters, leave it out of the URL and set "
+            f"{name} cannot be read. If its password has special characters, leave it out of the URL and set "
             f"{name.removesuffix('_URL')}_PASSWORD."
-        ) from error
+        )
+    parts = urlsplit(value)
     if not password or parts.password:
         return value
     user, _, address = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user.removesuffix(':')}:{quote(password, safe='')}@{address}").geturl()
+
+
+def _can_be_read(url: str) -> bool:
+    """Whether it has readable ports, no fragment, and no `@` after its host, as if from a password with a slash."""
+    try:
+        parts = urlsplit(url)
+        for address in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL may have several
+            _ = urlsplit(f"//{address}").port  # raises ValueError if the rest of a password stands in place of the port
+    except ValueError:
+        return False
+    return not parts.fragment and "@" not in parts.path + parts.query
 
 
 def is_loopback(host: str) -> bool:

@@ -7,13 +7,15 @@ with a message that names it. docs/reference/configuration.md lists all variable
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from inventory_project import log_config, secret_key
 from inventory_project.environment import (
@@ -35,6 +37,10 @@ django_stubs_ext.monkeypatch()  # allows ModelAdmin[Product] and the like, which
 POSTGRESQL = ("postgres", "postgresql")
 DATABASE_URL = server_url("DATABASE_URL", POSTGRESQL, password=text("DATABASE_PASSWORD"))
 DATABASE_SESSION_URL = server_url("DATABASE_SESSION_URL", POSTGRESQL, password=text("DATABASE_PASSWORD"))  # no pooler
+try:
+    conninfo_to_dict(DATABASE_SESSION_URL)
+except ProgrammingError:
+    raise ImproperlyConfigured("DATABASE_SESSION_URL cannot be read.") from None  # the error may quote the password
 DATABASE_POOLER = switch("DATABASE_POOLER", default=False)
 REDIS_URL = server_url("REDIS_URL", ("redis", "rediss"), password=text("REDIS_PASSWORD"))
 RABBITMQ_URL = server_url("RABBITMQ_URL", ("amqp", "amqps"), password=text("RABBITMQ_PASSWORD"))
@@ -232,8 +238,8 @@ def postgresql(url: str) -> dict[str, Any]:
     """
     try:
         config: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}.") from error
+    except ValueError:
+        raise ImproperlyConfigured("DATABASE_URL cannot be read.") from None  # the error may have a part of a password
     if not config.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL names no database.")
     parameters = config.get("OPTIONS", {})
@@ -281,7 +287,7 @@ def sqlite() -> dict[str, Any]:
     """Django's settings for the embedded SQLite file; IMMEDIATE, so that writers wait instead of failing."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "inventory.sqlite3",
+        "NAME": file,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -297,6 +303,10 @@ DATABASES = {"default": sqlite() if EMBEDDED else postgresql(DATABASE_URL)}
 REDIS_TIMEOUT_SECONDS = 0.05  # for connecting, and for each answer
 
 if REDIS_URL:
+    os.umask(0o077)  # the file has the digests of tokens and passwords, so only its owner may read it
+    file = DATA_DIR / "inventory.sqlite3"
+    with suppress(OSError):  # there is none yet
+        file.chmod(0o600)  # one of an earlier version
     CACHES: dict[str, Any] = {
         "default": {
             "BACKEND": "django_redis.cache.RedisCache",
