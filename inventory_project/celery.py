@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import beat_init, worker_ready
-from prometheus_client import start_http_server
 
 if TYPE_CHECKING:
     from celery.beat import Service
@@ -94,8 +93,9 @@ def serve_metrics(**_kwargs: object) -> None:
     """Serve this worker's metrics on a port of its own. The pool must use threads, which count in one process."""
     from django.conf import settings
 
-    if settings.WORKER_METRICS_PORT:
-        start_http_server(settings.WORKER_METRICS_PORT, addr=settings.INVENTORY_HOST)
+    from inventory_project.foundation import side_server
+
+    side_server.serve(settings.WORKER_METRICS_PORT, name="metrics")
 
 
 def is_broker_reachable(*, timeout_seconds: int = 1) -> bool:

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from inventory_project.foundation import database
+from inventory_project.foundation.access import monitoring
 from inventory_project.foundation.http import problems
 from inventory_project.foundation.messaging.models import OutboxEvent
 from reservations.models import Reservation
@@ -132,5 +133,12 @@ page = Page(_made)
 
 @problems.reading_only
 def metrics(request: HttpRequest) -> HttpResponse:
-    """All metrics as Prometheus text. The processes of a `serve` share PROMETHEUS_MULTIPROC_DIR, and are added up."""
+    """All metrics as Prometheus text. The processes of a `serve` share PROMETHEUS_MULTIPROC_DIR, and are added up.
+
+    401 for a caller who may not read them; `access.monitoring` decides.
+    """
+    if not monitoring.may_read(request.headers.get("Authorization", "")):
+        refusal = problems.response(401, problems.METRICS_ARE_CLOSED)
+        refusal["WWW-Authenticate"] = monitoring.CHALLENGE
+        return refusal
     return HttpResponse(page.content(), content_type=CONTENT_TYPE_LATEST)

@@ -82,6 +82,17 @@ if not API_AUTH_ENABLED and not IS_LOOPBACK:
         "such as 127.0.0.1 is allowed."
     )
 
+METRICS_TOKEN = text("METRICS_TOKEN")
+if METRICS_TOKEN and not re.fullmatch("[!-~]{32,200}", METRICS_TOKEN):
+    raise ImproperlyConfigured("METRICS_TOKEN must have 32 to 200 printable ASCII characters and no spaces.")
+API_DOCS = switch("INVENTORY_API_DOCS", default=IS_LOOPBACK)
+
+RATE_LIMIT_PER_SECOND = whole("RATE_LIMIT_PER_SECOND", 0, low=0, high=1_000_000)  # units of each token; 0: no limit
+RATE_LIMIT_BURST = whole("RATE_LIMIT_BURST", 10 * RATE_LIMIT_PER_SECOND or 1, low=1, high=10_000_000)
+MAX_LIVE_ORDERS_PER_TOKEN = whole("MAX_LIVE_ORDERS_PER_TOKEN", 0, low=0, high=1_000_000)  # 0: no limit
+MAX_LIVE_UNITS_PER_TOKEN = whole("MAX_LIVE_UNITS_PER_TOKEN", 0, low=0, high=1_000_000_000)  # 0: no limit
+UNLIMITED_TOKENS = frozenset(name.strip() for name in text("UNLIMITED_TOKENS").split(",") if name.strip())
+
 DATA_DIR = Path(text("INVENTORY_DATA_DIR", str(BASE_DIR / "var"))).resolve()
 SECRET_KEY = text("SECRET_KEY")
 if EMBEDDED:

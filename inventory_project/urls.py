@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.contrib import admin
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
@@ -26,6 +27,15 @@ from warehouses.api import WarehouseViewSet
 def _moved_to(url: str) -> Callable[..., HttpResponseBase]:
     """A view that redirects to `url`, with the query string of the request."""
     return RedirectView.as_view(url=url, permanent=True, query_string=True)
+
+
+def _if_documented(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The view, or 404 where INVENTORY_API_DOCS is off."""
+
+    def shown(request: HttpRequest, **path: object) -> HttpResponseBase:
+        return view(request, **path) if settings.API_DOCS else problems.not_found(request)
+
+    return problems.reading_only(shown)
 
 
 inventory = [
@@ -60,13 +70,13 @@ operations = [
 ]
 
 urlpatterns = [
-    path("", problems.reading_only(RedirectView.as_view(pattern_name="docs"))),
+    path("", _if_documented(RedirectView.as_view(pattern_name="docs"))),
     path("health", health.health),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),
-    path("api/schema", problems.reading_only(SchemaView.as_view()), name="schema"),
-    path("api/docs", problems.reading_only(SpectacularSwaggerView.as_view(template_name="api_docs.html")), name="docs"),
+    path("api/schema", _if_documented(SchemaView.as_view()), name="schema"),
+    path("api/docs", _if_documented(SpectacularSwaggerView.as_view(template_name="api_docs.html")), name="docs"),
     path("api/inventory/", include(inventory)),
     path("admin/", include(operations)),
     # A malformed path of these is 404, and does not redirect to the admin's login.

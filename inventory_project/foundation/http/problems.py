@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 FAILED = "The service failed on this request. The problem has been logged."
+METRICS_ARE_CLOSED = "The metrics need METRICS_TOKEN, or a token with the scope operations."
 MAX_ERRORS = 100  # entries in one answer; a body can have thousands of mistakes
 
 STATUS_OF_FAMILY: dict[type[Refusal], int] = {

@@ -1,13 +1,10 @@
 """The heartbeat of a long-running process: its state, and a port with /health and /metrics."""
 
-import json
 import logging
 import time
-from collections.abc import Iterable
 from threading import Event as Flag
-from typing import Any
 
-from prometheus_client import Gauge, make_wsgi_app
+from prometheus_client import Gauge
 
 from inventory_project.foundation import side_server
 
@@ -69,15 +66,4 @@ class Heartbeat:
 
     def serve(self, port: int) -> None:
         """Answer /health and /metrics on INVENTORY_HOST; port 0 turns this off. Raises Unavailable if it is in use."""
-        side_server.serve(self._application, port, name="heartbeat")
-
-    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"].rstrip("/") != "/health":
-            body: Iterable[bytes] = _metrics(environ, start_response)
-            return body
-        is_alive, report = self.report()
-        start_response("200 OK" if is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
-        return [json.dumps(report).encode() + b"\n"]
-
-
-_metrics = make_wsgi_app()
+        side_server.serve(port, name="heartbeat", report=self.report)

@@ -92,7 +92,7 @@ class Command(ServiceCommand):
         if settings.HTTPS:
             lines.append(f"  Proxy            it ends TLS; this process speaks plain HTTP on {webserver.bind}")
         lines += [
-            f"  API, to try it   {address}/api/docs",
+            *([f"  API, to try it   {address}/api/docs"] if settings.API_DOCS else []),
             f"  Health, metrics  {address}/health  {address}/metrics",
             f"  API tokens       {'required' if settings.API_AUTH_ENABLED else 'not required'}",
             f"  Admin            {address}/admin/",
