@@ -396,6 +396,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_FILTER_BACKENDS": ["inventory_project.foundation.http.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "inventory_project.foundation.http.schema.ScopedSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is 405
+    "DEFAULT_THROTTLE_CLASSES": ["inventory_project.foundation.http.throttling.CostThrottle"],
     "EXCEPTION_HANDLER": "inventory_project.foundation.http.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # ?format= is an unknown parameter like any other

@@ -13,6 +13,7 @@ from django.conf import settings
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from inventory_project.foundation import database
+from inventory_project.foundation.access.limits import limiter
 from inventory_project.foundation.gathering import Gatherer
 from inventory_project.foundation.http import plain_json
 from inventory_project.foundation.http.answers import Answer, refused
@@ -72,14 +73,18 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         order = plain_json.read(_ORDER, call.body)
         if order is None:
             return None
-        outcome = await reserve.ask(_reserve(order, call.actor))
+        wanted = _reserve(order, call.actor)
+        await limiter.take(call.actor, weight(wanted))
+        outcome = await reserve.ask(wanted)
         return refused(outcome) if isinstance(outcome, Exception) else reserve_answer(outcome)
 
     async def reserve_bulk(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None:
             return None
-        outcomes = await reserve.ask_many([_reserve(order, call.actor) for order in bulk.orders])
+        wanted = [_reserve(order, call.actor) for order in bulk.orders]
+        await limiter.take(call.actor, sum(map(weight, wanted)))
+        outcomes = await reserve.ask_many(wanted)
         return Answer(200, {"results": [order_result(outcome) for outcome in outcomes]})
 
     async def confirm_one(call: Call) -> Answer | None:
@@ -87,11 +92,14 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         if call.id is None or part is None:
             return None
         items = None if part.items is UNSET else _domain_items(part.items)
-        return _settled(await confirm.ask(Confirm(reservation_id=call.id, items=items, actor=call.actor)))
+        wanted = Confirm(reservation_id=call.id, items=items, actor=call.actor)
+        await limiter.take(call.actor, weight(wanted))
+        return _settled(await confirm.ask(wanted))
 
     async def cancel_one(call: Call) -> Answer | None:
         if call.id is None or call.body not in (b"", b"{}"):
             return None
+        await limiter.take(call.actor, 1)
         return _settled(await cancel.ask(Cancel(reservation_id=call.id, actor=call.actor)))
 
     return {

@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.exceptions import ValidationError
 
 from inventory_project.foundation import database
+from inventory_project.foundation.access.limits import limiter
 from inventory_project.foundation.gathering import Gatherer
 from inventory_project.foundation.http import plain_json
 from inventory_project.foundation.http.answers import Answer
@@ -58,24 +59,28 @@ def operations(executor: Executor | None = None) -> dict[tuple[str, str], Operat
         executor=executor,
     )
 
-    async def look(question: Question) -> Products | None:
+    async def look(question: Question, actor: str) -> Products | None:
         """None without Redis, and if the places of the warehouses must first be read from the database."""
         if not settings.REDIS_URL or (question.postal_code and not network.is_recent()):
             return None
-        return await looks.call(question)
+        await limiter.take(actor, len(question.product_ids))
+        found = await looks.call(question)
+        if found is None:
+            limiter.give_back(actor, len(question.product_ids))  # Django charges for it when it answers
+        return found
 
     async def of_one(call: Call) -> Answer | None:
         query = _query(call.query)
         if call.id is None or call.body or query is None:
             return None
-        found = await look(Question(product_ids=(call.id,), **query))
+        found = await look(Question(product_ids=(call.id,), **query), call.actor)
         return None if found is None else Answer(200, found[0])
 
     async def of_many(call: Call) -> Answer | None:
         bulk = plain_json.read(_BULK, call.body)
         if bulk is None or len(bulk.product_ids) > MAX_PRODUCTS_SHOWN:
             return None
-        found = await look(_question(bulk))
+        found = await look(_question(bulk), call.actor)
         return None if found is None else Answer(200, {"products": found})
 
     return {

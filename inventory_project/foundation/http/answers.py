@@ -52,8 +52,8 @@ async def send(scope: Scope, send: Send, answer: Answer, *, allow: str = "", clo
     headers = [(b"content-length", b"%d" % len(content))]
     if answer.location:
         headers.append((b"location", answer.location.encode()))
-    if answer.status == 503:
-        headers.append((b"retry-after", b"%d" % problems.RETRY_AFTER_SECONDS))
+    if answer.status in (429, 503) and isinstance(answer.body, Mapping):
+        headers.append((b"retry-after", b"%d" % problems.retry_after(answer.status, answer.body)))
     if closes:
         headers.append((b"connection", b"close"))
     is_problem = answer.status >= 400

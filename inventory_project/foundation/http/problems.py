@@ -48,7 +48,7 @@ STATUS_OF_FAMILY: dict[type[Refusal], int] = {
     Undecided: 500,  # a kind of Unavailable, but a defect
     Unavailable: 503,
 }
-STATUS_OF_CODE = {"unknown_ids": 422}  # more exact than its family
+STATUS_OF_CODE = {"unknown_ids": 422, "rate_limited": 429}  # more exact than their families
 CODE_OF_STATUS = {
     400: "invalid",
     401: "unauthorized",
@@ -136,6 +136,18 @@ def response(status: int, detail: str, *, code: str | None = None) -> HttpRespon
 
 def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
     """DRF's nested error details as `{field, code, detail}`, with paths such as `items[3].quantity`."""
+def https_required() -> HttpResponse:
+    """The refusal of a request to the API that came over plain HTTP."""
+    return response(
+        403, "The API is served over HTTPS only. A token that was sent is not secret any more.", code="https_required"
+    )
+
+
+def retry_after(status: int, body: Mapping[str, Any]) -> int:
+    """After how many seconds the request that got this problem should be repeated; 0 if it should not."""
+    return int(body.get("retry_after", RETRY_AFTER_SECONDS if status == 503 else 0))
+
+
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             if isinstance(name, int):
@@ -189,8 +201,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         body = problem(400, "The request's headers or parameters cannot be accepted.")
     else:
         return None
-    if body["status"] == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if seconds := retry_after(body["status"], body):
+        headers.setdefault("Retry-After", str(seconds))
     return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 

@@ -49,6 +49,7 @@ DESCRIPTIONS = {
     413: "The body is too large.",
     415: "The body is not JSON in UTF-8.",
     422: "Ids in the body are unknown: `unknown` lists all of them.",
+    429: "The token has asked for too much. Repeat after `Retry-After` seconds.",
     503: "The service cannot decide at the moment. Repeat after `Retry-After` seconds.",
 }
 GROUPS = (  # the first pattern that matches the beginning of a path
@@ -130,7 +131,7 @@ def group(result: dict[str, Any], **_kwargs: object) -> dict[str, Any]:
 def _add_to_operation(operation: dict[str, Any]) -> None:
     statuses = [400, 405, 503]
     if {} not in operation.get("security", [{}]):
-        statuses += [401, 403]
+        statuses += [401, 403, 429]
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
         statuses.append(404)
     if "requestBody" in operation:

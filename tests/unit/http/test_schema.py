@@ -24,8 +24,8 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 def test_each_operation_lists_its_refusals_as_problems(document: dict[str, Any]) -> None:
     create = document["paths"]["/api/orders"]["post"]
     retrieve = document["paths"]["/api/orders/{order_id}"]["get"]
-    assert list(create["responses"]) == ["201", "400", "401", "403", "405", "409", "413", "415", "422", "503"]
-    assert list(retrieve["responses"]) == ["200", "400", "401", "403", "404", "405", "503"]
+    assert list(create["responses"]) == ["201", "400", "401", "403", "405", "409", "413", "415", "422", "429", "503"]
+    assert list(retrieve["responses"]) == ["200", "400", "401", "403", "404", "405", "429", "503"]
     for status, response in (create["responses"] | retrieve["responses"]).items():
         if status >= "400":
             assert response["content"] == PROBLEM
