@@ -45,7 +45,11 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     if choice is None:
         return reserving.reserve(requests)
     crash_point("reserve.before_lock")
-    locked = WorkingSet.lock_levels(choice.level_ids, order_ids={request.order_id for request in requests})
+    locked = WorkingSet.lock_levels(
+        choice.level_ids,
+        order_ids={request.order_id for request in requests},
+        actors=reserving.bounded_actors(requests),
+    )
     crash_point("reserve.after_lock")
     outcomes = locked.decide_in_time(partial(_decide, choice), requests)
     locked.write()
@@ -84,7 +88,7 @@ def choose(requests: Sequence[Reserve]) -> Choice | None:
 
 
 def _decide(choice: Choice, locked: WorkingSet, request: Reserve) -> Outcome | Refusal:
-    answer = reserving.answer_of_twin(locked, request)
+    answer = reserving.answer_of_twin(locked, request) or reserving.over_limit(locked, request)
     if answer is not None:
         return answer
     chosen = choice.by_order.pop(request.order_id, None)

@@ -111,6 +111,14 @@ def new_line(*, product_id: UUID, warehouse_id: str, quantity: int) -> HoldLine:
     return HoldLine(id=uuid7(), product_id=product_id, warehouse_id=warehouse_id, quantity=quantity)
 
 
+@dataclass(slots=True)
+class Live:
+    """How many ACTIVE reservations an actor has, and the units that they hold."""
+
+    orders: int = 0
+    units: int = 0
+
+
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +158,28 @@ def locking_levels(reservation_ids: Collection[UUID]) -> Pending[ledger.LockedLe
     among, parameter = database.among(reservation_ids)
     places = f"SELECT product_id, warehouse_id FROM reservation_item WHERE reservation_id {among}"  # noqa: S608
     return ledger.locking_places(places, [parameter])
+
+
+def locking_live(actors: Collection[str]) -> Pending[dict[str, Live]]:
+    """Lock these actors, so that no other transaction reserves for them, and count what they hold. Two statements.
+
+    An actor without a hold is in the answer too.
+    """
+    if not actors:
+        return dict
+    database.lock_names([f"actor/{actor}" for actor in actors])
+    among, parameter = database.among(actors)
+    return database.select(
+        (),
+        "SELECT actor, COUNT(DISTINCT reservation.id), SUM(quantity - confirmed - released) FROM reservation "  # noqa: S608
+        "JOIN reservation_item ON reservation_item.reservation_id = reservation.id "
+        f"WHERE actor {among} AND status = 'ACTIVE' GROUP BY actor",
+        [parameter],
+        lambda rows: {
+            **{actor: Live() for actor in actors},
+            **{actor: Live(orders, int(units)) for actor, orders, units in rows},
+        },
+    )
 
 
 def live_of_orders(order_ids: Collection[UUID]) -> Pending[dict[UUID, Hold]]:

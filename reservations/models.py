@@ -64,6 +64,8 @@ class Reservation(models.Model):
         indexes = [
             # The reservations of an order, newest first.
             models.Index(fields=["order_id", "-id"], name="reservation_by_order"),
+            # What a token holds, where that is limited.
+            models.Index(fields=["actor"], condition=Q(status="ACTIVE"), name="reservation_active_by_actor"),
             # The sweeper: what is overdue, oldest first.
             models.Index(fields=["expires_at"], condition=Q(status="ACTIVE"), name="reservation_active_by_expiry"),
         ]

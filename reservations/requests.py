@@ -132,6 +132,18 @@ class SalesBlocked(Conflict):
     code = "sales_blocked"
 
 
+class LiveLimit(Conflict):
+    """The API token would hold more than it may: `limit` of `what`, of which `live` are held and `requested` wanted."""
+
+    code = "live_limit"
+
+
+class TooManyParts(Conflict):
+    """The order would take its units from too many places: `parts`, of which at most `limit` are allowed."""
+
+    code = "too_many_parts"
+
+
 class ReservationActive(Conflict):
     """The reservation is not confirmed yet."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
+from inventory_project.foundation.access import limits
 from inventory_project.foundation.errors import Invalid, Refusal, unknown_ids
 from inventory_project.foundation.faults import crash_point
 from reservations import events, holds
@@ -15,10 +16,12 @@ from reservations.holds import Hold, Status
 from reservations.requests import (
     HeldByOverdue,
     Item,
+    LiveLimit,
     OrderConflict,
     Outcome,
     Reserve,
     SalesBlocked,
+    TooManyParts,
     is_same_content,
     merged,
 )
@@ -43,6 +46,9 @@ def check(request: Reserve) -> Invalid | None:
                 f"The quantity of product {item.product_id} must be 1 to {settings.RESERVATION_MAX_QUANTITY}, "
                 f"equal lines added up; it is {item.quantity}."
             )
+    units = sum(item.quantity for item in request.items)
+    if units > settings.RESERVATION_MAX_UNITS:
+        return Invalid(f"A reservation has at most {settings.RESERVATION_MAX_UNITS} units; this one has {units}.")
     ttl = request.ttl_minutes
     if ttl is not None and not 1 <= ttl <= settings.RESERVATION_TTL_MAX_MINUTES:
         return Invalid(f"ttl_minutes must be 1 to {settings.RESERVATION_TTL_MAX_MINUTES}, not {ttl}.")
@@ -56,7 +62,9 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
     """
     product_ids = {item.product_id for request in requests for item in request.items}
     crash_point("reserve.before_lock")
-    working_set = WorkingSet.lock_products(product_ids, order_ids={request.order_id for request in requests})
+    working_set = WorkingSet.lock_products(
+        product_ids, order_ids={request.order_id for request in requests}, actors=bounded_actors(requests)
+    )
     crash_point("reserve.after_lock")
     outcomes = working_set.decide_in_time(_decide, requests)
     working_set.write()
@@ -65,7 +73,7 @@ def reserve(requests: Sequence[Reserve]) -> list[Outcome | Refusal]:
 
 
 def _decide(working_set: WorkingSet, request: Reserve) -> Outcome | Refusal:
-    answer = _unknown(working_set, request) or answer_of_twin(working_set, request)
+    answer = _unknown(working_set, request) or answer_of_twin(working_set, request) or over_limit(working_set, request)
     if answer is not None:
         return answer
     chosen = allocate(request, working_set.levels, working_set.network, unstocked=working_set.unstocked)
@@ -87,6 +95,34 @@ def answer_of_twin(working_set: WorkingSet, request: Reserve) -> Outcome | Refus
     )
 
 
+def bounded_actors(requests: Sequence[Reserve]) -> set[str]:
+    """The actors of the requests that may hold only so much at a time."""
+    if not settings.MAX_LIVE_ORDERS_PER_TOKEN and not settings.MAX_LIVE_UNITS_PER_TOKEN:
+        return set()
+    return {request.actor for request in requests if limits.is_bounded_token(request.actor)}
+
+
+def over_limit(working_set: WorkingSet, request: Reserve) -> LiveLimit | None:
+    """The refusal of an actor that would hold more than it may; None if it may."""
+    live = working_set.live_of_actors.get(request.actor)
+    if live is None:
+        return None
+    units = sum(item.quantity for item in request.items)
+    for what, held, requested, limit in (
+        ("orders", live.orders, 1, settings.MAX_LIVE_ORDERS_PER_TOKEN),
+        ("units", live.units, units, settings.MAX_LIVE_UNITS_PER_TOKEN),
+    ):
+        if limit and held + requested > limit:
+            return LiveLimit(
+                f"This token may hold {limit} {what} at a time. It holds {held}, and asks for {requested} more.",
+                what=what,
+                limit=limit,
+                live=held,
+                requested=requested,
+            )
+    return None
+
+
 def grant_new(working_set: WorkingSet, request: Reserve, chosen: Allocation) -> Outcome:
     """Hold what was chosen for the request."""
     ttl = settings.RESERVATION_TTL_MINUTES if request.ttl_minutes is None else request.ttl_minutes
@@ -104,6 +140,9 @@ def grant_new(working_set: WorkingSet, request: Reserve, chosen: Allocation) -> 
         actor=request.actor,
     )
     grant(working_set, hold, chosen)
+    if live := working_set.live_of_actors.get(request.actor):
+        live.orders += 1
+        live.units += sum(line.quantity for line in hold.lines)
     return Outcome(hold=hold, is_replay=False)
 
 
@@ -134,7 +173,15 @@ def allocate(
     product_ids = [item.product_id for item in items]
     stock = candidates(levels, product_ids, view)
     blocked_ids = {product_id for product_id in product_ids if unstocked.get(product_id)}
-    return decide(items, stock, blocked_ids, view.delivery, allow_split=request.allow_split)
+    chosen = decide(items, stock, blocked_ids, view.delivery, allow_split=request.allow_split)
+    if isinstance(chosen, Allocation) and len(chosen.parts) > settings.RESERVATION_MAX_PARTS:
+        parts, limit = len(chosen.parts), settings.RESERVATION_MAX_PARTS
+        return TooManyParts(
+            f"The order would be served in {parts} parts, and at most {limit} are allowed; send it as several orders.",
+            parts=parts,
+            limit=limit,
+        )
+    return chosen
 
 
 def decide(

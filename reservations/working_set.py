@@ -21,7 +21,7 @@ from inventory_project.foundation.faults import crash_point
 from inventory_project.foundation.messaging import outbox
 from inventory_project.foundation.messaging.outbox import Event
 from reservations import holds
-from reservations.holds import Hold
+from reservations.holds import Hold, Live
 from reservations.requests import (
     Cancel,
     Confirm,
@@ -57,7 +57,8 @@ class WorkingSet:
     Locked and read:
     `holds` are the locked reservations by id. `current` is, for each order that was asked about, its current
     reservation out of those, or why it has none to work with. `live` is the live reservation of each order, locked or
-    not; those granted in this batch are added. `network` has the warehouses to choose among; it is empty where the
+    not; those granted in this batch are added. `live_of_actors` has what each actor holds that is limited
+    in that, with what this batch grants. `network` has the warehouses to choose among; it is empty where the
     batch reserves nothing. `unstocked` are products without a stock level, and whether their sales are blocked.
     `postings` are the units that a line moved under a reference: those loaded, and those of this batch.
     `last_returns` has the reference of the last return of each reservation.
@@ -70,6 +71,7 @@ class WorkingSet:
     holds: dict[UUID, Hold] = field(default_factory=dict)
     current: dict[UUID, Hold | Refusal] = field(default_factory=dict)
     live: dict[UUID, Hold] = field(default_factory=dict)
+    live_of_actors: dict[str, Live] = field(default_factory=dict)
     network: Network = field(default_factory=lambda: network.EMPTY)
     unstocked: dict[UUID, bool] = field(default_factory=dict)
     postings: dict[tuple[UUID, str], int] = field(default_factory=dict)
@@ -100,30 +102,47 @@ class WorkingSet:
         return cls(holds=holds_, levels=levels, now=now)
 
     @classmethod
-    def lock_products(cls, product_ids: Collection[UUID], *, order_ids: Collection[UUID]) -> Self:
+    def lock_products(
+        cls, product_ids: Collection[UUID], *, order_ids: Collection[UUID], actors: Collection[str] = ()
+    ) -> Self:
         """Lock all levels of these products, then look for live reservations of the orders, then read the clock.
+
+        Before that lock these actors, and count what they hold.
 
         One round trip. In this order a reservation that another process makes of the same order is seen, and the clock
         is not as old as the wait.
         """
         with bulkhead.first_statements():
+            counting = holds.locking_live(actors)
             locking = ledger.locking(product_ids)
             reading = network.current()  # after the levels: a warehouse that one of them names is there by then
             live = holds.live_of_orders(order_ids)
             now = database.read_clock()
+        live_of_actors = counting()
         levels = locking()
         _remember_wide(levels)
-        return cls(levels=levels, network=reading(), live=live(), now=now(), unstocked=_unstocked(product_ids, levels))
+        return cls(
+            levels=levels,
+            network=reading(),
+            live=live(),
+            live_of_actors=live_of_actors,
+            now=now(),
+            unstocked=_unstocked(product_ids, levels),
+        )
 
     @classmethod
-    def lock_levels(cls, level_ids: Collection[int], *, order_ids: Collection[UUID]) -> Self:
+    def lock_levels(
+        cls, level_ids: Collection[int], *, order_ids: Collection[UUID], actors: Collection[str] = ()
+    ) -> Self:
         """Lock only these levels, then as in `lock_products`. One round trip, after that of `choosing.choose`."""
         with database.pipelined():
+            counting = holds.locking_live(actors)
             locking = ledger.locking_levels(level_ids)
             reading = network.current()
             live = holds.live_of_orders(order_ids)
             now = database.read_clock()
-        return cls(levels=locking(), network=reading(), live=live(), now=now())
+        live_of_actors = counting()
+        return cls(levels=locking(), network=reading(), live=live(), live_of_actors=live_of_actors, now=now())
 
     @classmethod
     def lock_orders(cls, order_ids: Collection[UUID]) -> Self:

@@ -331,6 +331,13 @@ def is_migrated() -> bool:
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
+def lock_names(names: Collection[str]) -> None:
+    """Hold the locks with these names until the transaction ends; SQLite has locked its whole file."""
+    if connection.vendor == "postgresql":
+        keys = sorted(map(lock_key, names))
+        execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [keys])
+
+
 def lock_key(name: str) -> int:
     """The key of the PostgreSQL advisory lock with this name."""
     return zlib.crc32(f"inventory-service/{name}".encode())

@@ -33,6 +33,7 @@ from inventory_project.foundation.http.filters import ChoiceFilter, UUIDFilter
 from inventory_project.foundation.http.views import ViewSet
 from reservations import lifecycle
 from reservations.api.allocation import AllocationOut
+from reservations.api.pages import ReservationPages
 from reservations.bodies import items_field, items_of, part_field, part_of
 from reservations.holds import Hold
 from reservations.models import Reservation, ReservationItem
@@ -262,6 +263,7 @@ class ReservationViewSet(ViewSet[Reservation]):
     queryset = Reservation.objects.prefetch_related("items")
     serializer_class = ReservationOut
     filterset_class = ReservationFilter
+    pagination_class = ReservationPages
     ordering = ("-id",)
     required_scopes = {
         "list": scopes.RESERVATIONS_READ,
@@ -277,7 +279,10 @@ class ReservationViewSet(ViewSet[Reservation]):
     }
 
     def list(self, request: Request) -> Response:
-        """Reservations, the newest first."""
+        """Reservations, the newest first.
+
+        A page also ends when its reservations have some thousand lines; `next` goes on from there.
+        """
         return self.page()
 
     def retrieve(self, request: Request, reservation_id: UUID) -> Response:
