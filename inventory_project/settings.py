@@ -118,7 +118,10 @@ for _origin in CSRF_TRUSTED_ORIGINS:
     if not _origin.startswith(("https://", "http://")):
         raise ImproperlyConfigured(f"CSRF_TRUSTED_ORIGINS must begin with https:// or http:// each, not {_origin!r}.")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$"]  # health checks and scrapers do not pass the proxy that ends TLS
+# The paths that take tokens, without their slash; the Django admin's own pages also begin with admin/.
+API_PATHS = r"^(api/inventory(/|$)|admin/((inventory|products)/|reservations/[^/]+/expire/?$))"
+# Health checks and scrapers do not pass the proxy that ends TLS. The API refuses plain HTTP instead of redirecting it.
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics/?$", API_PATHS]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -140,12 +143,12 @@ POSTAL_COUNTRY = country("POSTAL_COUNTRY", "BR")
 RESERVATION_MAX_ORDERS = 64  # in one call of the bulk reserve
 RESERVATION_MAX_LINES = whole("RESERVATION_MAX_LINES", 100, low=1, high=1_000)
 RESERVATION_MAX_QUANTITY = whole("RESERVATION_MAX_QUANTITY", 10_000, low=1, high=1_000_000)
-LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
-EXPIRY_INTERVAL_SECONDS = whole("EXPIRY_INTERVAL_SECONDS", 2, low=1, high=3_600)
-AUDIT_INTERVAL_SECONDS = whole("AUDIT_INTERVAL_SECONDS", 60, low=1, high=604_800)
 RESERVATION_MAX_UNITS = whole("RESERVATION_MAX_UNITS", 1_000_000, low=1, high=1_000_000_000)
 RESERVATION_MAX_PARTS = 500  # lines once the warehouses are chosen, in each of which a line may take a part
 RESERVATION_PAGE_MAX_LINES = 5_000  # after which a page of the list ends
+LOW_STOCK_THRESHOLD = whole("LOW_STOCK_THRESHOLD", 10, low=0, high=1_000_000)
+EXPIRY_INTERVAL_SECONDS = whole("EXPIRY_INTERVAL_SECONDS", 2, low=1, high=3_600)
+AUDIT_INTERVAL_SECONDS = whole("AUDIT_INTERVAL_SECONDS", 60, low=1, high=604_800)
 AUDIT_FULL_INTERVAL_DAYS = whole("AUDIT_FULL_INTERVAL_DAYS", 7, low=1, high=365)
 AUDIT_GRACE_SECONDS = whole("AUDIT_GRACE_SECONDS", 120, low=1, high=86_400)
 SYNC_INTERVAL_SECONDS = whole("SYNC_INTERVAL_SECONDS", 60, low=1, high=86_400)
@@ -198,6 +201,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "inventory_project.foundation.http.lines.NewlineMiddleware",
     "inventory_project.foundation.http.logs.RequestLogMiddleware",
+    "inventory_project.foundation.http.plain_http.PlainHttpMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -299,6 +303,10 @@ def postgresql(url: str) -> dict[str, Any]:
 
 def sqlite() -> dict[str, Any]:
     """Django's settings for the embedded SQLite file; IMMEDIATE, so that writers wait instead of failing."""
+    os.umask(0o077)  # the file has the digests of tokens and passwords, so only its owner may read it
+    file = DATA_DIR / "inventory.sqlite3"
+    with suppress(OSError):  # there is none yet
+        file.chmod(0o600)  # one of an earlier version
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": file,
@@ -317,10 +325,6 @@ DATABASES = {"default": sqlite() if EMBEDDED else postgresql(DATABASE_URL)}
 REDIS_TIMEOUT_SECONDS = 0.05  # for connecting, and for each answer
 
 if REDIS_URL:
-    os.umask(0o077)  # the file has the digests of tokens and passwords, so only its owner may read it
-    file = DATA_DIR / "inventory.sqlite3"
-    with suppress(OSError):  # there is none yet
-        file.chmod(0o600)  # one of an earlier version
     CACHES: dict[str, Any] = {
         "default": {
             "BACKEND": "django_redis.cache.RedisCache",
@@ -329,6 +333,7 @@ if REDIS_URL:
             "OPTIONS": {
                 # JSON, not pickle: a client that can write to Redis must not be able to run code here.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+                "PARSER_CLASS": "stock.counters.parser.Parser",  # a time limit for each answer, not for each packet
                 # A slow helper is worse than none. Built from a URL, the client does not retry on its own; built from
                 # host and port, it would.
                 "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
@@ -365,7 +370,6 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 WORKER_METRICS_PORT = whole("WORKER_METRICS_PORT", 0, low=0, high=65535)  # 0: the worker serves no metrics
 CELERY_TIMEZONE = "UTC"
-                "PARSER_CLASS": "stock.counters.parser.Parser",  # a time limit for each answer, not for each packet
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # --- events --------------------------------------------------------------------------------------------------------
@@ -392,6 +396,7 @@ EVENT_RETENTION_DAYS = whole("EVENT_RETENTION_DAYS", 30, low=1, high=3_650)
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["inventory_project.foundation.access.authentication.BearerTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["inventory_project.foundation.access.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["inventory_project.foundation.http.throttling.CostThrottle"],
     "DEFAULT_PARSER_CLASSES": ["inventory_project.foundation.http.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["inventory_project.foundation.http.problems.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "inventory_project.foundation.http.problems.AnyAccept",
@@ -399,7 +404,6 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_FILTER_BACKENDS": ["inventory_project.foundation.http.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "inventory_project.foundation.http.schema.ScopedSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is 405
-    "DEFAULT_THROTTLE_CLASSES": ["inventory_project.foundation.http.throttling.CostThrottle"],
     "EXCEPTION_HANDLER": "inventory_project.foundation.http.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # ?format= is an unknown parameter like any other

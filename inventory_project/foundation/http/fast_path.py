@@ -30,7 +30,7 @@ from inventory_project.foundation import database, tracing
 from inventory_project.foundation.access import authentication
 from inventory_project.foundation.access.principals import ANONYMOUS, Principal
 from inventory_project.foundation.errors import Unavailable
-from inventory_project.foundation.http import answers, bodies, problems
+from inventory_project.foundation.http import answers, bodies, heads, problems
 from inventory_project.foundation.http.answers import Answer, ViewMetrics
 from inventory_project.foundation.http.bodies import ClientLeftError, Receive, Scope, Send, TooLargeError, TooShortError
 from inventory_project.foundation.http.django_threads import DjangoThreads
@@ -88,6 +88,9 @@ class FastPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            return
+        if refused := heads.refusal_of(scope):
+            await self._refuse(scope, send, *refused)
             return
         try:
             await self._answer_whole(scope, await bodies.read(scope, receive), send)

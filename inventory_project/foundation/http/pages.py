@@ -34,6 +34,12 @@ class Pages(CursorPagination):
     page_size_query_description = f"Results on a page; {page_size} unless given, {max_page_size} at most."
     cursor_query_description = "Where the page begins: from `next` or `previous` of another page."
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: "APIView | None" = None) -> list[Any] | None:
+        """The rows of the page. Its links have no host: it would be the one that the client named, with any port."""
+        page: list[Any] | None = super().paginate_queryset(queryset, request, view)
+        self.base_url = request.get_full_path()
+        return page
+
     def get_page_size(self, request: Request) -> int:
         """The requested size, at most `max_page_size`. Raises `Invalid` if it is not a number from 1 on."""
         asked = request.query_params.get(self.page_size_query_param)
@@ -83,6 +89,9 @@ class Pages(CursorPagination):
         """The shape of a page for the OpenAPI document."""
         described: dict[str, Any] = super().get_paginated_response_schema(schema)
         described["required"] = ["next", "previous", "results"]
+        for name in ("next", "previous"):
+            link = {"format": "uri-reference", "example": f"/api/inventory/...?{self.cursor_query_param}=cD00ODY%3D"}
+            described["properties"][name] |= link
         return described
 
 

@@ -88,7 +88,9 @@ class AnyAccept(DefaultContentNegotiation):
     """Answers with JSON even if the Accept header excludes it. RFC 9110 allows this, and a refusal helps nobody."""
 
     def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
-        """The parser for the body's content type. None, which leads to 415, also if the type is malformed."""
+        """The parser for the body's content type. None leads to 415, also if the type is malformed or a pattern."""
+        if "*" in (request.content_type or ""):
+            return None
         try:
             return super().select_parser(request, parsers)
         except ValueError:
@@ -134,8 +136,6 @@ def response(status: int, detail: str, *, code: str | None = None) -> HttpRespon
     return answer
 
 
-def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested error details as `{field, code, detail}`, with paths such as `items[3].quantity`."""
 def https_required() -> HttpResponse:
     """The refusal of a request to the API that came over plain HTTP."""
     return response(
@@ -148,6 +148,8 @@ def retry_after(status: int, body: Mapping[str, Any]) -> int:
     return int(body.get("retry_after", RETRY_AFTER_SECONDS if status == 503 else 0))
 
 
+def flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested error details as `{field, code, detail}`, with paths such as `items[3].quantity`."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             if isinstance(name, int):

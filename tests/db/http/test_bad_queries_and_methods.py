@@ -142,7 +142,7 @@ def test_a_host_that_is_not_ours_is_400(send: Send, host: str) -> None:
 
 def test_a_forwarded_host_is_not_believed(send: Send) -> None:
     listed = send("GET", f"{API}/movements?page_size=1", **{"X-Forwarded-Host": "evil.example"})
-    assert json.loads(listed.content)["next"].startswith("http://testserver/api/inventory/movements?")
+    assert json.loads(listed.content)["next"].startswith("/api/inventory/movements?")
 
 
 @pytest.mark.parametrize(
