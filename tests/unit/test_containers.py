@@ -1,5 +1,6 @@
 """docker-compose.yml keeps the rules of docs/operating/containers.md, and takes from .env what .env.example offers."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -14,7 +15,12 @@ from tests.unit.test_documents import page, variables_of_example, variables_of_s
 COMPOSE: dict[str, Any] = yaml.safe_load(page("docker-compose.yml"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "inventory-service"}
-SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"}
+SECRETS = {
+    *("SECRET_KEY", "METRICS_TOKEN", "POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD"),
+    *("RABBITMQ_PASSWORD", "RABBITMQ_SHOP_PASSWORD", "RABBITMQ_PAYMENTS_PASSWORD"),
+}
+# Those that the service's containers must not have, although .env has them.
+OTHERS = ("POSTGRES_PASSWORD", "RABBITMQ_SHOP_PASSWORD", "RABBITMQ_PAYMENTS_PASSWORD")
 # What a container must have its own way, whatever .env says.
 FIXED = {
     *("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "INVENTORY_DATA_DIR", "INVENTORY_HOST", "INVENTORY_API_AUTH"),
@@ -97,12 +103,21 @@ def test_every_setting_of_the_file_reaches_the_service(name: str) -> None:
     own = {key for key in given if interpolated(given[key]).keys() != {key}}
 
     assert SERVICES[name]["env_file"] == [".env"]
-    assert own == FIXED | {"POSTGRES_PASSWORD", "INVENTORY_PORT"}
+    assert own == FIXED | {*OTHERS, "INVENTORY_PORT"}
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_service_does_not_get_the_superusers_password(name: str) -> None:
-    assert environment_of(name)["POSTGRES_PASSWORD"] == ""
+def test_the_service_does_not_get_the_passwords_of_others(name: str) -> None:
+    assert [environment_of(name)[other] for other in OTHERS] == [""] * len(OTHERS)
+
+
+def test_the_proxy_reaches_the_service_and_none_of_its_servers() -> None:
+    networks = {name: service["networks"] for name, service in SERVICES.items()}
+
+    assert networks.pop("proxy") == ["front"]
+    assert networks.pop("web") == ["servers", "front"]
+    assert set(map(tuple, networks.values())) == {("servers",)}
+    assert COMPOSE["networks"].keys() == {"front", "servers"}
 
 
 def test_the_service_can_be_called_by_its_name() -> None:
@@ -143,7 +158,12 @@ def test_the_lines_that_make_the_secrets_do_it_once(tmp_path: Path) -> None:
 
 def test_every_file_of_this_repository_that_is_mounted_is_there() -> None:
     sources = re.findall(r"(?m)^ +- (\./[^:]+):", page("docker-compose.yml"))
-    assert sorted(sources) == ["./deploy/postgres", "./deploy/proxy/nginx.conf", "./deploy/rabbitmq/inventory.conf"]
+    assert sorted(sources) == [
+        "./deploy/postgres",
+        "./deploy/proxy/nginx.conf",
+        "./deploy/rabbitmq/inventory.conf",
+        "./deploy/rabbitmq/start.sh",
+    ]
     assert all((Path(settings.BASE_DIR) / source).exists() for source in sources)
 
 
@@ -152,6 +172,39 @@ def test_the_proxy_passes_on_to_the_port_of_the_service_and_hides_its_metrics() 
     assert f"http://web:{environment_of('web')['INVENTORY_PORT']};" in config
     assert re.search(r"location = /metrics \{\s+return 404;", config)
     assert re.findall(r"listen (\d+)", config) == [port.rpartition(":")[2] for port in SERVICES["proxy"]["ports"]]
+
+
+@pytest.mark.parametrize("password", ["0123456789abcdef" * 4, r'a"b\c$d`e'])
+def test_rabbitmq_gets_its_users_with_their_passwords_whatever_their_characters(tmp_path: Path, password: str) -> None:
+    names = {
+        "inventory": "RABBITMQ_PASSWORD",
+        "shop": "RABBITMQ_SHOP_PASSWORD",
+        "payments": "RABBITMQ_PAYMENTS_PASSWORD",
+    }
+    file = tmp_path / "definitions.json"
+    passwords = {variable: f"{password}{name}" for name, variable in names.items()}
+    command = ["sh", str(Path(settings.BASE_DIR) / "deploy/rabbitmq/start.sh"), "env"]
+
+    done = subprocess.run(
+        command, env={"DEFINITIONS": str(file), **passwords}, capture_output=True, text=True, check=True
+    )
+
+    definitions = json.loads(file.read_text())
+    users = {user["name"]: user for user in definitions["users"]}
+    assert {name: user["password"] for name, user in users.items()} == {name: f"{password}{name}" for name in names}
+    assert "administrator" not in str([user["tags"] for user in users.values()])
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert password not in done.stdout  # RabbitMQ itself does not have them in its environment
+
+
+def test_the_rights_of_the_service_in_rabbitmq_are_those_of_the_runbook(tmp_path: Path) -> None:
+    script = page("deploy/rabbitmq/start.sh")
+    patterns = re.findall(r'"(?:configure|write|read)": "(\^\(inventory[^"]*)"', script)
+
+    documented = re.findall(r"(?m)^    '(\^\(inventory[^']*)'", page("docs/operating/operations.md"))
+
+    assert [pattern.replace("[.]", r"\.").replace(r"\$", "$") for pattern in patterns] == documented
+    assert len(documented) == 3
 
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
