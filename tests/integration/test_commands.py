@@ -344,12 +344,15 @@ CONTRADICTIONS: tuple[tuple[dict[str, object], str], ...] = (
     (REAL | {"DATABASE_URL": "postgres://localhost:port/x"}, "DATABASE_URL cannot be read"),
     (
         REAL | {"RABBITMQ_URL": "amqp://inventory:a/b@localhost:5672/inventory"},
-        "RABBITMQ_URL cannot be read: Port could not be cast to integer value as 'a'. If its password has special "
-        "characters, leave it out of the URL and set RABBITMQ_PASSWORD.",
+        "RABBITMQ_URL cannot be read. If its password has special characters, leave it out of the URL and set "
+        "RABBITMQ_PASSWORD.",
     ),
-    (REAL | {"REDIS_URL": "redis://:a#b@localhost:6379/0"}, "REDIS_URL cannot be read: "),
+    (REAL | {"REDIS_URL": "redis://:a#b@localhost:6379/0"}, "REDIS_URL cannot be read. "),
     (REAL | {"REDIS_URL": "localhost:6379"}, "REDIS_URL must begin with redis:// or rediss://"),
     (REAL | {"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL must begin with amqp:// or amqps://"),
+    ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have 32 to 200 printable ASCII characters and no spaces."),
+    ({"METRICS_TOKEN": "a b" * 20}, "METRICS_TOKEN must have 32 to 200 printable ASCII characters and no spaces."),
+    ({"INVENTORY_API_DOCS": "1"}, "INVENTORY_API_DOCS must be on or off, not '1'"),
     ({"INVENTORY_API_AUTH": "yes"}, "INVENTORY_API_AUTH must be on or off, not 'yes'"),
     ({"INVENTORY_HTTPS": "1"}, "INVENTORY_HTTPS must be on or off, not '1'"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
@@ -393,6 +396,41 @@ def test_a_password_given_apart_from_its_url_may_have_any_characters(tmp_path: P
     assert rabbitmq.credentials == pika.PlainCredentials("inventory", PASSWORD)
     assert (rabbitmq.host, rabbitmq.virtual_host) == ("rabbitmq.example", "/")
     assert ast.literal_eval(second["DATABASES"])["default"]["PASSWORD"] == "kept"
+
+
+# Each has `topsecret` in pieces where a URL cannot have it.
+BROKEN_URLS = (
+    "//user:top/secret@localhost/x",
+    "//user:top?secret@localhost/x",
+    "//user:top#secret@localhost/x",
+    "//user:topsecret]@localhost/x",
+    "//user:12/topsecret@localhost/x",
+    "//user:topsecret@localhost:topsecret/x",
+    "//user:topsecret@localhost:99999999/x",
+    "//user:topsecret\u2100@localhost/x",
+    "topsecret",
+)
+SECRET_PIECE = re.compile("top|secret|12|user|\u2100")
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_SESSION_URL", "REDIS_URL", "RABBITMQ_URL"])
+def test_no_part_of_a_url_is_in_the_sentence_that_refuses_it(tmp_path: Path, name: str) -> None:
+    scheme = {"REDIS_URL": "redis:", "RABBITMQ_URL": "amqp:"}.get(name, "postgres:")
+    wanted = [REAL | {name: f"{scheme}{rest}"} for rest in BROKEN_URLS]
+    wanted += [REAL | {name: "topsecret://user@localhost"}]
+    if name == "DATABASE_SESSION_URL":  # read by libpq, which refuses more
+        wanted += [REAL | {name: "postgres://user:top%zzsecret@localhost/x"}]
+
+    for values, answer in zip(wanted, read_settings(tmp_path, wanted), strict=True):
+        assert answer.get("refused", "").startswith(name), (values, answer)
+        assert not SECRET_PIECE.search(answer["refused"]), values
+
+
+def test_a_secret_that_begins_with_a_dollar_is_taken_as_it_is(tmp_path: Path) -> None:
+    [values] = read_settings(tmp_path, [REAL | {"SECRET_KEY": "$" + "abcdef" * 10, "METRICS_TOKEN": "$HOME" * 10}])
+
+    assert ast.literal_eval(values["SECRET_KEY"]) == "$" + "abcdef" * 10
+    assert ast.literal_eval(values["METRICS_TOKEN"]) == "$HOME" * 10
 
 
 def test_settings_that_contradict_each_other_are_refused_with_a_sentence(tmp_path: Path) -> None:
@@ -447,6 +485,14 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("WEB_KEEPALIVE_SECONDS", "9", {}, "WEB_KEEPALIVE_SECONDS", 9),
     ("GROUP_COMMIT_MAX_BATCH", "16", {}, "GROUP_COMMIT_MAX_BATCH", 16),
     ("INVENTORY_API_AUTH", "on", {}, "API_AUTH_ENABLED", True),
+    ("METRICS_TOKEN", "m" * 32, {}, "METRICS_TOKEN", "m" * 32),
+    ("INVENTORY_API_DOCS", "off", {}, "API_DOCS", False),
+    ("INVENTORY_API_DOCS", "on", REAL | OPEN, "API_DOCS", True),
+    ("RATE_LIMIT_PER_SECOND", "50", {}, "RATE_LIMIT_BURST", 500),
+    ("RATE_LIMIT_BURST", "50", {}, "RATE_LIMIT_BURST", 50),
+    ("MAX_LIVE_ORDERS_PER_TOKEN", "50", {}, "MAX_LIVE_ORDERS_PER_TOKEN", 50),
+    ("MAX_LIVE_UNITS_PER_TOKEN", "50", {}, "MAX_LIVE_UNITS_PER_TOKEN", 50),
+    ("UNLIMITED_TOKENS", " checkout ,", {}, "UNLIMITED_TOKENS", frozenset({"checkout"})),
     ("SECRET_KEY", "k" * 60, {}, "SECRET_KEY", "k" * 60),
     ("ALLOWED_HOSTS", "a.example, b.example", {}, "ALLOWED_HOSTS", ["a.example", "b.example"]),
     ("INVENTORY_HTTPS", "on", {}, "SECURE_SSL_REDIRECT", True),
@@ -456,6 +502,7 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("POSTAL_COUNTRY", "PT", {}, "POSTAL_COUNTRY", "PT"),
     ("RESERVATION_MAX_LINES", "5", {}, "RESERVATION_MAX_LINES", 5),
     ("RESERVATION_MAX_QUANTITY", "5", {}, "RESERVATION_MAX_QUANTITY", 5),
+    ("RESERVATION_MAX_UNITS", "5", {}, "RESERVATION_MAX_UNITS", 5),
     ("LOW_STOCK_THRESHOLD", "5", {}, "LOW_STOCK_THRESHOLD", 5),
     ("EXPIRY_INTERVAL_SECONDS", "5", {}, "EXPIRY_INTERVAL_SECONDS", 5),
     ("AUDIT_INTERVAL_SECONDS", "5", {}, "AUDIT_INTERVAL_SECONDS", 5),
@@ -530,6 +577,18 @@ def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:
     assert keys == {path.read_text()}
     assert len(path.read_text()) >= 64
     assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])
+
+
+def test_only_the_owner_may_read_what_sqlite_keeps(tmp_path: Path) -> None:
+    env = environment(INVENTORY_DATA_DIR=tmp_path, SECRET_KEY=KEY)
+    file = tmp_path / "inventory.sqlite3"
+
+    assert manage("migrate", env=env).returncode == 0
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    file.chmod(0o644)  # as an earlier version left it
+    assert manage("expire_reservations", env=env).returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 # --- two at once, and where the output goes --------------------------------------------------------------------------
