@@ -62,7 +62,8 @@ class PlainDecimalField(forms.FloatField):
 
     def prepare_value(self, value: Any) -> Any:
         """A stored number as it can be sent back: never with an exponent."""
-        return format(Decimal(repr(value)), "f") if isinstance(value, float) else value
+        has_exponent = isinstance(value, float) and "e" in repr(value)
+        return format(Decimal(repr(value)), "f") if has_exponent else value
 
 
 def _read(field: forms.Field, read: Callable[[str], Value], value: Any) -> Value | None:

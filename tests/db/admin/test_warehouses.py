@@ -172,3 +172,14 @@ def test_who_may_only_look_sees_the_place_and_saves_nothing(log_in: Callable[...
     assert "north, south" in clerk.get(change(MODEL, SP)).content.decode()
     assert clerk.post(change(MODEL, SP), {**FORM, "served_regions": "north"}).status_code == 403
     assert list(Warehouse.objects.values()) == before
+
+
+def test_a_small_number_of_degrees_can_be_sent_back_as_it_is_shown(ana: Client) -> None:
+    factories.warehouse()
+    Warehouse.objects.update(latitude=0.00001, longitude=-46.5)
+    form = ana.get(change(MODEL, SP)).context["adminform"].form
+    shown = {name: str(form[name].value()) for name in ("latitude", "longitude")}
+
+    assert shown == {"latitude": "0.00001", "longitude": "-46.5"}
+    assert ana.post(change(MODEL, SP), {**FORM, **shown, "name": "Another"}).status_code == 302
+    assert Warehouse.objects.values_list("name", "latitude", "longitude").get() == ("Another", 0.00001, -46.5)
