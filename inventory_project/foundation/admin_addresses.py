@@ -18,7 +18,10 @@ from inventory_project.foundation import values
 
 # What the filters of lists and the links between pages ask: equal, empty or not, and the two ends of a period.
 LOOKUPS = frozenset(["exact", "isnull", "isempty", "gte", "lt"])
-PATHS = ([], ["id"])  # before the lookup: the column itself, or the id of the row that it refers to
+PATHS: tuple[list[str], ...] = (
+    [],
+    ["id"],
+)  # before the lookup: the column itself, or the id of the row that it refers to
 READING = ("GET", "HEAD")
 # What an address that means nothing to its page ends in: in the database, in Python, in Django.
 ABSURD = (
