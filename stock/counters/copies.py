@@ -208,7 +208,8 @@ def forget(product_ids: Collection[UUID]) -> bool:
 
     Their probes go too: one that never ends, which this service did not write, would let no request through again.
     """
-    answers = ask("forget", [("DEL", _key(product_id), _probe_key(product_id)) for product_id in product_ids])
+    keys = [key for product_id in product_ids for key in (_key(product_id), _probe_key(product_id))]
+    answers = ask("forget", [("DEL", key) for key in keys])
     return answers is not None and not _is_refused("forget", answers)
 
 
