@@ -519,6 +519,7 @@ EFFECTS: tuple[tuple[str, str, Mapping[str, object], str, Any], ...] = (
     ("PAYMENT_EVENTS_EXCHANGE", "shop.money", {}, "MESSAGE_EXCHANGES", {**EXCHANGES, "payment": "shop.money"}),
     ("EVENT_RETENTION_DAYS", "7", {}, "EVENT_RETENTION_DAYS", 7),
     ("LOG_LEVEL", "ERROR", {}, "LOG_LEVEL", "ERROR"),
+    ("STAFF_SECOND_FACTOR", "required", {}, "STAFF_SECOND_FACTOR", "required"),
     ("LOG_FORMAT", "json", {}, "LOG_FORMAT", "json"),
     ("INVENTORY_CRASH_POINT", "reserve.before_commit=kill", {}, "INVENTORY_CRASH_POINT", "reserve.before_commit=kill"),
 )
