@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
+from inventory_project.foundation import values
 from inventory_project.foundation.errors import Invalid
 from inventory_project.foundation.http.parsing import parse_object
 from inventory_project.foundation.messaging.rabbitmq.dead_letters import DeadLetter
@@ -64,6 +65,4 @@ def in_line(content: str | bytes, most: int = MAX_IN_LINE) -> str:
 def printable(content: str | bytes) -> str:
     """The text with escapes for unprintable characters, for instance for one that reverses the direction."""
     text = content if isinstance(content, str) else content.decode("utf-8", "backslashreplace")
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
-    )
+    return values.printable(text, kept="\n")
