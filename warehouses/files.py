@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -172,6 +172,31 @@ def csv_rows(content: str) -> Iterator[tuple[int, list[str]]]:
         raise NotCSV(above + rows.line_num, error) from error
     if not width:
         yield above + rows.line_num + 1, []
+
+
+def read_cells(
+    columns: Sequence[str],
+    cells: Sequence[str],
+    rules: Mapping[str, tuple[str, Callable[[str], Any]]],
+    *,
+    quoted: Callable[[str], str] = shown,
+) -> tuple[dict[str, Any], list[str]]:
+    """The values of a row by column, and its problems, one sentence each; with problems, values are missing.
+
+    `rules` has for each column what the value must be, in words, and a function that returns what it means or raises
+    ValueError. `quoted` is how a sentence quotes a value.
+    """
+    if len(cells) != len(columns):
+        return {}, [f"a row has {len(columns)} values, not {len(cells)}."]
+    row: dict[str, Any] = {}
+    problems: list[str] = []
+    for column, cell in zip(columns, cells, strict=True):
+        wanted, read = rules[column]
+        try:
+            row[column] = read(cell)
+        except ValueError:
+            problems.append(f"{column} must be {wanted}, not {quoted(cell)}.")
+    return row, problems
 
 
 def _skip_comments(lines: io.StringIO) -> tuple[int, str]:

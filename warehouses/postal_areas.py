@@ -193,16 +193,7 @@ def _header_problem(cells: list[str]) -> str | None:
 
 def _area(cells: list[str]) -> tuple[PostalArea | None, list[str]]:
     """The area of one row and no problems, or None and its problems."""
-    if len(cells) != len(COLUMNS):
-        return None, [f"a row has {len(COLUMNS)} values, not {len(cells)}."]
-    problems: list[str] = []
-    found: dict[str, Any] = {}
-    for column, cell in zip(COLUMNS, cells, strict=True):
-        wanted, read = RULES[column]
-        try:
-            found[column] = read(cell)
-        except ValueError:
-            problems.append(f"{column} must be {wanted}, not {_shown(cell)}.")
+    found, problems = files.read_cells(COLUMNS, cells, RULES, quoted=_shown)
     if problems:
         return None, problems
     prefix = geography.prefix_of(found["country"], found.pop("prefix"))

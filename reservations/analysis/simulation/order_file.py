@@ -99,16 +99,7 @@ def load(path: Path) -> OrderFile:
 
 def _add(found: OrderFile, line: int, header: tuple[str, ...], cells: list[str]) -> list[str]:
     """Add a row to its order. Returns the row's problems, one sentence each; then it was not added."""
-    if len(cells) != len(header):
-        return [f"a row has {len(header)} values, not {len(cells)}."]
-    problems: list[str] = []
-    row: dict[str, Any] = {}
-    for column, cell in zip(header, cells, strict=True):
-        wanted, read = RULES[column]
-        try:
-            row[column] = read(cell)
-        except ValueError:
-            problems.append(f"{column} must be {wanted}, not {files.shown(cell)}.")
+    row, problems = files.read_cells(header, cells, RULES)
     if problems:
         return problems
     name, product_id, postal_code = row["order"], row["product_id"], row["postal_code"]
