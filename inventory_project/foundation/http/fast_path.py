@@ -54,6 +54,7 @@ class Call:
     body: bytes
 
 
+Headers = Mapping[bytes, bytes]  # by name; of a name that came twice, the last value
 Operation = Callable[[Call], Awaitable[Answer | None]]  # None: nothing was done, and Django must answer
 
 
@@ -89,38 +90,41 @@ class FastPath:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        if refused := heads.refusal_of(scope):
-            await self._refuse(scope, send, *refused)
+        headers = dict(scope["headers"])
+        if refused := heads.refusal_of(scope, headers):
+            await self._refuse(scope, headers, send, *refused)
             return
         try:
-            await self._answer_whole(scope, await bodies.read(scope, receive), send)
+            await self._answer_whole(scope, headers, await bodies.read(scope, receive), send)
         except ClientLeftError:
             return
         except TooLargeError:
-            await self._refuse(scope, send, 413, f"The body is larger than {settings.MAX_BODY_BYTES} bytes.")
+            await self._refuse(scope, headers, send, 413, f"The body is larger than {settings.MAX_BODY_BYTES} bytes.")
         except TooShortError:
-            await self._refuse(scope, send, 400, "The body is shorter than its Content-Length; nothing was done.")
+            detail = "The body is shorter than its Content-Length; nothing was done."
+            await self._refuse(scope, headers, send, 400, detail)
         except Unavailable as refusal:
-            await self._refuse(scope, send, 503, refusal.detail)
+            await self._refuse(scope, headers, send, 503, refusal.detail)
 
-    async def _answer_whole(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def _answer_whole(self, scope: Scope, headers: Headers, body: bytes, send: Send) -> None:
         """Answer a request whose body is complete. Raises Unavailable if no thread is free for it."""
         path, id_ = _split(scope["path"])
         route = self._routes.get((scope["method"], path))
-        if route is None or not await self._answer(route, id_, scope, body, send):
+        if route is None or not await self._answer(route, id_, scope, headers, body, send):
             await self._apart.get(path, self._django).answer(scope, body, send)
 
-    async def _refuse(self, scope: Scope, send: Send, status: int, detail: str) -> None:
+    async def _refuse(self, scope: Scope, headers: Headers, send: Send, status: int, detail: str) -> None:
         """Answer what neither path takes, and close the connection."""
-        context = _context(scope, dict(scope["headers"]))
+        context = _context(scope, headers)
         bind_contextvars(**context)
         await answers.send(scope, send, Answer(status, problems.problem(status, detail)), closes=True)
         self._log.finished(f"{scope['method']} {_target(scope)}", status, context)
 
-    async def _answer(self, route: Route, id_: UUID | None, scope: Scope, body: bytes, send: Send) -> bool:
+    async def _answer(
+        self, route: Route, id_: UUID | None, scope: Scope, headers: Headers, body: bytes, send: Send
+    ) -> bool:
         """Answer the request, unless only Django can: then nothing was done, and this is False."""
         began = time.perf_counter()
-        headers = dict(scope["headers"])
         if len(headers) < len(scope["headers"]) or not self._is_usual(route, headers, body):
             return False
         principal = await self._principal(route, headers)
@@ -138,7 +142,7 @@ class FastPath:
         self._log.finished(f"{scope['method']} {_target(scope)}", answer.status, context)
         return True
 
-    def _is_usual(self, route: Route, headers: Mapping[bytes, bytes], body: bytes) -> bool:
+    def _is_usual(self, route: Route, headers: Headers, body: bytes) -> bool:
         if not self._is_own_host(headers.get(b"host", b"")):
             return False
         if route.scope is None:  # a health check, which need not come by the proxy that ends TLS
@@ -160,7 +164,7 @@ class FastPath:
             self._hosts.add(host)
         return is_own
 
-    async def _principal(self, route: Route, headers: Mapping[bytes, bytes]) -> Principal | None:
+    async def _principal(self, route: Route, headers: Headers) -> Principal | None:
         """The caller, if it may call this; None if Django must refuse it."""
         if route.scope is None or not settings.API_AUTH_ENABLED:
             return ANONYMOUS
@@ -220,7 +224,7 @@ def _split(path: str) -> tuple[str, UUID | None]:
     return f"{path[: found.start(1)]}{ID}{path[found.end(1) :]}", UUID(found[1])
 
 
-def _context(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+def _context(scope: Scope, headers: Headers) -> dict[str, Any]:
     """What each log line of the request has: its id, and the addresses it came from."""
     request_id = headers.get(b"x-request-id", b"").decode("latin-1")
     context = {

@@ -25,9 +25,8 @@ def is_of_the_api(path: str) -> bool:
     return API.match(path.lstrip("/")) is not None
 
 
-def refusal_of(scope: Scope) -> HeadRefusal | None:
-    """Why the request is refused, whatever its body; None if it is not."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+def refusal_of(scope: Scope, headers: Mapping[bytes, bytes]) -> HeadRefusal | None:
+    """Why the request with these headers is refused, whatever its body; None if it is not."""
     if b"host" not in headers and scope.get("http_version") == "1.1":
         return HeadRefusal(400, "The request has no Host header.")
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
